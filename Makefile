@@ -1,0 +1,70 @@
+# Everything a person needs to run, test and change Taskyard. Python >= 3.11 and make are enough.
+PYTHON ?= python3
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# `make up` and friends use .venv; another PYTHON gets a virtual environment of its own version.
+ifeq ($(PYTHON),python3)
+VENV := .venv
+else
+VENV := .venv-$(notdir $(PYTHON))
+endif
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
+
+.PHONY: help up test lint bench docs requirements clean
+
+help:
+	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
+	@echo "make test          the whole suite, on SQLite and on PostgreSQL"
+	@echo "make lint          ruff, mypy, import contracts, missing migrations"
+	@echo "make bench         the benchmarks"
+	@echo "make docs          check the documentation"
+	@echo "make requirements  pin the dependencies again"
+	@echo "make clean         remove virtual environments and caches (never .taskyard/)"
+
+up: $(VENV)/.base
+	@exec $(BIN)/taskyard up
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m tests.servers $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/taskyard manage makemigrations --check --dry-run
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/docs
+
+# One resolution for every supported Python, hashes for every file, no registry address.
+COMPILE = $(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate --custom-compile-command "make requirements"
+
+requirements: $(VENV)/.dev
+	$(PIP) uv
+	$(COMPILE) --upgrade --group build -o requirements/base.txt
+	$(COMPILE) --upgrade --group dev -c requirements/base.txt -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .import_linter_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Taskyard needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: requirements/base.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/base.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.base
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,41 @@
+"""Users and their quotas, for staff."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from taskyard.accounts.models import User
+from taskyard.core import lifecycle
+from taskyard.core.models import Account
+
+# Django's classes take no parameters when they run, only when they are checked.
+if TYPE_CHECKING:
+    Inline = admin.StackedInline[Account, User]
+    Base = UserAdmin[User]
+else:
+    Inline, Base = admin.StackedInline, UserAdmin
+
+
+class QuotaInline(Inline):
+    model = Account
+    fields = ("active_limit", "active")
+    readonly_fields = ("active",)
+    can_delete = False
+
+
+@admin.register(User)
+class TaskyardUserAdmin(Base):
+    inlines = (QuotaInline,)
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        # The quota account of a user who is only being added does not exist yet.
+        return self.inlines if obj else ()
+
+    def save_model(
+        self, request: HttpRequest, obj: User, form: "ModelForm[Any]", change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        lifecycle.open_account(obj.pk)

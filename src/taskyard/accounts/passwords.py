@@ -1,0 +1,86 @@
+"""Registering, logging in and changing a password. Hashing never happens inside a transaction:
+it takes a tenth of a second, and on SQLite a transaction keeps every other writer waiting."""
+
+from collections.abc import Callable
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from taskyard.accounts import names, throttle
+from taskyard.accounts.errors import LoginRefused
+from taskyard.accounts.models import User
+from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.core import lifecycle
+
+LONGEST_PASSWORD = 128
+
+
+def register(*, username: str, password: str, address: str) -> User:
+    """A new user with a quota account. Raises InvalidInput, and Throttled.
+
+    Only attempts that could make a user count against the address.
+    """
+    user = User(username=names.normalize(username))
+    flaws = [
+        *_flaws("username", lambda: names.check(user.username)),
+        *_password_flaws("password", password, user),
+    ]
+    if flaws:
+        raise InvalidInput(flaws)
+    throttle.count_registration(address)
+    taken = Flaw(("username",), "username_taken", "This username is already taken.")
+    if User.objects.filter(username_key=names.name_key(username)).exists():
+        raise InvalidInput([taken])
+    user.password = make_password(password)
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+            lifecycle.open_account(user.id)
+    except IntegrityError:
+        raise InvalidInput([taken]) from None  # somebody registered the name in between
+    return user
+
+
+def log_in(*, username: str, password: str, address: str) -> User:
+    """The user. Raises LoginRefused after as long as a login takes, and Throttled."""
+    with throttle.counting_failures(LoginRefused, username=username, address=address):
+        user = authenticate(username=username, password=password)
+        if not isinstance(user, User):
+            raise LoginRefused
+    return user
+
+
+def change(user: User, *, old: str, new: str, address: str) -> None:
+    """Set a new password, which ends every token given before. Raises InvalidInput, Throttled."""
+    if flaws := _password_flaws("new_password", new, user):
+        raise InvalidInput(flaws)
+    with throttle.counting_failures(InvalidInput, username=user.username, address=address):
+        if not user.check_password(old):
+            message = "The old password is not right."
+            raise InvalidInput([Flaw(("old_password",), "password_incorrect", message)])
+    user.set_password(new)
+    user.save(update_fields=["password"])
+
+
+def _password_flaws(field: str, password: str, user: User) -> list[Flaw]:
+    # Before any validator or hash: both take longer the longer the password is.
+    if len(password) > LONGEST_PASSWORD:
+        message = f"At most {LONGEST_PASSWORD} characters are allowed."
+        context = {"max_length": LONGEST_PASSWORD}
+        return [Flaw((field,), "string_too_long", message, context)]
+    return _flaws(field, lambda: validate_password(password, user))
+
+
+def _flaws(field: str, check: Callable[[], None]) -> list[Flaw]:
+    try:
+        check()
+    except ValidationError as error:
+        return [
+            Flaw((field,), each.code or "invalid", str(message))
+            for each in error.error_list
+            for message in each.messages
+        ]
+    return []

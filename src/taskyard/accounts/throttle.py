@@ -1,0 +1,124 @@
+"""How often somebody may try. Windows are counted in Redis, one atomic step a decision.
+
+A window begins with its first count. Without Redis everybody passes: a broker that is away must
+not lock people out, and the log says so.
+"""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from taskyard.accounts.errors import Throttled
+from taskyard.accounts.names import name_key
+from taskyard.core.redis import BrokerAway, client
+
+PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_RATE = re.compile(r"(\d+)/(s|sec|second|m|min|minute|h|hour|d|day)")
+
+# -1 when there was room (and one place is now taken), else the milliseconds until there is.
+_TAKE = """
+local taken = tonumber(redis.call('GET', KEYS[1]) or '0')
+if taken >= tonumber(ARGV[1]) then return math.max(redis.call('PTTL', KEYS[1]), 0) end
+redis.call('INCR', KEYS[1])
+if taken == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return -1
+"""
+_GIVE_BACK = """
+if tonumber(redis.call('GET', KEYS[1]) or '0') > 0 then redis.call('DECR', KEYS[1]) end
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def count_registration(address: str) -> None:
+    """Raises Throttled when this address has registered too often."""
+    _take(_key("register", address), settings.TASKYARD_REGISTER_RATE)
+
+
+@contextmanager
+def counting_failures(failure: type[Exception], *, username: str, address: str) -> Iterator[None]:
+    """Counts the block when it raises ``failure``; raises Throttled where too many did.
+
+    A place is taken before the password is looked at and given back unless it was wrong, so that
+    guesses made at the same moment cannot outnumber the rate, and an outage counts for nothing.
+    """
+    key = _key("login", name_key(username), address)
+    counted = _take(key, settings.TASKYARD_LOGIN_RATE)
+    try:
+        yield
+    except failure:
+        raise
+    except BaseException:
+        if counted:
+            _give_back(key)
+        raise
+    if counted:
+        _give_back(key)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Who asks: an IPv4 address or an IPv6 network of 64 bits, as far as can be trusted.
+
+    ``X-Forwarded-For`` counts only where TASKYARD_TRUSTED_PROXIES says how many proxies append
+    to it: whatever stands further left was written by the client.
+    """
+    found = str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = request.headers.get("X-Forwarded-For")
+    if settings.TASKYARD_TRUSTED_PROXIES and forwarded:
+        hops = forwarded.split(",")
+        found = hops[-min(settings.TASKYARD_TRUSTED_PROXIES, len(hops))].strip()
+    try:
+        address = ip_address(found)
+    except ValueError:
+        return "unknown"
+    if address.version == 6 and (mapped := address.ipv4_mapped):
+        return str(mapped)
+    if address.version == 6:
+        return str(ip_network((int(address), 64), strict=False))
+    return str(address)
+
+
+def parse_rate(rate: str | None) -> tuple[int, int] | None:
+    """ "30/hour" as (30, 3600); None where there is no limit. Raises ValueError."""
+    if not rate:
+        return None
+    parts = _RATE.fullmatch(rate.strip())
+    if not parts:
+        raise ValueError(f"{rate!r}: a rate is a number/period, such as 30/hour or 10/min")
+    return int(parts[1]), PERIODS[parts[2][0]]
+
+
+def _key(*parts: str) -> str:
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+    return f"taskyard:throttle:{parts[0]}:{digest[:32]}"
+
+
+def _take(key: str, rate: str | None) -> bool:
+    """Whether a place was taken; raises Throttled where there is none."""
+    limit = parse_rate(rate)
+    if limit is None:
+        return False
+    try:
+        with client() as redis:
+            wait = int(redis.eval(_TAKE, 1, key, str(limit[0]), str(limit[1] * 1000)))
+    except BrokerAway as error:
+        logger.warning("throttle passed without Redis: %s", error)
+        return False
+    if wait >= 0:
+        raise Throttled(max(1, math.ceil(wait / 1000)))
+    return True
+
+
+def _give_back(key: str) -> None:
+    try:
+        with client() as redis:
+            redis.eval(_GIVE_BACK, 1, key)
+    except BrokerAway as error:
+        logger.warning("throttle not given back without Redis: %s", error)

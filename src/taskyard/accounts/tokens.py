@@ -1,0 +1,156 @@
+"""JSON Web Tokens: an access token for an hour, a refresh token for a week.
+
+Each carries a fingerprint of its owner's password, so a changed password ends them all. Refresh
+tokens are recorded, without their text, so that logging out and rotation can end them too.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.crypto import constant_time_compare
+from rest_framework_simplejwt import tokens as simplejwt
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from rest_framework_simplejwt.utils import datetime_from_epoch
+
+from taskyard.accounts.errors import TokenRefused
+from taskyard.accounts.models import User
+
+FINGERPRINT = "fpr"
+LARGEST_ID = 2**63 - 1
+# Everything that a token can do to its reader, from a nested header to an endless lifetime.
+UNREADABLE = (TokenError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
+
+
+class AccessToken(simplejwt.Token):
+    token_type = "access"  # noqa: S105
+
+    @property
+    def lifetime(self) -> timedelta:  # type: ignore[override]  # settings are read when asked
+        return timedelta(minutes=settings.TASKYARD_ACCESS_MINUTES)
+
+
+class RefreshToken(simplejwt.Token):
+    token_type = "refresh"  # noqa: S105
+
+    @property
+    def lifetime(self) -> timedelta:  # type: ignore[override]
+        return timedelta(days=settings.TASKYARD_REFRESH_DAYS)
+
+
+Kind = TypeVar("Kind", AccessToken, RefreshToken)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a client is given; ``refresh`` is None where it keeps the one it has."""
+
+    access: str
+    refresh: str | None = None
+
+
+def issue(user: User) -> Pair:
+    """A fresh pair, the refresh token recorded."""
+    refresh = _for_user(RefreshToken, user)
+    _record(refresh, user)
+    return Pair(str(_for_user(AccessToken, user)), str(refresh))
+
+
+def owner_of(access: str) -> User:
+    """The active user whom an access token names, in one query; raises TokenRefused."""
+    return _read(AccessToken, access)[0]
+
+
+def refresh(text: str) -> Pair:
+    """A new access token, and a new refresh token where rotation is on; raises TokenRefused.
+
+    With rotation a refresh token is good once. Whoever presents it again holds a copy, so the
+    user's other refresh tokens end with it.
+    """
+    user, token = _read(RefreshToken, text)
+    if not settings.TASKYARD_ROTATE_REFRESH:
+        if _is_ended(token):
+            raise TokenRefused
+        return Pair(str(_for_user(AccessToken, user)))
+    with transaction.atomic():
+        # One rotation of a user's tokens at a time: each sees what the one before it left.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        reused = _is_ended(token)
+        if reused:
+            _end_all(user)
+        else:
+            _end(token, user)
+            pair = issue(user)
+    if reused:
+        raise TokenRefused
+    return pair
+
+
+def log_out(text: str) -> None:
+    """End a refresh token; ending it twice is no error. Raises TokenRefused."""
+    user, token = _read(RefreshToken, text)
+    _end(token, user)
+
+
+def _for_user(kind: type[Kind], user: User) -> Kind:
+    token = kind()
+    token["user_id"] = str(user.pk)
+    token[FINGERPRINT] = _fingerprint(user)
+    return token
+
+
+def _fingerprint(user: User) -> str:
+    return user.get_session_auth_hash()[:32]
+
+
+def _read(kind: type[Kind], text: str) -> tuple[User, Kind]:
+    try:
+        token = kind(text)  # type: ignore[arg-type]  # the library's annotation is not its use
+        user_id = _usable_id(token["user_id"])
+        fingerprint = str(token[FINGERPRINT])
+    except UNREADABLE:
+        raise TokenRefused from None
+    user = User.objects.filter(pk=user_id, is_active=True).order_by().first()
+    if user is None or not constant_time_compare(fingerprint, _fingerprint(user)):
+        raise TokenRefused
+    return user, token
+
+
+def _usable_id(claim: Any) -> int:
+    if not isinstance(claim, str) or not re.fullmatch("[0-9]{1,19}", claim):
+        raise ValueError("not a user's id")
+    if int(claim) > LARGEST_ID:
+        raise ValueError("beyond any user's id")
+    return int(claim)
+
+
+def _record(token: RefreshToken, user: User) -> OutstandingToken:
+    return OutstandingToken.objects.get_or_create(
+        jti=token["jti"],
+        defaults={
+            "user": user,
+            "token": "",  # whoever reads the table must not be able to use what it records
+            "created_at": token.current_time,
+            "expires_at": datetime_from_epoch(token["exp"]),
+        },
+    )[0]
+
+
+def _is_ended(token: RefreshToken) -> bool:
+    return BlacklistedToken.objects.filter(token__jti=token["jti"]).exists()
+
+
+def _end(token: RefreshToken, user: User) -> None:
+    recorded = _record(token, user)
+    BlacklistedToken.objects.bulk_create([BlacklistedToken(token=recorded)], ignore_conflicts=True)
+
+
+def _end_all(user: User) -> None:
+    open_ones = OutstandingToken.objects.filter(user=user, blacklistedtoken=None)
+    BlacklistedToken.objects.bulk_create(
+        [BlacklistedToken(token=each) for each in open_ones], ignore_conflicts=True
+    )

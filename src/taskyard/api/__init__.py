@@ -1,0 +1,1 @@
+"""HTTP: what is asked, what is answered. This room alone knows status codes."""

@@ -1,0 +1,180 @@
+"""Everything that can go wrong, as an answer: in DRF's shapes, or RFC 9457 for who asks for it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.utils.translation import gettext as _
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
+from taskyard.api import messages
+from taskyard.api.json import dumps
+from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.core.errors import Refusal
+
+PROBLEM = "application/problem+json"
+# Ten thousand wrong numbers are one mistake; the answer names the first of them.
+MOST_FLAWS = 100
+RETRY_AFTER_OUTAGE = "5"
+STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
+    TokenRefused: 401,
+    LoginRefused: 401,
+    Throttled: 429,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error before it is written down. ``flaws`` say which parts of the request are wrong."""
+
+    status: int
+    code: str
+    detail: str
+    flaws: Sequence[Flaw] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler; None for what is a fault of ours and must be seen as one."""
+    problem = problem_of(exc)
+    if problem is None:
+        return None
+    set_rollback()
+    data, content_type = _written(problem, context["request"])
+    return Response(data, problem.status, headers=problem.headers, content_type=content_type)
+
+
+def problem_of(exc: BaseException) -> Problem | None:
+    match exc:
+        case InvalidInput():
+            return _invalid(exc.flaws)
+        case OperationalError() | InterfaceError():
+            headers = {"Retry-After": RETRY_AFTER_OUTAGE}
+            detail = _("The service is unavailable for the moment. Try again soon.")
+            return Problem(503, "unavailable", detail, headers=headers)
+        case Refusal():
+            headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, Throttled) else {}
+            status = STATUS_OF_REFUSAL.get(type(exc), 400)
+            if status == 401:
+                headers["WWW-Authenticate"] = "Bearer"
+            return Problem(
+                status, exc.code, messages.of(exc.code, exc.code, exc.params), (), headers
+            )
+        case UnreadablePostError():
+            return Problem(400, "parse_error", _("The body ended too early."))
+        case Http404() | exceptions.NotFound():
+            return Problem(404, "not_found", _("Not found."))
+        case PermissionDenied() | exceptions.PermissionDenied():
+            return Problem(403, "permission_denied", _("This is not allowed."))
+        case exceptions.APIException():
+            # Every exception of DRF that we let happen has one text, never a tree.
+            code = str(exc.get_codes())
+            headers = {"WWW-Authenticate": "Bearer"} if exc.status_code == 401 else {}
+            return Problem(exc.status_code, code, str(exc.detail), (), headers)
+    return None
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if not _for_machines(request):
+        return defaults.page_not_found(request, exception or Http404())
+    return _answer(request, Problem(404, "not_found", _("Not found.")))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not _for_machines(request):
+        return defaults.bad_request(request, exception)
+    return _answer(request, Problem(400, "bad_request", _("The request is not acceptable.")))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not _for_machines(request):
+        return defaults.permission_denied(request, exception)
+    return _answer(request, Problem(403, "permission_denied", _("This is not allowed.")))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Also for what fails before or after a view: an outage is told from a fault of ours."""
+    problem = problem_of(sys.exc_info()[1] or Exception())
+    if problem is None or problem.status != 503:
+        problem = Problem(500, "error", _("A fault of ours. It has been recorded."))
+    if _for_machines(request):
+        return _answer(request, problem)
+    page = defaults.server_error(request)
+    page.status_code = problem.status
+    for name, value in problem.headers.items():
+        page[name] = value
+    return page
+
+
+def _for_machines(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/") or "json" in request.headers.get("Accept", "")
+
+
+def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    data, content_type = _written(problem, request)
+    return HttpResponse(dumps(data), content_type, status=problem.status, headers=problem.headers)
+
+
+def _invalid(flaws: Sequence[Flaw]) -> Problem:
+    for flaw in flaws:
+        if not flaw.path:
+            return Problem(400, flaw.code, messages.of_flaw(flaw), [flaw])
+    return Problem(400, "invalid", _("The request is not valid."), flaws[:MOST_FLAWS])
+
+
+def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
+    if _wants_problem(request.headers.get("Accept", "")):
+        return {
+            "type": "about:blank",
+            "title": HTTPStatus(problem.status).phrase,
+            "status": problem.status,
+            "detail": problem.detail,
+            "code": problem.code,
+            "errors": [
+                {"pointer": pointer(flaw), "code": flaw.code, "detail": messages.of_flaw(flaw)}
+                for flaw in problem.flaws
+            ],
+        }, PROBLEM
+    if problem.flaws and problem.flaws[0].path:
+        return _tree(problem.flaws), "application/json"
+    return {"detail": problem.detail, "code": problem.code}, "application/json"
+
+
+def _wants_problem(accept: str) -> bool:
+    for option in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in option.split(";"))
+        if media_type == PROBLEM:
+            return not any(part in ("q=0", "q=0.0", "q=0.00", "q=0.000") for part in parameters)
+    return False
+
+
+def pointer(flaw: Flaw) -> str:
+    """The place in the request as a JSON pointer (RFC 6901)."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in flaw.path)
+
+
+def _tree(flaws: Sequence[Flaw]) -> dict[str, Any]:
+    """DRF's shape: texts in a list at the place, nested as the request is."""
+    tree: dict[str, Any] = {}
+    for flaw in flaws:
+        *way, last = (str(step) for step in flaw.path)
+        node = tree
+        for step in way:
+            known = node.setdefault(step, {})
+            if isinstance(known, list):
+                known = node[step] = {"non_field_errors": known}
+            node = known
+        known = node.setdefault(last, [])
+        if isinstance(known, dict):
+            known = known.setdefault("non_field_errors", [])
+        known.append(messages.of_flaw(flaw))
+    return tree

@@ -1,0 +1,126 @@
+"""The words for every code: pydantic's error types, ours, and the refusals of the lower rooms.
+
+The keys of this table are part of the API (``code`` in a problem). Texts take their parameters
+from the flaw or refusal; what is not here keeps its own words.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from taskyard.catalog.schema import Flaw
+from taskyard.core import lifecycle
+
+_NUMBER = _("A number is expected.")
+_INTEGER = _("A whole number is expected.")
+_STRING = _("A string is expected.")
+_BOOLEAN = _("True or false is expected.")
+_OBJECT = _("An object is expected.")
+_LIST = _("A list is expected.")
+_DATE = _("A date in ISO 8601 is expected.")
+_TIME = _("A time in ISO 8601 is expected.")
+_MOMENT = _("A date and time in ISO 8601 is expected.")
+_DURATION = _("A duration is expected.")
+_CHOICE = _("One of these is expected: %(expected)s.")
+
+MESSAGES: dict[str, Promise] = {
+    # pydantic
+    "missing": _("This field is required."),
+    "extra_forbidden": _("This field is not known."),
+    "int_type": _INTEGER,
+    "int_parsing": _INTEGER,
+    "int_from_float": _INTEGER,
+    "int_parsing_size": _("The number is too large."),
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "decimal_type": _NUMBER,
+    "decimal_parsing": _NUMBER,
+    "finite_number": _("A finite number is expected."),
+    "bool_type": _BOOLEAN,
+    "bool_parsing": _BOOLEAN,
+    "string_type": _STRING,
+    "string_too_short": _("At least %(min_length)s characters are expected."),
+    "string_too_long": _("At most %(max_length)s characters are allowed."),
+    "string_pattern_mismatch": _("The value must match the pattern %(pattern)s."),
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "set_type": _LIST,
+    "frozen_set_type": _LIST,
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dataclass_type": _OBJECT,
+    "too_short": _("At least %(min_length)s items are expected."),
+    "too_long": _("At most %(max_length)s items are allowed."),
+    "greater_than": _("The value must be greater than %(gt)s."),
+    "greater_than_equal": _("The value must be at least %(ge)s."),
+    "less_than": _("The value must be less than %(lt)s."),
+    "less_than_equal": _("The value must be at most %(le)s."),
+    "multiple_of": _("The value must be a multiple of %(multiple_of)s."),
+    "literal_error": _CHOICE,
+    "enum": _CHOICE,
+    "union_tag_invalid": _("One of these is expected: %(expected_tags)s."),
+    "none_required": _("Null is expected."),
+    "value_error": _("The value is refused: %(error)s"),
+    "assertion_error": _("The value is refused: %(error)s"),
+    "json_invalid": _("The value is not valid JSON."),
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "time_type": _TIME,
+    "time_parsing": _TIME,
+    "datetime_type": _MOMENT,
+    "datetime_parsing": _MOMENT,
+    "datetime_from_date_parsing": _MOMENT,
+    "datetime_object_invalid": _MOMENT,
+    "timezone_aware": _("The time must name its zone, for example Z or +03:00."),
+    "time_delta_type": _DURATION,
+    "time_delta_parsing": _DURATION,
+    "uuid_type": _("A UUID is expected."),
+    "uuid_parsing": _("A UUID is expected."),
+    "url_type": _("A URL is expected."),
+    "url_parsing": _("A URL is expected."),
+    # the request
+    "null_characters_not_allowed": _("Null characters are not allowed."),
+    "parse_error": _("Half of a surrogate pair is not a character."),
+    "unknown_task_type": _("There is no such task type."),
+    "run_at_and_delay": _("Give either run_at or delay, not both."),
+    "time_out_of_range": _("The time is too far away."),
+    "unknown_parameter": _("This parameter is not known."),
+    "repeated_parameter": _("This parameter may be given once."),
+    "page_and_after": _("Give either page or after, not both."),
+    "ordering_and_after": _("With after, the order can only be id or -id."),
+    # accounts
+    "username_taken": _("This username is already taken."),
+    "password_incorrect": _("The old password is not right."),
+    "invalid_characters": _("Control characters are not allowed."),
+    "token_not_valid": _("The token is not valid or no longer valid."),
+    "no_active_account": _("There is no active account with this name and password."),
+    "throttled": _("Too many attempts. Try again in %(retry_after)s s."),
+    # tasks
+    "active_limit_exceeded": _("You cannot create more than %(limit)s active tasks."),
+}
+
+# What Taskyard itself says of a failed task; it is kept in English and shown in any language.
+FAILURES: dict[str, Promise] = {
+    lifecycle.WORKER_LOST: _("The worker was lost while it ran the task."),
+}
+
+
+def of(code: str, otherwise: str, params: Mapping[str, Any]) -> str:
+    """The words for a code in the language of the request."""
+    try:
+        return str(MESSAGES[code]) % params
+    except (KeyError, TypeError, ValueError):
+        return otherwise
+
+
+def of_flaw(flaw: Flaw) -> str:
+    return of(flaw.code, flaw.message, flaw.context)
+
+
+def of_failure(message: str) -> str:
+    """A task's error message; a handler's own words stay as they are."""
+    return str(FAILURES.get(message, message))

@@ -1,0 +1,36 @@
+"""The addresses of the API. Each works with and without its trailing slash, without a redirect."""
+
+from typing import Any
+
+from django.urls import re_path
+from django.views.decorators.csrf import csrf_exempt
+
+from taskyard.api.views import accounts, document, task_types, tasks
+from taskyard.api.views.base import ApiView
+
+app_name = "api"
+
+
+def at(route: str, view: type[ApiView], name: str | None = None) -> Any:
+    # reverse() takes an optional slash as none; \Z, for $ would let a line feed follow.
+    handler: Any = view.as_view()
+    return re_path(rf"^{route}/?\Z", handler, name=name)
+
+
+urlpatterns = [
+    at("register", accounts.Register),
+    at("token", accounts.Token),
+    at("token/refresh", accounts.TokenRefresh),
+    at("token/blacklist", accounts.TokenBlacklist),
+    at("me", accounts.Me),
+    at("me/password", accounts.MePassword),
+    at("limits", accounts.Limits),
+    at("task-types", task_types.TaskTypes),
+    at("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
+    at("tasks", tasks.Tasks),
+    at("tasks/create", tasks.TaskCreate),
+    at("tasks/(?P<task_id>[0-9]{1,19})", tasks.TaskDetail, "task"),
+    at("schema", document.Schema, "schema"),
+    at("docs", document.Docs),
+    re_path("", csrf_exempt(document.nothing_here)),
+]

@@ -1,0 +1,127 @@
+"""Registration, tokens, the own account."""
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from taskyard.accounts import passwords, profile, tokens
+from taskyard.accounts.models import User
+from taskyard.accounts.throttle import address_of
+from taskyard.api import shapes
+from taskyard.api.json import CREDENTIALS_LIMIT
+from taskyard.api.openapi import documented
+from taskyard.api.representation import stamp
+from taskyard.api.views.base import ApiView, OpenView, user_of
+from taskyard.core import lifecycle
+
+# RFC 6749: tokens are not for any cache.
+UNCACHED = {"Cache-Control": "no-store"}
+
+
+class Register(OpenView):
+    body_limit = CREDENTIALS_LIMIT
+
+    @documented("Register a user", shapes.Registration, {201: shapes.Registered}, (400, 429))
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.Registration, request.data)
+        user = passwords.register(
+            username=asked.username,
+            password=asked.password,
+            address=address_of(request._request),
+        )
+        return Response({"id": user.pk, "username": user.username}, 201)
+
+
+class Token(OpenView):
+    body_limit = CREDENTIALS_LIMIT
+
+    @documented("Log in", shapes.Login, {200: shapes.TokenPair}, (400, 401, 429))
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.Login, request.data)
+        user = passwords.log_in(
+            username=asked.username,
+            password=asked.password,
+            address=address_of(request._request),
+        )
+        return Response(_pair(tokens.issue(user)), headers=UNCACHED)
+
+
+class TokenRefresh(OpenView):
+    @documented(
+        "Get a new access token", shapes.RefreshRequest, {200: shapes.AccessToken}, (400, 401)
+    )
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.RefreshRequest, request.data)
+        return Response(_pair(tokens.refresh(asked.refresh)), headers=UNCACHED)
+
+
+class TokenBlacklist(OpenView):
+    @documented("Log out", shapes.RefreshRequest, {200: shapes.Nothing}, (400, 401))
+    def post(self, request: Request) -> Response:
+        """Ends the refresh token. Doing so twice is no error."""
+        tokens.log_out(shapes.read(shapes.RefreshRequest, request.data).refresh)
+        return Response({})
+
+
+class Me(ApiView):
+    @documented("Show the own profile", None, {200: shapes.Profile})
+    def get(self, request: Request) -> Response:
+        return Response(_profile(user_of(request)))
+
+    @documented("Change the own profile", shapes.ProfileChange, {200: shapes.Profile}, (400,))
+    def patch(self, request: Request) -> Response:
+        asked = shapes.read(shapes.ProfileChange, request.data)
+        user = user_of(request)
+        profile.change(user, **asked.model_dump(exclude_unset=True))
+        return Response(_profile(user))
+
+
+class MePassword(ApiView):
+    body_limit = CREDENTIALS_LIMIT
+
+    @documented(
+        "Change the own password", shapes.PasswordChange, {200: shapes.TokenPair}, (400, 429)
+    )
+    def post(self, request: Request) -> Response:
+        """Ends every token given before, this one too; the answer has new ones."""
+        asked = shapes.read(shapes.PasswordChange, request.data)
+        user = user_of(request)
+        passwords.change(
+            user,
+            old=asked.old_password,
+            new=asked.new_password,
+            address=address_of(request._request),
+        )
+        return Response(_pair(tokens.issue(user)), headers=UNCACHED)
+
+
+class Limits(ApiView):
+    @documented("Show the own quota", None, {200: shapes.LimitsAnswer})
+    def get(self, request: Request) -> Response:
+        limits = lifecycle.limits(user_of(request).pk)
+        return Response(
+            {
+                "active_limit": limits.active_limit,
+                "active": limits.active,
+                "available": limits.available,
+                "tasks": limits.tasks,
+            }
+        )
+
+
+def _pair(pair: tokens.Pair) -> dict[str, str]:
+    if pair.refresh is None:
+        return {"access": pair.access}
+    return {"access": pair.access, "refresh": pair.refresh}
+
+
+def _profile(user: User) -> dict[str, Any]:
+    return {
+        "id": user.pk,
+        "username": user.username,
+        "email": user.email,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "date_joined": stamp(user.date_joined),
+    }

@@ -1,0 +1,52 @@
+"""What every view of the API shares. Nothing here depends on settings a host project may have."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.models import User
+from taskyard.api import errors
+from taskyard.api.json import BODY_LIMIT, AlwaysJson, Parser, Renderer
+
+
+class ApiView(APIView):
+    """For authenticated users. ``body_limit`` is in bytes."""
+
+    body_limit: ClassVar[int] = BODY_LIMIT
+    parser_classes = (Parser,)
+    renderer_classes = (Renderer,)
+    content_negotiation_class = AlwaysJson
+    authentication_classes: Any = (TokenAuthentication,)
+    permission_classes: Any = (IsAuthenticated,)
+    throttle_classes = ()
+    metadata_class = None
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response | None]:
+        return errors.handle
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        # Answers are one user's; kept copies may be used only after asking again (ETag).
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class OpenView(ApiView):
+    """For everybody; a token, good or bad, is not looked at."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+
+def user_of(request: Request) -> User:
+    """Whom the token names; only for views that let nobody else in."""
+    return cast("User", request.user)

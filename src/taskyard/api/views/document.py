@@ -1,0 +1,35 @@
+"""The OpenAPI document, and a page to read it on."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import patched_settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from taskyard.api import openapi
+from taskyard.api.errors import not_found
+from taskyard.api.views.base import OpenView
+
+
+class Schema(OpenView):
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        with patched_settings(openapi.SETTINGS):
+            document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+        return Response(openapi.complete(document))
+
+
+class Docs(OpenView):
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        return render(request._request, "taskyard/docs.html")
+
+
+def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """Every other address under the API, whatever the method: JSON, and no redirect."""
+    return not_found(request)

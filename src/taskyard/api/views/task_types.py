@@ -1,0 +1,49 @@
+"""What can be run."""
+
+from typing import Any
+
+from django.utils.translation import gettext
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from taskyard.api import shapes
+from taskyard.api.openapi import documented
+from taskyard.api.views.base import ApiView
+from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+
+
+class TaskTypes(ApiView):
+    @documented(
+        "List the task types", None, {200: shapes.TaskTypesAnswer}, operation_id="task_types_list"
+    )
+    def get(self, request: Request) -> Response:
+        return Response([_represent(task_type) for task_type in registry.all()])
+
+
+class TaskTypeDetail(ApiView):
+    @documented("Show a task type", None, {200: shapes.TaskTypeAnswer}, (404,))
+    def get(self, request: Request, name: str) -> Response:
+        try:
+            return Response(_represent(registry.get(name)))
+        except UnknownTaskType:
+            raise NotFound from None
+
+
+def _represent(task_type: TaskType) -> dict[str, Any]:
+    return {
+        "name": task_type.name,
+        "label": _translated(task_type.label),
+        "description": _translated(task_type.description),
+        "queue": task_type.queue,
+        "priority": task_type.priority,
+        "max_attempts": task_type.max_attempts,
+        "timeout": task_type.timeout,
+        "input_schema": task_type.input_schema,
+        "result_schema": task_type.result_schema,
+    }
+
+
+def _translated(text: str) -> str:
+    # gettext answers "" with the catalogue's header.
+    return gettext(text) if text else ""

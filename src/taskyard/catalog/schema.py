@@ -1,0 +1,129 @@
+"""From a function's signature to pydantic models and JSON Schema, and back to plain errors."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError, to_json
+
+from taskyard.catalog.run import Run
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One thing wrong with an input: where, which kind (pydantic's error type), in English."""
+
+    path: Path
+    code: str
+    message: str
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+class InvalidInput(ValueError):
+    """An input that its task type's signature does not admit."""
+
+    def __init__(self, flaws: Iterable[Flaw]) -> None:
+        self.flaws = tuple(flaws)
+        super().__init__("; ".join(f"{flaw.path}: {flaw.message}" for flaw in self.flaws))
+
+
+class Signature:
+    """The shape of a handler's input and result, read once from its annotations.
+
+    Raises ``TypeError`` where a parameter has no annotation or cannot be given by name.
+    """
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        hints = get_type_hints(handler, include_extras=True)
+        self.run_parameter: str | None = None
+        self._fields: dict[str, str] = {}
+        definitions: dict[str, Any] = {}
+        for name, parameter in inspect.signature(handler).parameters.items():
+            if hints.get(name) is Run:
+                self.run_parameter = name
+                continue
+            if name not in hints:
+                raise TypeError(f"{handler.__qualname__}: parameter {name!r} needs an annotation")
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TypeError(f"{handler.__qualname__}: {name!r} cannot be given by name")
+            default = ... if parameter.default is parameter.empty else parameter.default
+            # An alias, because a parameter may be called what a model already has ("json", "copy").
+            self._fields[f"field_{len(definitions)}"] = name
+            definitions[f"field_{len(definitions)}"] = (
+                hints[name],
+                Field(default, alias=name, title=name.replace("_", " ").capitalize()),
+            )
+        self.model: type[BaseModel] = create_model(
+            "".join(part.capitalize() for part in handler.__name__.split("_")) + "Input",
+            __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False),
+            **definitions,
+        )
+        self.result = _result_adapter(hints.get("return", Any))
+
+    def parse(self, data: object) -> dict[str, Any]:
+        """The handler's keyword arguments for this input; raises InvalidInput."""
+        try:
+            model = self.model.model_validate_json(to_json(data, inf_nan_mode="constants"))
+        except ValidationError as error:
+            raise InvalidInput(flaws_of(error, data)) from None
+        except (PydanticSerializationError, ValueError, RecursionError):
+            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+        given = model.model_fields_set
+        return {name: getattr(model, key) for key, name in self._fields.items() if key in given}
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        schema = self.model.model_json_schema(by_alias=True)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+    @cached_property
+    def result_schema(self) -> dict[str, Any]:
+        schema = self.result.json_schema(mode="serialization")
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _result_adapter(annotation: Any) -> TypeAdapter[Any]:
+    """Pydantic would turn a NaN into null; a lost number must be an error instead."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+    except PydanticUserError:  # a model or a typed dict has a configuration of its own
+        return TypeAdapter(annotation)
+
+
+def flaws_of(error: ValidationError, data: object) -> tuple[Flaw, ...]:
+    """Pydantic's errors with paths that exist in ``data``, one a path.
+
+    Pydantic names the arm of a union in the path and reports every arm; a person wants the
+    place and the arm that came closest, which is one that got past the type.
+    """
+    flaws: dict[Path, Flaw] = {}
+    for item in error.errors(include_url=False, include_input=False):
+        path = _path_in(data, item["loc"], missing=item["type"] == "missing")
+        flaw = Flaw(path, item["type"], item["msg"], item.get("ctx", {}))
+        known = flaws.get(path)
+        if known is None or known.code.endswith("_type") or known.code == "int_from_float":
+            flaws[path] = flaw
+    return tuple(flaws.values())
+
+
+def _path_in(data: object, loc: Path, *, missing: bool) -> Path:
+    path: list[str | int] = []
+    for index, step in enumerate(loc):
+        if _holds(data, step):
+            data = data[step]  # type: ignore[index]
+        elif not (missing and index == len(loc) - 1):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _holds(data: object, step: str | int) -> bool:
+    if isinstance(data, dict):
+        return step in data
+    return isinstance(data, list) and isinstance(step, int) and step < len(data)

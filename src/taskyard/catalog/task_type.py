@@ -1,0 +1,177 @@
+"""Task types: one typed function each, and the registry that knows them."""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic_core import PydanticSerializationError
+
+from taskyard.catalog.encoding import TooLarge, encode_json
+from taskyard.catalog.run import Run
+from taskyard.catalog.schema import Signature
+
+Priority = Literal["low", "normal", "high"]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+
+
+class UnknownTaskType(LookupError):
+    """No task type of that name is registered."""
+
+
+class BadResult(ValueError):
+    """A handler returned what cannot be kept: ``code`` says why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def exponential_backoff(attempt: int) -> float:
+    """Seconds to wait after failed attempt ``attempt``: 2·2^attempt, jittered, at most 300."""
+    return float(min(300.0, 2 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """A registered function with a typed input and a typed result."""
+
+    name: str
+    handler: Callable[..., Any]
+    label: str
+    description: str
+    queue: str = "default"
+    priority: Priority = "normal"
+    max_attempts: int = 3
+    backoff: Callable[[int], float] = exponential_backoff
+    timeout: float | None = None
+    batch: int = 1
+    result_limit: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for word in (self.name, self.queue):
+            if not NAME.fullmatch(word):
+                raise ValueError(f"{word!r}: lower-case letters, digits, - and _, at most 50")
+        if not 1 <= self.max_attempts <= 10:
+            raise ValueError(f"{self.name}: max_attempts must be 1 to 10")
+        if not 1 <= self.batch <= 1000:
+            raise ValueError(f"{self.name}: batch must be 1 to 1000")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ValueError(f"{self.name}: timeout must be positive")
+
+    @cached_property
+    def signature(self) -> Signature:
+        return Signature(self.handler)
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema 2020-12 of the input."""
+        return self.signature.input_schema
+
+    @property
+    def result_schema(self) -> dict[str, Any]:
+        """JSON Schema 2020-12 of the result."""
+        return self.signature.result_schema
+
+    def validate(self, input_data: object) -> dict[str, Any]:
+        """The input as it was given, once it is known to fit; raises InvalidInput."""
+        self.signature.parse(input_data)
+        return cast("dict[str, Any]", input_data)
+
+    def call(self, run: Run, input_data: object) -> Any:
+        """Run the handler. Raises InvalidInput, and whatever the handler raises."""
+        arguments = self.signature.parse(input_data)
+        if self.signature.run_parameter:
+            arguments[self.signature.run_parameter] = run
+        return self.handler(**arguments)
+
+    def encode_result(self, value: Any) -> str:
+        """The result as JSON text; raises BadResult where it is not JSON or too large."""
+        try:
+            plain = self.signature.result.dump_python(value, mode="json", warnings="error")
+            return encode_json(plain, limit=self.result_limit)
+        except TooLarge as error:
+            raise BadResult("result_too_large", f"The result is too large: {error}") from error
+        except (PydanticSerializationError, ValueError, TypeError) as error:
+            raise BadResult("result_invalid", f"Not what {self.name} declares: {error}") from error
+
+
+class Registry:
+    """The task types that this process knows, by name."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, TaskType] = {}
+
+    def add(self, new: TaskType) -> None:
+        """Raises ValueError where another function already has the name."""
+        known = self._types.get(new.name)
+        if known and _origin(known.handler) != _origin(new.handler):
+            other = ".".join(_origin(known.handler))
+            raise ValueError(f"task type {new.name!r} is already {other}")
+        new.signature  # noqa: B018  # a bad signature is refused where it is written
+        self._types[new.name] = new
+
+    def get(self, name: str) -> TaskType:
+        """Raises UnknownTaskType."""
+        try:
+            return self._types[name]
+        except KeyError:
+            raise UnknownTaskType(name) from None
+
+    def all(self) -> list[TaskType]:
+        return [self._types[name] for name in sorted(self._types)]
+
+    def queues(self) -> list[str]:
+        return sorted({known.queue for known in self._types.values()} | {"default"})
+
+
+registry = Registry()
+
+
+def _origin(handler: Callable[..., Any]) -> tuple[str, str]:
+    return handler.__module__, handler.__qualname__
+
+
+def task_type(
+    name: str,
+    *,
+    label: str | None = None,
+    queue: str = "default",
+    priority: Priority = "normal",
+    max_attempts: int = 3,
+    backoff: Callable[[int], float] = exponential_backoff,
+    timeout: float | None = None,
+    batch: int = 1,
+    result_limit: int = 1024 * 1024,
+) -> Callable[[Handler], Handler]:
+    """Declare a function as a task type. The function itself is returned unchanged.
+
+    ``timeout`` is in seconds an attempt; ``backoff(attempt)`` gives the seconds to wait after a
+    failed attempt; ``batch`` is how many tasks of the type one process may claim and finish
+    together (for types that take milliseconds); ``result_limit`` is in bytes of JSON.
+    Raises TypeError for a signature that cannot be a schema, ValueError for a bad option.
+    """
+
+    def register(handler: Handler) -> Handler:
+        doc = (handler.__doc__ or "").strip()
+        registry.add(
+            TaskType(
+                name=name,
+                handler=handler,
+                label=label or name.replace("-", " ").replace("_", " ").capitalize(),
+                description=doc.split("\n\n")[0].replace("\n", " "),
+                queue=queue,
+                priority=priority,
+                max_attempts=max_attempts,
+                backoff=backoff,
+                timeout=timeout,
+                batch=batch,
+                result_limit=result_limit,
+            )
+        )
+        return handler
+
+    return register

@@ -1,0 +1,1 @@
+"""The record of every task and its rules: a Django app."""

@@ -1,0 +1,21 @@
+"""The Django app: loads the task types once the models are ready."""
+
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.utils.module_loading import autodiscover_modules
+
+
+class CoreConfig(AppConfig):
+    name = "taskyard.core"
+    label = "taskyard"
+    verbose_name = "Taskyard"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        import_module("taskyard.core.checks")
+        import_module("taskyard.catalog.builtin")
+        autodiscover_modules("task_types")
+        for module in settings.TASKYARD_TASK_TYPES:
+            import_module(module)

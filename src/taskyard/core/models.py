@@ -1,0 +1,157 @@
+"""The record: tasks, their past attempts, quota counters, and the leases of workers.
+
+Only ``core.lifecycle`` writes what changes a task's state.
+"""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
+from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
+
+
+class Worker(models.Model):
+    """A worker's lease: it is believed alive until ``lease_until``, by the database's clock."""
+
+    host = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    concurrency = models.IntegerField()
+    queues = models.JSONField()
+    version = models.CharField(max_length=50)
+    started_at = models.DateTimeField(db_default=Now())
+    lease_until = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.pid}"
+
+
+class Account(models.Model):
+    """How many active tasks a user has, and how many are allowed (null: the common limit)."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="account",
+    )
+    active = models.IntegerField(_("active tasks"), default=0, editable=False)
+    active_limit = models.PositiveIntegerField(_("limit of active tasks"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("quota")
+        verbose_name_plural = _("quotas")
+        constraints = [
+            models.CheckConstraint(condition=Q(active__gte=0), name="account_active_not_negative")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.active}"
+
+
+class Task(models.Model):
+    """One task, from its acceptance to its result.
+
+    ``attempt`` counts the attempts charged; ``fence`` grows with every claim, and only the holder
+    of the current one may write. An active task is always in exactly one place: ``ready`` for a
+    worker, waiting for ``wake_at``, or held by ``worker``.
+    """
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tasks", db_index=False
+    )
+    task_type = models.CharField(_("task type"), max_length=50)
+    queue = models.CharField(_("queue"), max_length=50)
+    input_data = models.JSONField(_("input"))
+    status = models.CharField(
+        _("status"), max_length=11, choices=Status.choices, default=Status.PENDING
+    )
+    result = models.JSONField(_("result"), null=True)
+    error_code = models.CharField(_("error code"), max_length=100, default="")
+    error_message = models.TextField(_("error message"), default="")
+    progress = models.JSONField(_("progress"), null=True)
+    tags = models.JSONField(_("tags"), default=list)
+    priority = models.SmallIntegerField(
+        _("priority"), choices=Priority.choices, default=Priority.NORMAL
+    )
+    timeout_seconds = models.FloatField(_("timeout, seconds"), null=True)
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, db_index=False)
+
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+    run_at = models.DateTimeField(_("run at"), null=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    claimed_at = models.DateTimeField(_("claimed"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
+
+    attempt = models.IntegerField(_("attempt"), default=0)
+    max_attempts = models.IntegerField(_("attempts at most"), default=3)
+    fence = models.IntegerField(default=0)
+    ready = models.BooleanField(default=True)
+    wake_at = models.DateTimeField(null=True)
+    resumes = models.BooleanField(default=False)
+    slept = models.IntegerField(default=0)
+    checkpoint = models.JSONField(null=True)
+    worker = models.ForeignKey(
+        Worker, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
+    process = models.IntegerField(null=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        indexes = [
+            models.Index(fields=["owner", "id"], name="task_owner"),
+            models.Index(fields=["owner", "id"], name="task_active", condition=Q(finished_at=None)),
+            models.Index(
+                fields=["queue", "-priority", "id"], name="task_ready", condition=Q(ready=True)
+            ),
+            models.Index(fields=["wake_at"], name="task_wake", condition=Q(wake_at__isnull=False)),
+            models.Index(fields=["worker"], name="task_held", condition=Q(worker__isnull=False)),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="task_status_known", condition=Q(status__in=sorted(ACTIVE | TERMINAL))
+            ),
+            models.CheckConstraint(
+                name="task_finished_when_terminal",
+                condition=Q(status__in=sorted(TERMINAL), finished_at__isnull=False)
+                | Q(status__in=sorted(ACTIVE), finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="task_in_one_place",
+                condition=Q(ready=True, wake_at=None, worker=None, finished_at=None)
+                | Q(ready=False, wake_at__isnull=False, worker=None, finished_at=None)
+                | Q(ready=False, wake_at=None, worker__isnull=False, finished_at=None)
+                | Q(ready=False, wake_at=None, worker=None, finished_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_type} {self.pk}"
+
+
+class Attempt(models.Model):
+    """A past attempt that did not end the task. The last or current one is on the task itself."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
+    number = models.IntegerField()
+    fence = models.IntegerField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(db_default=Now())
+    error_code = models.CharField(max_length=100)
+    error_message = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "fence"], name="attempt_once_a_fence")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id}#{self.number}"

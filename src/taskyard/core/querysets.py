@@ -1,0 +1,42 @@
+"""Questions about tasks and workers. Nothing here changes anything."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from taskyard.core.models import Task, Worker  # noqa: F401
+
+
+class TaskQuerySet(QuerySet["Task"]):
+    def visible_to(self, user_id: int) -> "TaskQuerySet":
+        """The tasks that this user owns; nobody else sees that they exist."""
+        return self.filter(owner_id=user_id)
+
+    def active(self) -> "TaskQuerySet":
+        """Those that hold a quota place."""
+        return self.filter(finished_at=None)
+
+    def ready_in(self, queues: Iterable[str]) -> "TaskQuerySet":
+        """Those of these queues that a worker may take now."""
+        return self.filter(ready=True, queue__in=list(queues))
+
+    def due_to_wake(self) -> "TaskQuerySet":
+        """Delayed, backing off or suspended, and their time has come."""
+        return self.filter(wake_at__lte=Now())
+
+    def lost(self, alive: "WorkerQuerySet") -> "TaskQuerySet":
+        """Held by a worker that is not among those alive: its lease ran out, or it is gone."""
+        held = self.filter(worker_id__isnull=False)
+        return held.exclude(worker_id__in=alive.values("id"))
+
+    def dropped_by(self, worker_id: int, alive: Iterable[int]) -> "TaskQuerySet":
+        """Held by a process of this worker that is not among those alive."""
+        return self.filter(worker_id=worker_id).exclude(process__in=list(alive))
+
+
+class WorkerQuerySet(QuerySet["Worker"]):
+    def alive(self) -> "WorkerQuerySet":
+        return self.filter(lease_until__gt=Now())

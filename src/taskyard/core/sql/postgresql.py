@@ -1,0 +1,104 @@
+"""PostgreSQL: each change is one statement, so one round trip and no transaction block."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+Row = tuple[Any, ...]
+
+SUBMIT = """
+WITH place AS (
+    UPDATE taskyard_account SET active = active + json_array_length(%(rows)s::json)
+    WHERE user_id = %(owner)s
+      AND active + json_array_length(%(rows)s::json) <= COALESCE(active_limit, %(limit)s)
+    RETURNING user_id
+)
+INSERT INTO taskyard_task (
+    owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
+    timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
+    slept, created_at)
+SELECT place.user_id, r.task_type, r.queue, r.input_data, 'pending', '', '', r.tags, r.priority,
+    r.timeout_seconds, r.retry_of_id, r.run_at,
+    CASE WHEN r.run_at > now() THEN r.run_at END, r.run_at IS NULL OR r.run_at <= now(),
+    0, r.max_attempts, 0, false, 0, now()
+FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
+    task_type text, queue text, input_data jsonb, tags jsonb, priority smallint,
+    timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer
+)) WITH ORDINALITY AS r
+ORDER BY r.ordinality
+RETURNING id, created_at, ready
+"""
+
+CLAIM = """
+WITH picked AS (
+    SELECT id, task_type, priority FROM taskyard_task
+    WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
+    ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), numbered AS (
+    SELECT id, row_number() OVER w AS n, (%(caps)s::jsonb ->> task_type)::integer AS cap
+    FROM picked WINDOW w AS (ORDER BY priority DESC, id)
+), fitting AS (
+    SELECT id, n <= min(cap) OVER (ORDER BY n) AS fits FROM numbered
+)
+UPDATE taskyard_task SET
+    status = 'in_progress', ready = false, worker_id = %(worker)s, process = %(process)s,
+    fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = false,
+    claimed_at = now(), started_at = COALESCE(started_at, now())
+WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
+RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
+    timeout_seconds, started_at, now(), priority, (SELECT count(*) FROM picked)
+"""
+
+FINISH = """
+WITH done AS (
+    UPDATE taskyard_task t SET
+        status = r.status, ready = r.ready, wake_at = r.wake_at, resumes = r.resumes,
+        worker_id = NULL, process = NULL, result = r.result, error_code = r.error_code,
+        error_message = r.error_message, progress = COALESCE(r.progress, t.progress),
+        checkpoint = r.checkpoint, slept = r.slept,
+        finished_at = CASE WHEN r.terminal THEN now() END
+    FROM json_to_recordset(%(rows)s::json) AS r (
+        id bigint, fence integer, status text, ready boolean, wake_at timestamptz,
+        resumes boolean, result jsonb, error_code text, error_message text, progress jsonb,
+        checkpoint jsonb, slept integer, terminal boolean)
+    WHERE t.id = r.id AND t.fence = r.fence AND t.status = 'in_progress'
+      AND t.worker_id IS NOT NULL
+    RETURNING t.id, t.owner_id, r.terminal
+), owed AS (
+    SELECT owner_id, count(*) AS places FROM done WHERE terminal GROUP BY owner_id
+), locked AS (
+    SELECT user_id FROM taskyard_account WHERE user_id IN (SELECT owner_id FROM owed)
+    ORDER BY user_id FOR UPDATE
+), released AS (
+    UPDATE taskyard_account a SET active = a.active - owed.places
+    FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
+)
+SELECT id FROM done
+"""
+
+
+def submit(params: dict[str, Any]) -> list[Row]:
+    """Take the places and insert the rows; no row where the quota does not allow them all."""
+    return _fetch(SUBMIT, params)
+
+
+def claim(params: dict[str, Any]) -> list[Row]:
+    """Give the next ready tasks to a process."""
+    return _fetch(CLAIM, params)
+
+
+def finish(params: dict[str, Any]) -> list[Row]:
+    """Write how attempts ended, where they are still current; the ids that were."""
+    return _fetch(FINISH, params)
+
+
+def moment(when: datetime) -> str:
+    """A time as the JSON rows carry it."""
+    return when.isoformat()
+
+
+def _fetch(statement: str, params: dict[str, Any]) -> list[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return list(cursor.fetchall())

@@ -1,0 +1,121 @@
+"""SQLite: the same changes inside one IMMEDIATE transaction, which is one writer at a time.
+
+The database's clock is this machine's.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+Row = tuple[Any, ...]
+
+TAKE_PLACES = """
+UPDATE taskyard_account SET active = active + json_array_length(%(rows)s)
+WHERE user_id = %(owner)s
+  AND active + json_array_length(%(rows)s) <= COALESCE(active_limit, %(limit)s)
+"""
+
+INSERT = """
+INSERT INTO taskyard_task (
+    owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
+    timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
+    slept, created_at)
+SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
+    '', value -> 'tags', value ->> 'priority', value ->> 'timeout_seconds',
+    value ->> 'retry_of_id', value ->> 'run_at',
+    CASE WHEN value ->> 'run_at' > %(now)s THEN value ->> 'run_at' END,
+    value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s,
+    0, value ->> 'max_attempts', 0, 0, 0, %(now)s
+FROM json_each(%(rows)s) ORDER BY key
+RETURNING id, created_at, ready
+"""
+
+PICK = """
+WITH picked AS (
+    SELECT id, task_type, priority FROM taskyard_task
+    WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
+    ORDER BY priority DESC, id LIMIT %(limit)s
+), numbered AS (
+    SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n, %(caps)s ->> task_type AS cap
+    FROM picked
+)
+SELECT id, n <= min(cap) OVER (ORDER BY n) FROM numbered
+"""
+
+CLAIM = """
+UPDATE taskyard_task SET
+    status = 'in_progress', ready = 0, worker_id = %(worker)s, process = %(process)s,
+    fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = 0,
+    claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s)
+WHERE id IN (SELECT value FROM json_each(%(chosen)s))
+RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
+    timeout_seconds, started_at, %(now)s, priority
+"""
+
+FINISH = """
+UPDATE taskyard_task SET
+    status = r.value ->> 'status', ready = r.value ->> 'ready', wake_at = r.value ->> 'wake_at',
+    resumes = r.value ->> 'resumes', worker_id = NULL, process = NULL,
+    result = nullif(r.value -> 'result', 'null'), error_code = r.value ->> 'error_code',
+    error_message = r.value ->> 'error_message',
+    progress = COALESCE(nullif(r.value -> 'progress', 'null'), progress),
+    checkpoint = nullif(r.value -> 'checkpoint', 'null'), slept = r.value ->> 'slept',
+    finished_at = CASE WHEN r.value ->> 'terminal' THEN %(now)s END
+FROM json_each(%(rows)s) AS r
+WHERE taskyard_task.id = r.value ->> 'id' AND fence = r.value ->> 'fence'
+  AND status = 'in_progress' AND worker_id IS NOT NULL
+RETURNING taskyard_task.id, owner_id, finished_at
+"""
+
+RELEASE = """
+UPDATE taskyard_account SET active = active - (
+    SELECT count(*) FROM json_each(%(owners)s) WHERE value = user_id)
+WHERE user_id IN (SELECT value FROM json_each(%(owners)s))
+"""
+
+
+def submit(params: dict[str, Any]) -> list[Row]:
+    """Take the places and insert the rows; no row where the quota does not allow them all."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(TAKE_PLACES, params)
+        if not cursor.rowcount:
+            return []
+        cursor.execute(INSERT, {**params, **_now()})
+        return [(*row[:1], _aware(row[1]), *row[2:]) for row in cursor.fetchall()]
+
+
+def claim(params: dict[str, Any]) -> list[Row]:
+    """Give the next ready tasks to a process."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PICK, params)
+        picked = cursor.fetchall()
+        chosen = str([task_id for task_id, fits in picked if fits])
+        cursor.execute(CLAIM, {**params, **_now(), "chosen": chosen})
+        rows = cursor.fetchall()
+    return [(*row[:9], _aware(row[9]), _aware(row[10]), row[11], len(picked)) for row in rows]
+
+
+def finish(params: dict[str, Any]) -> list[Row]:
+    """Write how attempts ended, where they are still current; the ids that were."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(FINISH, {**params, **_now()})
+        rows = cursor.fetchall()
+        owners = [owner for _, owner, finished_at in rows if finished_at]
+        if owners:
+            cursor.execute(RELEASE, {"owners": str(owners)})
+        return [row[:1] for row in rows]
+
+
+def moment(when: datetime) -> str:
+    """A time as Django keeps it on SQLite, where times are compared as text."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _now() -> dict[str, str]:
+    return {"now": moment(datetime.now(UTC))}
+
+
+def _aware(value: str | datetime) -> datetime:
+    naive = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return naive.replace(tzinfo=UTC)

@@ -1,0 +1,173 @@
+"""From ASGI to Django's WSGI handler in a few threads, which keep their connections."""
+
+import asyncio
+import io
+import sys
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class BodyTooLarge(Exception):
+    pass
+
+
+class ClientLeft(Exception):
+    pass
+
+
+class Bridge:
+    """An ASGI application that answers from a WSGI one; `threads` requests at a time."""
+
+    def __init__(self, wsgi: WSGIApp, *, threads: int, max_body: int) -> None:
+        self._wsgi = wsgi
+        self._max_body = max_body
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="wsgi")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        departure: asyncio.Future[Message] | None = None
+
+        async def deliver(message: Message) -> None:
+            try:
+                await send(message)
+            except OSError:
+                raise ClientLeft from None
+
+        async def forward(message: Message) -> None:
+            nonlocal departure
+            departure = departure or asyncio.ensure_future(receive())
+            if departure.done():
+                raise ClientLeft
+            await deliver(message)
+
+        loop = asyncio.get_running_loop()
+
+        def send_now(message: Message) -> None:
+            asyncio.run_coroutine_threadsafe(forward(message), loop).result()
+
+        try:
+            body = await read_body(scope, receive, limit=self._max_body)
+            whole = await loop.run_in_executor(
+                self._pool, self._answer, environ(scope, body), send_now
+            )
+            # The ordinary answer is one piece and crosses the threads once.
+            for message in whole:
+                await deliver(message)
+        except BodyTooLarge:
+            await _too_large(send)
+        except ClientLeft:
+            return  # nobody is there to be answered
+        finally:
+            if departure:
+                departure.cancel()
+
+    def _answer(
+        self, wsgi_environ: dict[str, Any], send_now: Callable[[Message], None]
+    ) -> list[Message]:
+        head: Message = {"type": "http.response.start"}
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: object = None
+        ) -> None:
+            head["status"] = int(status[:3])
+            head["headers"] = [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            ]
+
+        response = self._wsgi(wsgi_environ, start_response)
+        try:
+            if not getattr(response, "streaming", False):
+                body = b"".join(response)
+                if head["status"] not in (204, 304) and not _has_length(head):
+                    head["headers"].append((b"content-length", str(len(body)).encode()))
+                return [head, {"type": "http.response.body", "body": body}]
+            send_now(head)
+            for chunk in response:
+                send_now({"type": "http.response.body", "body": chunk, "more_body": True})
+            return [{"type": "http.response.body", "body": b""}]
+        finally:
+            # Django's request_finished hangs on it, and with it the health of kept connections.
+            if close := getattr(response, "close", None):
+                close()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    """The whole body, chunked or not. Raises BodyTooLarge as soon as that is known, ClientLeft."""
+    declared = next((v for name, v in scope["headers"] if name == b"content-length"), b"0")
+    if int(declared) > limit:
+        raise BodyTooLarge
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit:
+            raise BodyTooLarge
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """The WSGI environ of a request (PEP 3333: text is latin-1 for bytes)."""
+    root = scope.get("root_path", "")
+    path = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
+    server = scope.get("server") or ("localhost", 80)
+    found: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root.encode().decode("latin-1"),
+        "PATH_INFO": path,
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": scope["client"][0] if scope.get("client") else "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in scope["headers"]:
+        if b"_" in raw_name:
+            continue  # X_Forwarded_For would pass for X-Forwarded-For
+        name = raw_name.decode("latin-1").upper().replace("-", "_")
+        key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+        value = raw_value.decode("latin-1")
+        if key in found:
+            value = found[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
+        found[key] = value
+    # A chunked body has no length of its own, and Django reads only what is declared.
+    found["CONTENT_LENGTH"] = str(len(body))
+    found.pop("HTTP_TRANSFER_ENCODING", None)
+    return found
+
+
+def _has_length(head: Message) -> bool:
+    return any(name == b"content-length" for name, _ in head["headers"])
+
+
+async def _too_large(send: Send) -> None:
+    body = b'{"detail":"Request body is too large."}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

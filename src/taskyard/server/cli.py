@@ -1,0 +1,172 @@
+"""The `taskyard` command: what an operator types."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from taskyard.server import env
+from taskyard.server.env import BadEnvironment
+
+GRACE_SECONDS = 20
+
+
+def load_django() -> None:
+    """Set Django up. Raises BadEnvironment for a task type module that cannot be imported."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    import django
+    from django.conf import settings
+
+    try:
+        django.setup()
+    except ModuleNotFoundError as error:
+        if error.name not in settings.TASKYARD_TASK_TYPES:
+            raise
+        raise BadEnvironment(f"TASKYARD_TASK_TYPES: there is no module {error.name}") from None
+
+
+def up(arguments: Sequence[str]) -> int:
+    """database, broker, migrations, web and worker, until Ctrl-C"""
+    _options("up", up).parse_args(arguments)
+    from taskyard.server.up import up as run
+
+    return run()
+
+
+def web(arguments: Sequence[str]) -> int:
+    """the web alone, on HOST and PORT"""
+    options = _options("web", web)
+    options.add_argument("--fd", type=int, help="an inherited listening socket instead")
+    fd: int | None = options.parse_args(arguments).fd
+    os.environ["TASKYARD_PROCESS"] = "web"
+    values = _checked()
+    load_django()
+    import socket
+
+    import uvicorn
+
+    from taskyard.server.asgi import application
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            host=values["HOST"],
+            port=values["PORT"],
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=8192,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    return 0 if server.started else 1
+
+
+def worker(arguments: Sequence[str]) -> int:
+    """a worker alone, with TASKYARD_CONCURRENCY processes"""
+    _options("worker", worker).parse_args(arguments)
+    os.environ["TASKYARD_PROCESS"] = "worker"
+    values = _checked()
+    from django.conf import settings
+
+    if settings.REDIS_URL is None:
+        raise BadEnvironment("no broker: set REDIS_URL, or run `taskyard up` beside it")
+    sys.stdout.flush()
+    # Only the worker room imports Celery, so this process becomes it.
+    os.execv(  # noqa: S606
+        sys.executable,
+        [
+            # Root of a container or of a fresh machine is the operator's choice.
+            *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
+            *("-m", "celery", "--quiet", "--app", "taskyard.worker", "worker"),
+            *("--pool", "prefork", "--concurrency", str(values["TASKYARD_CONCURRENCY"])),
+            *("--loglevel", values["TASKYARD_LOG_LEVEL"]),
+            *("--without-gossip", "--without-mingle"),
+        ],
+    )
+
+
+def _checked() -> dict[str, Any]:
+    """The environment, read and found safe, the broker's policy included."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    from django.conf import settings
+
+    from taskyard.server import valkey
+
+    if settings.REDIS_URL is not None:
+        valkey.refuse_evicting(settings.REDIS_URL)
+    return env.read(os.environ)
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """check this installation"""
+    _options("doctor", doctor).parse_args(arguments)
+    load_django()
+    from taskyard.server.doctor import examine
+
+    return examine()
+
+
+def settings(arguments: Sequence[str]) -> int:
+    """print the table of environment variables"""
+    _options("settings", settings).parse_args(arguments)
+    print(env.markdown())
+    return 0
+
+
+def migrate(arguments: Sequence[str]) -> int:
+    """bring the database to the current version"""
+    return manage(["migrate", *arguments])
+
+
+def createsuperuser(arguments: Sequence[str]) -> int:
+    """make an administrator"""
+    return manage(["createsuperuser", *arguments])
+
+
+def manage(arguments: Sequence[str]) -> int:
+    """any command of Django's"""
+    load_django()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["taskyard manage", *arguments])
+    return 0
+
+
+Command = Callable[[Sequence[str]], int]
+COMMANDS: dict[str, Command] = {
+    command.__name__: command
+    for command in (up, web, worker, migrate, createsuperuser, doctor, settings, manage)
+}
+
+
+def _options(name: str, command: Command) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"taskyard {name}", description=command.__doc__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 2 for wrong usage or an unusable environment."""
+    parser = argparse.ArgumentParser(
+        prog="taskyard",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"  {name:16} {command.__doc__}" for name, command in COMMANDS.items()),
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    given = list(sys.argv[1:] if argv is None else argv)
+    chosen: str = parser.parse_args(given[:1]).command
+    try:
+        return COMMANDS[chosen](given[1:])
+    except BadEnvironment as error:
+        print(f"taskyard: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""From DATABASE_URL to Django's DATABASES, with the options our promises rest on."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from taskyard.server.env import BadEnvironment
+
+
+def database(url: str | None, *, home: Path, for_worker: bool) -> dict[str, Any]:
+    """Settings of the default database. Raises BadEnvironment for an incomplete address."""
+    if url is None:
+        return _sqlite(home / "taskyard.sqlite3")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadEnvironment(f"DATABASE_URL: {error}") from None
+    if parts.scheme == "sqlite":
+        # As everywhere: sqlite:///relative.db and sqlite:////absolute.db
+        return _sqlite(Path(unquote(parts.path)[1:]).absolute())
+    name = unquote(parts.path)[1:]
+    if not name:
+        raise BadEnvironment("DATABASE_URL: names no database")
+    query = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", None) or unquote(parts.hostname or ""),
+        "PORT": port or query.pop("port", ""),
+        # A new connection costs five milliseconds, and a pool does not survive prefork.
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": False,
+        "OPTIONS": {
+            # Django turns prepared statements off unless it is named.
+            "prepare_threshold": 5,
+            # A database that went away must be an answer within five seconds.
+            "connect_timeout": 3,
+            "tcp_user_timeout": 4000,
+            "keepalives": 1,
+            "keepalives_idle": 5,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            # Statistics say that almost nothing is in progress, and custom plans believe them.
+            **({"options": "-c plan_cache_mode=force_generic_plan"} if for_worker else {}),
+            **query,
+        },
+    }
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            # Writers queue instead of failing, and a 201 survives a power cut.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 10,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+    }

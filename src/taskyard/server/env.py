@@ -1,0 +1,306 @@
+"""Every environment variable Taskyard reads: one table, typed readers, one line on a mistake."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+WELL_KNOWN_KEYS = ("django-insecure", "changeme", "change-me", "secret", "insecure", "password")
+
+# Read by the command line client and by Docker's users, not by the server: known, never refused.
+FOREIGN = frozenset({"TASKYARD_URL", "TASKYARD_TOKEN"})
+
+
+class BadEnvironment(Exception):
+    """The environment cannot be started with. The message is one line for the operator."""
+
+
+def text(raw: str) -> str:
+    return raw
+
+
+def boolean(raw: str) -> bool:
+    if raw.lower() in ("1", "true", "yes", "on"):
+        return True
+    if raw.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def integer(least: int, most: int) -> Callable[[str], int]:
+    def read(raw: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,9}", raw) or not least <= int(raw) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(raw)
+
+    return read
+
+
+def words(raw: str) -> list[str]:
+    return [word for part in raw.split(",") if (word := part.strip())]
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def read(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError("expected " + " or ".join(allowed))
+        return raw
+
+    return read
+
+
+def rate(raw: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/(s|sec|m|min|h|hour|d|day)", raw):
+        raise ValueError("expected a rate like 30/hour")
+    return raw
+
+
+def address(*schemes: str) -> Callable[[str], str]:
+    def read(raw: str) -> str:
+        # The value may hold a password, so the message never repeats it.
+        scheme = urlsplit(raw).scheme
+        if scheme not in schemes or len(raw) <= len(scheme) + 3:
+            raise ValueError("expected an address like " + ", ".join(f"{s}://…" for s in schemes))
+        return raw
+
+    return read
+
+
+def modules(raw: str) -> list[str]:
+    names = words(raw)
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError("expected names of Python modules, separated by commas")
+    return names
+
+
+def origins(raw: str) -> list[str]:
+    found = words(raw)
+    if not all(origin.startswith(("http://", "https://")) for origin in found):
+        raise ValueError("expected origins like https://tasks.example.org, separated by commas")
+    return found
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable. `default` is the value itself; `shown` says it in the docs."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: Any
+    meaning: str
+    shown: str = ""
+    may_be_file: bool = False
+
+
+def _cores() -> int:
+    # The cores this process may use, which in a container are fewer than the machine's.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+POSTGRES_SCHEMES = ("postgres", "postgresql")
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("HOST", text, "127.0.0.1", "Address the web listens on."),
+    Variable("PORT", integer(0, 65535), 8000, "Port the web listens on."),
+    Variable(
+        "TASKYARD_HOME",
+        lambda raw: Path(raw).expanduser().absolute(),
+        Path(".taskyard").absolute(),
+        "Embedded database, broker files and generated secret.",
+        shown=".taskyard/",
+    ),
+    Variable(
+        "DATABASE_URL",
+        address(*POSTGRES_SCHEMES, "sqlite"),
+        None,
+        "The database.",
+        shown="SQLite in TASKYARD_HOME",
+        may_be_file=True,
+    ),
+    Variable(
+        "REDIS_URL",
+        address("redis", "rediss"),
+        None,
+        "Redis or Valkey: Celery's broker, bells, live hints, throttles.",
+        shown="embedded Valkey",
+        may_be_file=True,
+    ),
+    Variable(
+        "CELERY_BROKER_URL",
+        address("redis", "rediss"),
+        None,
+        "Another name for REDIS_URL.",
+        shown="–",
+        may_be_file=True,
+    ),
+    Variable(
+        "DJANGO_SECRET_KEY",
+        text,
+        None,
+        "Signs tokens and sessions; 32 bytes or more.",
+        shown="generated in TASKYARD_HOME",
+        may_be_file=True,
+    ),
+    Variable("DJANGO_DEBUG", boolean, False, "Django's debug mode; local only.", may_be_file=True),
+    Variable(
+        "DJANGO_ALLOWED_HOSTS",
+        words,
+        list(LOCAL_HOSTS),
+        "Host names the web answers to, separated by commas.",
+        shown=", ".join(LOCAL_HOSTS),
+        may_be_file=True,
+    ),
+    Variable(
+        "DJANGO_CSRF_TRUSTED_ORIGINS",
+        origins,
+        [],
+        "Origins behind a proxy that may post forms, separated by commas.",
+        shown="none",
+        may_be_file=True,
+    ),
+    Variable(
+        "TASKYARD_HTTPS",
+        boolean,
+        False,
+        "The world reaches the web by HTTPS only: secure cookies, HSTS, redirects.",
+    ),
+    Variable(
+        "TASKYARD_TRUSTED_PROXIES",
+        integer(0, 16),
+        0,
+        "How many proxies in front append to X-Forwarded-For.",
+    ),
+    Variable("TASKYARD_THREADS", integer(1, 256), 4, "Threads that answer ordinary requests."),
+    Variable(
+        "TASKYARD_CONCURRENCY",
+        integer(1, 1024),
+        _cores(),
+        "Worker processes.",
+        shown="number of cores",
+    ),
+    Variable("TASKYARD_QUEUES", words, None, "Queues this worker serves.", shown="all"),
+    Variable(
+        "TASKYARD_TASK_TYPES",
+        modules,
+        [],
+        "Extra modules with task types, separated by commas.",
+        shown="none",
+    ),
+    Variable("TASKYARD_ACTIVE_LIMIT", integer(1, 1_000_000), 5, "Active tasks per user."),
+    Variable(
+        "TASKYARD_RETENTION_DAYS",
+        integer(1, 36_500),
+        None,
+        "Purge finished tasks older than this.",
+        shown="keep",
+    ),
+    Variable(
+        "TASKYARD_LEASE_SECONDS",
+        integer(2, 3600),
+        10,
+        "A worker silent for so long is believed dead and its tasks run again.",
+    ),
+    Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
+    Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),
+    Variable(
+        "TASKYARD_PASSWORD_POLICY",
+        choice("basic", "strict"),
+        "basic",
+        "strict: 12 characters and no common password; basic: 8 characters.",
+    ),
+    Variable("TASKYARD_ACCESS_MINUTES", integer(1, 1440), 60, "Life of an access token."),
+    Variable("TASKYARD_REFRESH_DAYS", integer(1, 365), 7, "Life of a refresh token."),
+    Variable(
+        "TASKYARD_ROTATE_REFRESH",
+        boolean,
+        False,
+        "A refresh answers with a new refresh token and ends the old one.",
+    ),
+    Variable(
+        "TASKYARD_LOG_LEVEL",
+        choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        "The least level that is logged.",
+    ),
+    Variable(
+        "TASKYARD_PROCESS",
+        choice("web", "worker", "command"),
+        "command",
+        "What this process is; set by the taskyard commands themselves.",
+    ),
+)
+
+
+def _raw(variable: Variable, environ: Mapping[str, str]) -> str | None:
+    """The text given for a variable, from itself or from its `…_FILE`; None where neither is."""
+    raw = environ.get(variable.name) or None
+    path = environ.get(f"{variable.name}_FILE") if variable.may_be_file else None
+    if not path:
+        return raw
+    if raw is not None:
+        raise BadEnvironment(f"{variable.name} and {variable.name}_FILE are both set; give one")
+    try:
+        return Path(path).read_text().strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadEnvironment(f"{variable.name}_FILE cannot be read: {error}") from None
+
+
+def read(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Every variable's value by name. Raises BadEnvironment on an unknown name or a bad value."""
+    known = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES if v.may_be_file}
+    for name in environ:
+        if name.startswith("TASKYARD_") and name not in known | FOREIGN:
+            raise BadEnvironment(f"{name} is not a setting of Taskyard")
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        raw = _raw(variable, environ)
+        try:
+            values[variable.name] = variable.default if raw is None else variable.read(raw)
+        except ValueError as error:
+            raise BadEnvironment(f"{variable.name}: {error}") from None
+    return values
+
+
+def refuse_unsafe(values: Mapping[str, Any]) -> None:
+    """Raise BadEnvironment for a configuration that must not face the world."""
+    hosts: list[str] = values["DJANGO_ALLOWED_HOSTS"]
+    if values["DJANGO_DEBUG"]:
+        if not is_local(values["HOST"]) or any(not is_local(host) for host in hosts):
+            raise BadEnvironment("DJANGO_DEBUG is on with a host that is not local")
+    elif any("*" in host for host in hosts):
+        raise BadEnvironment("DJANGO_ALLOWED_HOSTS: * admits every host; name yours")
+    key: str | None = values["DJANGO_SECRET_KEY"]
+    if key is None:
+        return
+    if len(key.encode()) < 32:
+        raise BadEnvironment("DJANGO_SECRET_KEY is shorter than 32 bytes")
+    if key.lower().startswith(WELL_KNOWN_KEYS) or len(set(key)) < 8:
+        raise BadEnvironment("DJANGO_SECRET_KEY is a well-known default; generate one")
+
+
+def is_local(host: str) -> bool:
+    bare = host.strip("[]")
+    if bare == "localhost" or bare.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def markdown() -> str:
+    """The table of the documentation."""
+    lines = ["| environment | default | meaning |", "| --- | --- | --- |"]
+    for v in VARIABLES:
+        default = v.shown or (
+            "on" if v.default is True else "off" if v.default is False else v.default
+        )
+        name = f"`{v.name}`" + (f", `{v.name}_FILE`" if v.may_be_file else "")
+        lines.append(f"| {name} | {default} | {v.meaning} |")
+    return "\n".join(lines)

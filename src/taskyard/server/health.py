@@ -1,0 +1,81 @@
+"""/livez and /readyz: is the process alive, and are the parts it needs within reach."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from threading import Lock
+
+from django.conf import settings
+from django.db import Error, connection
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
+
+BOUND_SECONDS = 2.0
+
+
+class Probe:
+    """Asks a part whether it is there, for two seconds at most.
+
+    The question runs in a thread of its own, so a part that hangs holds that one thread and never
+    a request's; while it hangs, the answer is that the part is away.
+    """
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+        self._running: Future[bool] | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> bool:
+        with self._lock:
+            if self._running is None or self._running.done():
+                self._running = self._thread.submit(self._ask)
+            asked = self._running
+        try:
+            return asked.result(timeout=BOUND_SECONDS)
+        except (Late, TimeoutError):
+            return False
+
+
+def database_answers() -> bool:
+    try:
+        connection.close_if_unusable_or_obsolete()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        connection.close()
+        return False
+    return True
+
+
+def broker_answers() -> bool:
+    alive: Callable[[], bool] = import_string(settings.TASKYARD_BROKER_PROBE)
+    return alive()
+
+
+PARTS = {"database": Probe(database_answers), "broker": Probe(broker_answers)}
+
+
+class Health:
+    """Middleware, not views: a probe names no host of ours and speaks no HTTPS."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info == "/livez":
+            return JsonResponse({"status": "ok"})
+        if request.path_info == "/readyz":
+            return readiness()
+        return self.get_response(request)
+
+
+def readiness() -> JsonResponse:
+    parts = {name: "ok" if probe() else "away" for name, probe in PARTS.items()}
+    ready = set(parts.values()) == {"ok"}
+    response = JsonResponse(
+        {"status": "ok" if ready else "unavailable", **parts}, status=200 if ready else 503
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,55 @@
+"""TASKYARD_HOME: the private directory of an embedded installation."""
+
+import os
+import secrets
+from pathlib import Path
+
+from taskyard.server.env import BadEnvironment
+
+
+def prepare(home: Path) -> None:
+    """Make the directory, for its owner only. Raises BadEnvironment where that cannot be."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home.stat().st_uid == os.getuid():
+            home.chmod(0o700)
+    except OSError as error:
+        raise BadEnvironment(f"TASKYARD_HOME cannot be used: {error}") from None
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace a file by one that only its owner may read, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+def secret_key(home: Path) -> str:
+    """The generated signing key; made by whoever needs it first. Raises BadEnvironment."""
+    path = home / "secret-key"
+    if not path.exists():
+        prepare(home)
+        draft = home / f".secret-key.{os.getpid()}"
+        write_private(draft, secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process of ours made it at the same time: theirs is the key
+        finally:
+            draft.unlink()
+    return _read(path)
+
+
+def broker_url(home: Path) -> str | None:
+    """Where `taskyard up` runs the embedded broker, or None while it runs none."""
+    path = home / "broker-url"
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise BadEnvironment(f"{path.name} in TASKYARD_HOME cannot be read: {error}") from None

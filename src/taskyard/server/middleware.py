@@ -1,0 +1,70 @@
+"""What every request passes, and what requests to the API are spared."""
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponseForbidden
+from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.deprecation import MiddlewareMixin
+
+from taskyard.server.logs import request_id
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+# Token authentication needs no session, cookie or form protection; each costs time and a query.
+WITHOUT_SITE = ("/api/", "/metrics")
+
+_USABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class RequestId:
+    """Echoes a usable X-Request-ID or makes one, and puts it into every log record."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        current = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(current)
+        try:
+            response = self.get_response(request)
+        finally:
+            request_id.reset(token)
+        response.headers["X-Request-ID"] = current
+        return response
+
+
+class _SiteOnly(MiddlewareMixin):
+    def __call__(self, request: HttpRequest) -> Any:
+        if request.path_info.startswith(WITHOUT_SITE):
+            return self.get_response(request)
+        return super().__call__(request)
+
+
+class SiteSession(_SiteOnly, SessionMiddleware):
+    pass
+
+
+class SiteAuthentication(_SiteOnly, AuthenticationMiddleware):
+    pass
+
+
+class SiteMessages(_SiteOnly, MessageMiddleware):
+    pass
+
+
+class SiteCsrf(_SiteOnly, CsrfViewMiddleware):
+    def process_view(
+        self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
+    ) -> HttpResponseForbidden | None:
+        # Django calls this hook whatever __call__ decided.
+        if request.path_info.startswith(WITHOUT_SITE):
+            return None
+        return super().process_view(request, callback, callback_args, callback_kwargs)

@@ -1,0 +1,178 @@
+"""Django's settings: one module, everything that varies comes from the environment (env.py)."""
+
+import os
+import sys
+from datetime import timedelta
+from typing import Any
+
+from taskyard.server import env, home, logs
+from taskyard.server.database import database
+
+try:
+    _env = env.read(os.environ)
+    env.refuse_unsafe(_env)
+    SECRET_KEY: str = _env["DJANGO_SECRET_KEY"] or home.secret_key(_env["TASKYARD_HOME"])
+    REDIS_URL: str | None = (
+        _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
+    )
+    DATABASES: dict[str, dict[str, Any]] = {
+        "default": database(
+            _env["DATABASE_URL"],
+            home=_env["TASKYARD_HOME"],
+            for_worker=_env["TASKYARD_PROCESS"] == "worker",
+        )
+    }
+except env.BadEnvironment as _error:
+    sys.stderr.write(f"taskyard: {_error}\n")
+    raise SystemExit(2) from None
+
+TASKYARD_HOME = _env["TASKYARD_HOME"]
+TASKYARD_PROCESS = _env["TASKYARD_PROCESS"]
+TASKYARD_ACTIVE_LIMIT = _env["TASKYARD_ACTIVE_LIMIT"]
+TASKYARD_TASK_TYPES = _env["TASKYARD_TASK_TYPES"]
+TASKYARD_QUEUES = _env["TASKYARD_QUEUES"]
+TASKYARD_CONCURRENCY = _env["TASKYARD_CONCURRENCY"]
+TASKYARD_THREADS = _env["TASKYARD_THREADS"]
+TASKYARD_RETENTION_DAYS = _env["TASKYARD_RETENTION_DAYS"]
+TASKYARD_LEASE_SECONDS = _env["TASKYARD_LEASE_SECONDS"]
+TASKYARD_REGISTER_RATE = _env["TASKYARD_REGISTER_RATE"]
+TASKYARD_LOGIN_RATE = _env["TASKYARD_LOGIN_RATE"]
+TASKYARD_TRUSTED_PROXIES = _env["TASKYARD_TRUSTED_PROXIES"]
+TASKYARD_PASSWORD_POLICY = _env["TASKYARD_PASSWORD_POLICY"]
+TASKYARD_ACCESS_MINUTES = _env["TASKYARD_ACCESS_MINUTES"]
+TASKYARD_REFRESH_DAYS = _env["TASKYARD_REFRESH_DAYS"]
+TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
+# The lower rooms call upwards by name only.
+TASKYARD_BELL = "taskyard.worker.bell.ring"
+TASKYARD_BROKER_PROBE = "taskyard.worker.bell.broker_alive"
+
+DEBUG = _env["DJANGO_DEBUG"]
+ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
+CSRF_TRUSTED_ORIGINS = _env["DJANGO_CSRF_TRUSTED_ORIGINS"]
+
+INSTALLED_APPS = [
+    "taskyard.core",
+    "taskyard.accounts",
+    "taskyard.api",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "taskyard.server.middleware.RequestId",
+    "taskyard.server.health.Health",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "taskyard.server.middleware.SiteSession",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "taskyard.server.middleware.SiteCsrf",
+    "taskyard.server.middleware.SiteAuthentication",
+    "taskyard.server.middleware.SiteMessages",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "taskyard.server.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+_VALIDATION = "django.contrib.auth.password_validation"
+_STRICT = TASKYARD_PASSWORD_POLICY == "strict"  # noqa: S105
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {
+        "NAME": f"{_VALIDATION}.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12 if _STRICT else 8},
+    },
+    {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
+    # Left out of the basic policy: it refuses the README's own example, password123.
+    *([{"NAME": f"{_VALIDATION}.CommonPasswordValidator"}] if _STRICT else []),
+]
+
+LANGUAGE_CODE = "ru"
+LANGUAGES = [("ru", "Русский"), ("en", "English")]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+# The files of the installed apps are served from where they lie: nothing to collect, nothing stale.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# The parser of the API has its own, smaller bounds (256 KiB, bulk 8 MiB).
+MAX_BODY_BYTES = 8 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+if _env["TASKYARD_HTTPS"]:
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    if TASKYARD_TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logs.configuration(_env["TASKYARD_LOG_LEVEL"])
+
+REST_FRAMEWORK = {
+    "EXCEPTION_HANDLER": "taskyard.api.errors.handle",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["taskyard.accounts.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["taskyard.api.json.Renderer"],
+    "DEFAULT_PARSER_CLASSES": ["taskyard.api.json.Parser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "taskyard.api.json.AlwaysJson",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=TASKYARD_ACCESS_MINUTES),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=TASKYARD_REFRESH_DAYS),
+    "ROTATE_REFRESH_TOKENS": TASKYARD_ROTATE_REFRESH,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "CHECK_REVOKE_TOKEN": True,
+    "UPDATE_LAST_LOGIN": False,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Taskyard",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # Local files: the docs work without the internet.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}

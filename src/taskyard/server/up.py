@@ -1,0 +1,257 @@
+"""`taskyard up`: broker, migrations, web and worker under one supervisor."""
+
+import errno
+import fcntl
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from taskyard.server import bound, env, home, valkey
+from taskyard.server.env import BadEnvironment
+
+TICK_SECONDS = 0.1
+STOP_SECONDS = 25.0  # for web and worker together; the broker goes after them
+BROKER_STOP_SECONDS = 4.0
+LEAST_BACKOFF_SECONDS = 0.5
+MOST_BACKOFF_SECONDS = 30.0
+STABLE_SECONDS = 60.0  # a child that lived so long starts again without delay
+LOCK_SECONDS = 10.0
+REFUSED = 2  # how a command ends that found its environment unusable
+
+
+@dataclass
+class Child:
+    """A process that is started again whenever it ends."""
+
+    name: str
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] = field(init=False)
+    started_at: float = 0.0
+    backoff: float = LEAST_BACKOFF_SECONDS
+    restart_at: float | None = None
+
+    def launch(self) -> None:
+        self.started_at, self.restart_at = time.monotonic(), None
+        self.process = self.start()
+
+    def tend(self) -> None:
+        """Notice its end, clear what it left, start it again when its delay has passed."""
+        now = time.monotonic()
+        if self.restart_at is not None:
+            if now >= self.restart_at:
+                self.launch()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        bound.kill_group(self.process)
+        if now - self.started_at > STABLE_SECONDS:
+            self.backoff = LEAST_BACKOFF_SECONDS
+        say(f"{self.name} ended with {code}; starting it again in {self.backoff:g} s")
+        self.restart_at = now + self.backoff
+        self.backoff = min(self.backoff * 2, MOST_BACKOFF_SECONDS)
+
+
+def say(line: str) -> None:
+    print(f"taskyard: {line}", file=sys.stderr, flush=True)
+
+
+def up() -> int:
+    """Run until a signal; the exit code. Raises BadEnvironment for what cannot be started."""
+    values = env.read(os.environ)
+    env.refuse_unsafe(values)
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, frame: stopping.append(received))
+
+    directory: Path = values["TASKYARD_HOME"]
+    home.prepare(directory)
+    lock = _lock(directory)
+    if lock is None:
+        say(f"already running on {directory}")
+        return 1
+    listener = _listen(values["HOST"], values["PORT"])
+    if listener is None:
+        say(f"port {values['PORT']} on {values['HOST']} is taken; set PORT")
+        return 1
+
+    children: list[Child] = []
+    broker = None
+    try:
+        if given := values["REDIS_URL"] or values["CELERY_BROKER_URL"]:
+            (directory / "broker-url").unlink(missing_ok=True)
+            valkey.refuse_evicting(given)
+        else:
+            broker = _start_broker(directory, lock)
+        if not stopping:
+            _load_django_and_migrate()
+            children = [_web(listener), _worker()]
+            for child in children:
+                child.launch()
+        announced = False
+        while not stopping:
+            for child in [*children, *([broker] if broker else [])]:
+                child.tend()
+            if not announced:
+                if refused := [c for c in children if c.process.poll() == REFUSED]:
+                    say(f"{refused[0].name} refused to start")
+                    return REFUSED
+                if announced := _ready(listener, children[1].process.pid):
+                    print(f"Taskyard is ready at {_address(listener)}", flush=True)
+            time.sleep(TICK_SECONDS)
+    finally:
+        listener.close()
+        bound.stop([c.process for c in children], seconds=STOP_SECONDS)
+        if broker:
+            bound.stop([broker.process], seconds=BROKER_STOP_SECONDS)
+            (directory / "broker-url").unlink(missing_ok=True)
+    return 0
+
+
+def _lock(directory: Path) -> int | None:
+    """The home's lock, or None when another supervisor lives there.
+
+    The embedded broker holds the lock too, so after a supervisor's SIGKILL the next one waits
+    until the old broker has closed its files.
+    """
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode()
+            if _lives(holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(TICK_SECONDS)
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return descriptor
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _listen(host: str, port: int) -> socket.socket | None:
+    """The web's socket, or None when the port is taken.
+
+    The supervisor holds it, so that requests wait rather than fail while a dead web is replaced.
+    """
+    try:
+        family, _, _, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(8192)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise BadEnvironment(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def _start_broker(directory: Path, lock: int) -> Child:
+    server = valkey.Valkey(directory / "broker")
+    broker = Child("broker", lambda: server.start(dict(os.environ), pass_fds=(lock,)))
+    broker.launch()
+    try:
+        server.wait(broker.process)
+    except BadEnvironment:
+        bound.stop([broker.process], seconds=1)
+        raise
+    # Settings read it, so `taskyard worker` by hand finds this broker too.
+    home.write_private(directory / "broker-url", server.url)
+    return broker
+
+
+def _load_django_and_migrate() -> None:
+    from django.core.management import call_command
+    from django.db import DatabaseError, connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    from taskyard.server.cli import load_django
+
+    load_django()
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadEnvironment(f"the database cannot be used: {first}") from None
+    finally:
+        connection.close()
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "taskyard.server.cli", *arguments]
+
+
+def _web(listener: socket.socket) -> Child:
+    def start() -> subprocess.Popen[bytes]:
+        return bound.start(
+            _command("web", "--fd", str(listener.fileno())),
+            env=os.environ,
+            death_signal=signal.SIGKILL,
+            pass_fds=(listener.fileno(),),
+        )
+
+    return Child("web", start)
+
+
+def _worker() -> Child:
+    def start() -> subprocess.Popen[bytes]:
+        return bound.start(_command("worker"), env=os.environ, death_signal=signal.SIGKILL)
+
+    return Child("worker", start)
+
+
+def _ready(listener: socket.socket, worker_pid: int) -> bool:
+    """Whether the web answers that all parts are there, and the worker holds its lease."""
+    from django.db import DatabaseError, connection
+
+    from taskyard.core import leases
+    from taskyard.core.models import Worker
+
+    host, port = _reachable(listener)
+    web = http.client.HTTPConnection(host, port, timeout=3)
+    try:
+        web.request("GET", "/readyz")
+        if web.getresponse().status != 200:
+            return False
+        return Worker.objects.alive().filter(host=leases.here(), pid=worker_pid).exists()
+    except (OSError, http.client.HTTPException, DatabaseError):
+        return False
+    finally:
+        web.close()
+        connection.close()
+
+
+def _reachable(listener: socket.socket) -> tuple[str, int]:
+    where: tuple[Any, ...] = listener.getsockname()
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return wildcards.get(where[0], where[0]), where[1]
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = _reachable(listener)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

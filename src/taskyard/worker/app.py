@@ -1,0 +1,58 @@
+"""The Celery app and its one task, the bell.
+
+Celery starts and replaces the processes and carries bells; nothing else of it is relied on.
+"""
+
+import os
+
+import django
+from celery import Celery
+from django.apps import apps
+from django.conf import settings
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+os.environ.setdefault("TASKYARD_PROCESS", "worker")
+if not apps.ready and not apps.loading:
+    django.setup()
+
+from taskyard.catalog.task_type import registry
+
+BROKER_TIMEOUT_SECONDS = 1
+
+
+def served_queues() -> list[str]:
+    """The queues that this worker serves: those configured, or all that any task type names."""
+    return settings.TASKYARD_QUEUES or registry.queues()
+
+
+app = Celery("taskyard", broker=settings.REDIS_URL, set_as_current=False)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_connection_timeout=BROKER_TIMEOUT_SECONDS,
+    broker_transport_options={
+        "socket_timeout": BROKER_TIMEOUT_SECONDS,
+        "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+    },
+    imports=["taskyard.worker.hooks"],
+    result_backend=None,
+    task_ignore_result=True,
+    task_default_queue="default",
+    task_queues=[Queue(name) for name in served_queues()],
+    task_create_missing_queues=True,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+)
+
+
+@app.task(name="taskyard.bell", ignore_result=True)
+def bell(queue: str) -> None:
+    """Queue ``queue`` has work, or had: look, and do what is there."""
+    from taskyard.worker import runner
+
+    runner.work(queue)

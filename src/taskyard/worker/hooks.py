@@ -1,0 +1,58 @@
+"""What Celery tells us of its processes: when a worker starts, forks, is ready, and ends."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from celery import signals
+from django.conf import settings
+from django.db import connections
+
+from taskyard.worker import identity
+from taskyard.worker.guard import Guard, enter, leave
+
+PR_SET_PDEATHSIG = 1
+logger = logging.getLogger(__name__)
+_guard: Guard | None = None
+
+
+@signals.worker_init.connect
+def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
+    if not settings.REDIS_URL:
+        raise SystemExit("taskyard: no broker is known: set REDIS_URL, or run `taskyard up`")
+    identity.parent_pid = os.getpid()
+    enter(concurrency=sender.concurrency)
+    connections.close_all()
+
+
+@signals.worker_process_init.connect
+def die_with_the_parent(**kwargs: Any) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != identity.parent_pid:
+        os._exit(os.EX_UNAVAILABLE)
+
+
+@signals.worker_ready.connect
+def start_the_guard(sender: Any, **kwargs: Any) -> None:
+    global _guard
+    _guard = Guard(sender.pool)
+    _guard.start()
+
+
+@signals.task_received.connect
+def note_the_bell(**kwargs: Any) -> None:
+    if _guard:
+        _guard.heard_at = time.monotonic()
+
+
+@signals.worker_shutdown.connect
+def leave_in_good_order(**kwargs: Any) -> None:
+    if _guard:
+        _guard.stop()
+    else:
+        leave()

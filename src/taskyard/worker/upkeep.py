@@ -1,0 +1,37 @@
+"""The small periodic work that every worker carries: wake, rescue, ring, purge.
+
+Waking is done by every worker, so that it is never late because one of them died; the rest by
+the oldest one alive. Each step is guarded, so two at once do no harm.
+"""
+
+import logging
+
+from django.conf import settings
+
+from taskyard.catalog.task_type import registry
+from taskyard.core import leases, lifecycle
+from taskyard.core.models import Task, Worker
+
+logger = logging.getLogger(__name__)
+
+
+def wake() -> set[str]:
+    """Make ready what has waited long enough; the queues to ring for."""
+    return lifecycle.wake()
+
+
+def sweep(worker_id: int) -> set[str]:
+    """Take tasks from the dead and find work that nobody rang for; the queues to ring for."""
+    if not leases.leads(worker_id):
+        return set()
+    lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
+    return {queue for queue in registry.queues() if Task.objects.ready_in([queue]).exists()}
+
+
+def purge(worker_id: int) -> None:
+    """Delete terminal tasks past their retention, some at a time."""
+    days = settings.TASKYARD_RETENTION_DAYS
+    if days is not None and leases.leads(worker_id):
+        deleted = lifecycle.purge(days)
+        if deleted:
+            logger.info("purged", extra={"tasks": deleted})

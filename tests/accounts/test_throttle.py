@@ -1,0 +1,170 @@
+"""Throttles, counted in a real Redis."""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import RequestFactory
+
+from taskyard.accounts import throttle
+from taskyard.accounts.errors import Throttled
+from taskyard.accounts.models import User
+from taskyard.core import redis as core_redis
+from tests.api.caller import Caller
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def address() -> str:
+    """An address that no other test counts for."""
+    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+
+
+@pytest.fixture
+def forwarded(settings: Any, address: str) -> dict[str, str]:
+    settings.TASKYARD_TRUSTED_PROXIES = 1
+    return {"X_Forwarded_For": address}
+
+
+def test_registrations_of_an_address_are_limited(
+    nobody: Caller, settings: Any, forwarded: dict[str, str]
+) -> None:
+    settings.TASKYARD_REGISTER_RATE = "2/hour"
+
+    def register(name: str, password: str = PASSWORD) -> Any:
+        return nobody.post("register/", {"username": name, "password": password}, **forwarded)
+
+    for _ in range(5):
+        assert register("wrong name").status_code == 400
+        assert register("a", "1").status_code == 400
+    assert [register(name).status_code for name in ("a", "b", "c")] == [201, 201, 429]
+    refused = register("d")
+    assert refused.json()["code"] == "throttled"
+    assert 3590 <= int(refused.headers["Retry-After"]) <= 3600
+    assert User.objects.count() == 2
+
+
+def test_failed_logins_of_a_name_from_an_address_are_limited(
+    nobody: Caller, user: User, settings: Any, forwarded: dict[str, str]
+) -> None:
+    settings.TASKYARD_LOGIN_RATE = "3/min"
+    user.set_password(PASSWORD)
+    user.save()
+
+    def login(password: str, name: str = "newuser", **headers: str) -> int:
+        body = {"username": name, "password": password}
+        return int(nobody.post("token/", body, **(forwarded | headers)).status_code)
+
+    for _ in range(5):
+        assert login(PASSWORD) == 200
+    assert [login("wrong", name) for name in ("newuser", "NEWUSER", "newuser")] == [401] * 3
+    assert login("wrong") == 429
+    assert login(PASSWORD) == 429
+    assert login("wrong", "somebody") == 401
+    assert login(PASSWORD, X_Forwarded_For="192.0.2.1") == 200
+
+
+def test_the_old_password_cannot_be_guessed_either(
+    user: User, as_user: Any, settings: Any, forwarded: dict[str, str]
+) -> None:
+    settings.TASKYARD_LOGIN_RATE = "2/min"
+    body = {"old_password": "wrong", "new_password": "another good one"}
+    api = as_user(user)
+    statuses = [api.post("me/password/", body, **forwarded).status_code for _ in range(3)]
+    assert statuses == [400, 400, 429]
+
+
+def test_guesses_at_the_same_moment_do_not_outnumber_the_rate(
+    db: None, settings: Any, address: str
+) -> None:
+    settings.TASKYARD_REGISTER_RATE = "10/hour"
+
+    def attempt(_: int) -> bool:
+        try:
+            throttle.count_registration(address)
+        except Throttled:
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(attempt, range(100))) == 10
+
+
+def test_an_outage_during_a_login_is_no_failure(db: None, settings: Any, address: str) -> None:
+    settings.TASKYARD_LOGIN_RATE = "1/min"
+    for _ in range(3):
+        with (
+            pytest.raises(RuntimeError),
+            throttle.counting_failures(ValueError, username="a", address=address),
+        ):
+            raise RuntimeError
+    with (
+        pytest.raises(ValueError, match="wrong"),
+        throttle.counting_failures(ValueError, username="a", address=address),
+    ):
+        raise ValueError("wrong")
+    with (
+        pytest.raises(Throttled),
+        throttle.counting_failures(ValueError, username="a", address=address),
+    ):
+        pass
+
+
+def test_a_window_ends(settings: Any, address: str) -> None:
+    import time
+
+    settings.TASKYARD_REGISTER_RATE = "1/s"
+    throttle.count_registration(address)
+    with pytest.raises(Throttled) as refused:
+        throttle.count_registration(address)
+    assert refused.value.retry_after == 1
+    time.sleep(1.05)
+    throttle.count_registration(address)
+
+
+def test_without_redis_everybody_passes_and_the_log_says_so(
+    settings: Any, address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TASKYARD_REGISTER_RATE = "1/hour"
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    # The breaker of the process would stay open for the tests that follow.
+    monkeypatch.setattr(core_redis, "breaker", core_redis.Breaker())
+    for _ in range(3):
+        throttle.count_registration(address)
+    assert "throttle passed without Redis" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address"),
+    [
+        (0, None, "192.0.2.9"),
+        (0, "198.51.100.1", "192.0.2.9"),
+        (1, None, "192.0.2.9"),
+        (1, "198.51.100.1", "198.51.100.1"),
+        (1, "6.6.6.6, 198.51.100.1", "198.51.100.1"),
+        (2, "6.6.6.6, 198.51.100.1, 10.0.0.1", "198.51.100.1"),
+        (3, "198.51.100.1", "198.51.100.1"),
+        (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        (1, "::ffff:198.51.100.1", "198.51.100.1"),
+        (1, "nonsense", "unknown"),
+        (1, "", "192.0.2.9"),
+    ],
+)
+def test_an_address_is_as_true_as_the_proxies(
+    settings: Any, proxies: int, forwarded: str | None, address: str
+) -> None:
+    settings.TASKYARD_TRUSTED_PROXIES = proxies
+    headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.9", **headers)
+    assert throttle.address_of(request) == address
+
+
+@pytest.mark.parametrize("rate", ["30", "x/hour", "30/fortnight", "-1/min", "30/"])
+def test_a_rate_that_is_none_is_an_error(rate: str) -> None:
+    with pytest.raises(ValueError, match="a rate is"):
+        throttle.parse_rate(rate)

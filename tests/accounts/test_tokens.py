@@ -1,0 +1,277 @@
+"""Tokens: what they open, what ends them, what is none."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jwt
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+from taskyard.accounts import tokens
+from taskyard.accounts.models import User
+from tests.api.caller import Caller
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def person(user: User) -> User:
+    user.set_password(PASSWORD)
+    user.save()
+    return user
+
+
+def login(nobody: Caller, **changes: Any) -> Any:
+    return nobody.post("token/", {"username": "newuser", "password": PASSWORD, **changes})
+
+
+def refresh(nobody: Caller, token: str) -> Any:
+    return nobody.post("token/refresh/", {"refresh": token})
+
+
+def opens(nobody: Caller, access: str) -> bool:
+    answer = nobody.get("me/", Authorization=f"Bearer {access}")
+    assert answer.status_code in (200, 401), answer.content
+    if answer.status_code == 401:
+        assert answer.json()["code"] == "token_not_valid"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    return bool(answer.status_code == 200)
+
+
+def signed(key: str = "", algorithm: str | None = "HS256", **claims: Any) -> str:
+    """A token with our key, whatever is in it."""
+    payload = {
+        "token_type": "access", "exp": int(time.time()) + 60, "iat": int(time.time()), "jti": "x",
+        "user_id": "1", **claims,
+    }  # fmt: skip
+    payload = {name: value for name, value in payload.items() if value is not ...}
+    secret = (key or django_settings.SECRET_KEY) if algorithm else None
+    return jwt.encode(payload, secret, algorithm)
+
+
+def claims_of(user: User) -> dict[str, Any]:
+    return {"user_id": str(user.pk), tokens.FINGERPRINT: tokens._fingerprint(user)}
+
+
+def test_a_token_opens_the_api_with_one_query(nobody: Caller, person: User) -> None:
+    access = login(nobody).json()["access"]
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert opens(nobody, access)
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"password": "wrong password"}, {"username": "nobody"}, {"password": ""}, {"username": ""}],
+)
+def test_a_wrong_name_and_a_wrong_password_are_refused_alike(
+    nobody: Caller, person: User, wrong: dict[str, str]
+) -> None:
+    refused = login(nobody, **wrong)
+    assert refused.status_code == 401
+    assert refused.json() == {
+        "detail": "Нет активной учётной записи с таким именем и паролем.",
+        "code": "no_active_account",
+    }
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_disabled_user_cannot_log_in(nobody: Caller, person: User) -> None:
+    User.objects.update(is_active=False)
+    assert login(nobody).json()["code"] == "no_active_account"
+
+
+def test_an_unknown_name_takes_as_long_as_a_wrong_password(nobody: Caller, person: User) -> None:
+    def seconds(**changes: str) -> float:
+        started = time.perf_counter()
+        assert login(nobody, **changes).status_code == 401
+        return time.perf_counter() - started
+
+    known = min(seconds(password="wrong password") for _ in range(3))
+    unknown = min(seconds(username="nobody") for _ in range(3))
+    assert 0.4 < known / unknown < 2.5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"username": "newuser"}, {"username": [], "password": {}}, [1],
+     {"username": "x" * 151, "password": "x"}, {"username": "newuser", "password": "x" * 129},
+     {"username": "a", "password": "b", "c": 1}],
+)  # fmt: skip
+def test_a_login_of_the_wrong_shape_is_400(nobody: Caller, body: Any) -> None:
+    assert nobody.post("token/", body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"user_id": value} for value in (
+            "abc", [1], {}, "\0", 10**30, str(10**30), str(2**63), None, True, 1, 1.5, -1, "-1", "",
+            "١", " 1", "1\n", ...)),
+        *({"exp": value} for value in (0, -1, 10**30, "x", None, [], 1e308, ...)),
+        *({"jti": value} for value in (None, 5, [], {}, ...)),
+        *({"token_type": value} for value in ("refresh", "sliding", None, [], ...)),
+        *({tokens.FINGERPRINT: value} for value in ("", None, [], "é", "\0", 5, ...)),
+        {"nbf": 10**12}, {"iat": 10**12}, {"aud": "x"},
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_correctly_signed_token_with_nonsense_in_it_is_refused(
+    nobody: Caller, person: User, changes: dict[str, Any]
+) -> None:
+    good = claims_of(person)
+    assert opens(nobody, signed(**good))
+    if changes != {"aud": "x"}:
+        assert not opens(nobody, signed(**good | changes))
+    for token in (signed(**good | {"token_type": "refresh"} | changes),):
+        answer = refresh(nobody, token)
+        assert answer.status_code in (200, 401), answer.content
+        if "token_type" not in changes and "aud" not in changes:
+            assert answer.status_code == 401
+
+
+def part(value: Any) -> str:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def test_an_unsigned_or_foreign_token_is_refused(nobody: Caller, person: User) -> None:
+    good = claims_of(person)
+    payload = part({"token_type": "access", "exp": 10**11, "jti": "x", **good})
+    for token in (
+        signed(algorithm=None, **good),
+        signed(key="another key that is long enough to be one", **good),
+        signed(algorithm="HS384", **good),
+        signed(algorithm="HS512", **good),
+        f"{part({'alg': 'none'})}.{payload}.",
+        f"{part({'alg': 'None', 'typ': 'JWT'})}.{payload}.",
+        f"{part({'alg': 'RS256'})}.{payload}.AAAA",
+        f"{part({'alg': ['HS256']})}.{payload}.AAAA",
+        f"{part(b'[' * 50_000)}.{payload}.AAAA",
+        f"{part(b'')}.{payload}.AAAA",
+        "a.b.c", "..", "a", "é.é.é", "\udc80", "x" * 50_000,
+        signed(**good)[:-3],
+        signed(**good | {"exp": int(time.time()) - 1}),
+    ):  # fmt: skip
+        if token.isascii():
+            assert not opens(nobody, token), token[:80]
+        body = json.dumps({"refresh": token}).encode()
+        refused = nobody.ask("POST", "token/refresh/", body)
+        assert refused.status_code == (400 if token == "\udc80" else 401)
+
+
+def test_one_kind_of_token_does_not_pass_for_the_other(nobody: Caller, person: User) -> None:
+    pair = login(nobody).json()
+    assert not opens(nobody, pair["refresh"])
+    assert refresh(nobody, pair["access"]).status_code == 401
+    assert nobody.post("token/blacklist/", {"refresh": pair["access"]}).status_code == 401
+
+
+def test_a_changed_password_ends_every_older_token(
+    nobody: Caller, person: User, as_user: Callable[[User], Caller]
+) -> None:
+    old = login(nobody).json()
+    body = {"old_password": PASSWORD, "new_password": "another good password"}
+    changed = Caller(nobody.client, old["access"]).post("me/password/", body)
+    assert changed.status_code == 200
+    assert not opens(nobody, old["access"])
+    assert refresh(nobody, old["refresh"]).status_code == 401
+    new = changed.json()
+    assert opens(nobody, new["access"])
+    assert refresh(nobody, new["refresh"]).status_code == 200
+    assert login(nobody).status_code == 401
+    assert login(nobody, password="another good password").status_code == 200
+
+
+@pytest.mark.parametrize("change", ["delete", "disable"])
+def test_a_deleted_or_disabled_user_has_no_tokens(
+    nobody: Caller, person: User, change: str
+) -> None:
+    pair = login(nobody).json()
+    if change == "delete":
+        person.delete()
+    else:
+        User.objects.update(is_active=False)
+    assert not opens(nobody, pair["access"])
+    refused = refresh(nobody, pair["refresh"])
+    assert refused.status_code == 401
+    assert refused.json()["code"] == "token_not_valid"
+    assert nobody.post("token/blacklist/", {"refresh": pair["refresh"]}).status_code == 401
+
+
+def test_logging_out_ends_the_refresh_token_and_may_be_repeated(
+    nobody: Caller, person: User
+) -> None:
+    pair = login(nobody).json()
+    other = login(nobody).json()
+    for _ in range(2):
+        assert nobody.post("token/blacklist/", {"refresh": pair["refresh"]}).status_code == 200
+    assert refresh(nobody, pair["refresh"]).status_code == 401
+    assert refresh(nobody, other["refresh"]).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"refresh": None}, {"refresh": 5}, {"refresh": []}, [1]])
+@pytest.mark.parametrize("path", ["token/refresh/", "token/blacklist/"])
+def test_a_missing_refresh_token_is_400(nobody: Caller, path: str, body: Any) -> None:
+    assert nobody.post(path, body).status_code == 400
+
+
+def test_what_is_recorded_of_tokens_opens_nothing(nobody: Caller, person: User) -> None:
+    login(nobody)
+    assert OutstandingToken.objects.get().token == ""
+
+
+def test_answers_with_tokens_are_for_no_cache(nobody: Caller, person: User) -> None:
+    answer = login(nobody)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert refresh(nobody, answer.json()["refresh"]).headers["Cache-Control"] == "no-store"
+
+
+def test_without_rotation_a_refresh_token_serves_again(nobody: Caller, person: User) -> None:
+    token = login(nobody).json()["refresh"]
+    for _ in range(2):
+        assert list(refresh(nobody, token).json()) == ["access"]
+
+
+def test_a_rotated_token_is_good_once_and_its_reuse_ends_the_family(
+    nobody: Caller, person: User, settings: Any
+) -> None:
+    settings.TASKYARD_ROTATE_REFRESH = True
+    first = login(nobody).json()["refresh"]
+    other_device = login(nobody).json()["refresh"]
+    second = refresh(nobody, first).json()["refresh"]
+    third = refresh(nobody, second).json()["refresh"]
+    assert refresh(nobody, first).status_code == 401
+    for token in (third, second, other_device):
+        assert refresh(nobody, token).status_code == 401
+    assert login(nobody).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_hundred_rotations_at_once_one_succeeds(
+    nobody: Caller, person: User, settings: Any
+) -> None:
+    settings.TASKYARD_ROTATE_REFRESH = True
+    token = login(nobody).json()["refresh"]
+
+    def attempt(_: int) -> Any:
+        try:
+            return refresh(nobody, token)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(attempt, range(100)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 99
+    won = next(answer.json()["refresh"] for answer in answers if answer.status_code == 200)
+    assert refresh(nobody, won).status_code == 401
+    assert OutstandingToken.objects.count() == BlacklistedToken.objects.count() == 2

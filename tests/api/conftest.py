@@ -1,0 +1,56 @@
+"""A client that is somebody, and the system's own answers."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+
+from tests.api.caller import Caller
+
+# Only inside the fixtures may models be imported: this file is read before Django is set up.
+if TYPE_CHECKING:
+    from taskyard.accounts.models import User
+
+
+@pytest.fixture(autouse=True)
+def no_throttles(settings: Any) -> None:
+    """All tests come from one address; what throttles do is tested where it is meant."""
+    settings.TASKYARD_REGISTER_RATE = settings.TASKYARD_LOGIN_RATE = ""
+
+
+@pytest.fixture
+def new_user(db: None) -> "Callable[..., User]":
+    from taskyard.accounts.models import User
+    from taskyard.core import lifecycle
+
+    def make(username: str = "newuser", **fields: Any) -> User:
+        # Hashing takes a tenth of a second; only the tests of logging in need a password.
+        user = User.objects.create(username=username, password="!", **fields)
+        lifecycle.open_account(user.pk)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def user(new_user: "Callable[..., User]") -> "User":
+    return new_user()
+
+
+@pytest.fixture
+def nobody(db: None) -> Caller:
+    return Caller(Client(raise_request_exception=False))
+
+
+@pytest.fixture
+def as_user() -> "Callable[[User], Caller]":
+    from taskyard.accounts import tokens
+
+    return lambda user: Caller(Client(raise_request_exception=False), tokens.issue(user).access)
+
+
+@pytest.fixture
+def api(user: "User", as_user: "Callable[[User], Caller]") -> Caller:
+    """The API, asked by ``user``."""
+    return as_user(user)

@@ -1,0 +1,18 @@
+"""Addresses that fail in ways the real ones must not."""
+
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+def faulty(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("secret")
+
+
+def away(request: HttpRequest) -> HttpResponse:
+    raise OperationalError("secret")
+
+
+urlpatterns = [path("api/faulty", faulty), path("api/away", away), path("away", away)]
+
+handler500 = "taskyard.api.errors.server_error"

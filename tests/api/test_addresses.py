@@ -1,0 +1,145 @@
+"""Addresses, methods, media types: what an API answers before anything is asked of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+
+from tests.api.caller import Caller
+
+CLOSED = ["me", "limits", "task-types", "task-types/sum", "tasks", "tasks/1"]
+
+
+@pytest.mark.parametrize("path", [*CLOSED, "schema", "docs"])
+def test_the_slash_at_the_end_is_free(api: Caller, path: str) -> None:
+    api.create()
+    for address in (path, f"{path}/"):
+        assert api.get(address).status_code in (200, 404), address
+
+
+@pytest.mark.parametrize(
+    "path", ["register", "token", "token/refresh", "token/blacklist", "me/password", "tasks/create"]
+)
+def test_a_post_needs_no_slash_and_is_not_redirected(api: Caller, path: str) -> None:
+    for address in (path, f"{path}/"):
+        assert api.post(address, {}).status_code == 400, address
+
+
+def test_a_get_may_have_a_body(api: Caller) -> None:
+    for body in (b'{"a": 1}', b"not json", b"\xff"):
+        for content_type in ("application/json", "text/plain"):
+            answer = api.ask("GET", "tasks/", body, content_type=content_type)
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/*;q=0", "nonsense", ""])
+def test_what_is_accepted_is_never_a_reason_to_refuse(api: Caller, accept: str) -> None:
+    answer = api.get("tasks/", Accept=accept)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", CLOSED)
+@pytest.mark.parametrize(
+    "authorization", ["", "Basic Og==", "bearer", "Bearer a b", "Bearer x.y.z"]
+)
+def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authorization: str) -> None:
+    refused = nobody.get(f"{path}/", Authorization=authorization)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert list(refused.json()) == ["detail", "code"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "tasks/"), ("PUT", "tasks/1/"), ("GET", "tasks/create/"), ("PATCH", "limits/"),
+        ("GET", "register/"), ("DELETE", "token/"), ("POST", "me/"), ("OPTIONS", "tasks/"),
+        ("TRACE", "tasks/"), ("NONSENSE", "tasks/"), ("POST", "schema/"), ("POST", "docs/"),
+    ],
+)  # fmt: skip
+def test_another_method_is_405_in_json(api: Caller, method: str, path: str) -> None:
+    refused = api.ask(method, path)
+    assert refused.status_code == 405
+    assert refused.json()["code"] == "method_not_allowed"
+    assert method not in refused.headers["Allow"]
+
+
+def test_head_is_get_without_a_body(api: Caller) -> None:
+    assert api.ask("HEAD", "tasks/").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["nope", "nope/", "", "tasks/1/nope", "tasks//1", "tasks/1/2/3/"])
+def test_an_unknown_address_is_404_in_json(nobody: Caller, method: str, path: str) -> None:
+    missing = nobody.ask(method, path)
+    assert missing.status_code == 404
+    assert missing.json() == {"detail": "Не найдено.", "code": "not_found"}
+
+
+def test_outside_the_api_an_unknown_address_is_a_page(nobody: Caller) -> None:
+    missing = nobody.client.get("/nope")
+    assert missing.status_code == 404
+    assert missing.headers["Content-Type"].startswith("text/html")
+
+
+def test_a_foreign_host_is_refused_in_json(nobody: Caller) -> None:
+    refused = nobody.get("task-types/", Host="evil.example")
+    assert refused.status_code == 400
+    assert refused.json()["code"] == "bad_request"
+
+
+def test_task_types_say_what_they_take_and_give(api: Caller) -> None:
+    types = api.get("task-types/").json()
+    assert [each["name"] for each in types][:2] == ["countdown", "sum"]
+    one = api.get("task-types/countdown/").json()
+    assert one in types
+    assert one["label"] == "Обратный отсчёт"
+    assert one["input_schema"]["properties"]["seconds"]["maximum"] == 3600
+    assert one["input_schema"]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    english = api.get("task-types/countdown/", Accept_Language="en").json()
+    assert english["label"] == "Countdown"
+    assert api.get("task-types/nope/").status_code == 404
+
+
+def document(nobody: Caller) -> Any:
+    answer = nobody.get("schema/")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_the_document_describes_every_address(nobody: Caller) -> None:
+    described = document(nobody)
+    assert described["openapi"] == "3.1.0"
+    assert {path: sorted(operations) for path, operations in described["paths"].items()} == {
+        "/api/register/": ["post"], "/api/token/": ["post"], "/api/token/refresh/": ["post"],
+        "/api/token/blacklist/": ["post"], "/api/me/": ["get", "patch"],
+        "/api/me/password/": ["post"], "/api/limits/": ["get"], "/api/task-types/": ["get"],
+        "/api/task-types/{name}/": ["get"], "/api/tasks/": ["get", "post"],
+        "/api/tasks/create/": ["post"], "/api/tasks/{task_id}/": ["get"],
+    }  # fmt: skip
+    names = [
+        operation["operationId"]
+        for operations in described["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_the_document_gives_each_task_type_its_input(nobody: Caller) -> None:
+    create = document(nobody)["components"]["schemas"]["TaskCreate"]
+    known = {each["properties"]["task_type"]["const"]: each for each in create["oneOf"]}
+    seconds = known["countdown"]["properties"]["input_data"]["properties"]["seconds"]
+    assert (seconds["minimum"], seconds["maximum"]) == (1, 3600)
+
+
+def test_the_documents_page_loads_nothing_from_elsewhere(nobody: Caller) -> None:
+    page = nobody.get("docs/").content.decode()
+    assert "://" not in page
+    local = [part.split('"')[0] for part in page.split("/static/")[1:]]
+    assert len(local) == 4
+    for name in local:
+        path = finders.find(name)
+        assert path is not None
+        assert Path(str(path)).stat().st_size

@@ -1,0 +1,45 @@
+"""Every text has its words in both languages, and what is compiled is what is written."""
+
+from pathlib import Path
+
+import polib
+import pytest
+
+from tools import catalogues
+
+ROOMS = catalogues.rooms()
+EACH = [(room, language) for room in ROOMS for language in catalogues.LANGUAGES]
+
+each_catalogue = pytest.mark.parametrize(
+    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+)
+
+
+def names(text: str) -> list[str]:
+    return sorted(part.split(")")[0] for part in text.split("%(")[1:])
+
+
+@pytest.mark.parametrize(
+    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+)
+def test_every_text_is_translated_with_its_parameters(room: Path, language: str) -> None:
+    entries = {each.msgid: each for each in polib.pofile(catalogues.catalogue(room, language))}
+    assert sorted(entries) == catalogues.texts(room), "run python tools/catalogues.py"
+    for text, entry in entries.items():
+        assert entry.msgstr, text
+        assert not entry.fuzzy, text
+        assert names(entry.msgstr) == names(text)
+
+
+@pytest.mark.parametrize(
+    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+)
+def test_what_is_compiled_is_what_is_written(room: Path, language: str) -> None:
+    path = catalogues.catalogue(room, language)
+    written = {each.msgid: each.msgstr for each in polib.pofile(path)}
+    compiled = {each.msgid: each.msgstr for each in polib.mofile(path.with_suffix(".mo"))}
+    assert compiled == written, "run python tools/catalogues.py"
+
+
+def test_the_three_rooms_that_speak_have_catalogues() -> None:
+    assert {room.name for room in ROOMS} >= {"accounts", "api", "core"}

@@ -1,0 +1,109 @@
+"""Submitting a task: what may be asked for, and what is refused where."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskyard.core.models import Account, Task
+from tests.api.caller import Caller
+
+
+def test_the_answer_is_the_whole_task_and_says_where_it_is(api: Caller) -> None:
+    created = api.create()
+    assert created.status_code == 201
+    assert created.headers["Location"] == f"http://testserver/api/tasks/{created.json()['id']}/"
+    assert api.get(f"tasks/{created.json()['id']}/").json() == created.json()
+
+
+def test_both_addresses_submit(api: Caller) -> None:
+    body = {"task_type": "sum", "input_data": {"numbers": [0.1, 2]}}
+    assert api.post("tasks/", body).json()["input_data"] == {"numbers": [0.1, 2]}
+
+
+def test_options_are_kept(api: Caller) -> None:
+    created = api.create(
+        priority="high", max_attempts=10, timeout=1.5, tags=["b", "a", "b"],
+        run_at="2999-01-01T03:00:00+03:00",
+    )  # fmt: skip
+    assert created.status_code == 201
+    task = api.get(f"tasks/{created.json()['id']}/").json()
+    assert task["priority"] == "high"
+    assert task["max_attempts"] == 10
+    assert task["tags"] == ["b", "a"]
+    assert task["run_at"] == "2999-01-01T00:00:00Z"
+    assert Task.objects.get().timeout_seconds == 1.5
+
+
+def test_a_delay_becomes_a_moment(api: Caller) -> None:
+    before = datetime.now(UTC)
+    run_at = datetime.fromisoformat(api.create(delay=60).json()["run_at"])
+    assert timedelta(seconds=60) <= run_at - before < timedelta(seconds=70)
+
+
+def test_null_options_are_no_options(api: Caller) -> None:
+    options = dict.fromkeys(["run_at", "delay", "priority", "max_attempts", "timeout"])
+    task = api.create(**options).json()
+    assert (task["priority"], task["max_attempts"], task["run_at"]) == ("normal", 3, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("run_at", value) for value in (
+            "2030-01-01T00:00:00", "2030-01-01", "tomorrow", 5, "5", True, "2030-13-01T00:00:00Z",
+            "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-01-01T00:00:00Z", [])),
+        *(("delay", value) for value in (-1, "5", True, 10**20, [], {})),
+        *(("priority", value) for value in ("urgent", 1, "HIGH", "", [])),
+        *(("max_attempts", value) for value in (0, 11, -1, 1.5, "3", True, 10**30)),
+        *(("timeout", value) for value in (0, -1, "5", True, 10**20)),
+        *(("tags", value) for value in ("a", [""], ["x" * 51], ["x"] * 11, [1], {"a": 1}, None)),
+        *((name, 1) for name in (
+            "id", "user", "owner", "status", "result", "is_staff", "queue", "retry_of", "attempt")),
+        ("input_data", [1]), ("input_data", "x"), ("input_data", None),
+        ("input_data", {"numbers": [1], "extra": 1}), ("input_data", {}),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_refused_at_its_place(api: Caller, option: str, value: Any) -> None:
+    refused = api.create(**{option: value})
+    assert refused.status_code == 400
+    assert list(refused.json()) == [option]
+    assert not Task.objects.exists()
+    assert Account.objects.get().active == 0
+
+
+def test_a_moment_and_a_delay_together_are_refused(api: Caller) -> None:
+    refused = api.create(run_at="2030-01-01T00:00:00Z", delay=1)
+    assert refused.status_code == 400
+    assert refused.json()["code"] == "run_at_and_delay"
+
+
+@pytest.mark.parametrize("task_type", [[], {}, None, 5, True, "", "nope", "x" * 10_000, "Sum"])
+def test_an_unknown_task_type_is_refused_and_not_echoed(api: Caller, task_type: Any) -> None:
+    refused = api.create(task_type)
+    assert refused.status_code == 400
+    assert list(refused.json()) == ["task_type"]
+    assert len(refused.content) < 200
+
+
+def test_an_unknown_task_type_has_its_code(api: Caller) -> None:
+    refused = api.post(
+        "tasks/", {"task_type": "x", "input_data": {}}, Accept="application/problem+json"
+    )
+    assert refused.json()["errors"] == [
+        {"pointer": "/task_type", "code": "unknown_task_type", "detail": "Нет такого типа задачи."}
+    ]
+
+
+def test_every_flaw_of_an_input_is_named_at_its_place(api: Caller) -> None:
+    refused = api.create(input_data={"numbers": [1, "x", True, 2**60], "more": 1})
+    assert refused.json() == {
+        "input_data": {
+            "numbers": {
+                "1": ["Ожидается число."],
+                "2": ["Ожидается число."],
+                "3": ["Значение должно быть не больше 9007199254740991."],
+            },
+            "more": ["Неизвестное поле."],
+        }
+    }

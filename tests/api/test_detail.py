@@ -1,0 +1,99 @@
+"""One task: who sees it, its tag, its words."""
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from taskyard.accounts.models import User
+from taskyard.core import lifecycle
+from taskyard.core.models import Task
+from tests.api.caller import Caller
+
+# The lifecycle is the only writer; here its results are laid down to be looked at.
+DONE = {"ready": False, "wake_at": None, "worker": None, "finished_at": "2024-12-16T12:00:05Z"}
+
+
+def test_another_users_task_and_none_are_answered_with_the_same_bytes(
+    api: Caller, new_user: Callable[..., User], as_user: Callable[[User], Caller]
+) -> None:
+    theirs = as_user(new_user("other")).create().json()["id"]
+    answers = [
+        api.get(f"tasks/{task_id}{slash}")
+        for task_id in (theirs, 10**9, 0, 2**63 - 1, 2**63, 10**20, -1, "1%00", "1%0A", "x", "1.0")
+        for slash in ("", "/")
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    assert {answer.content for answer in answers} == {
+        '{"detail":"Не найдено.","code":"not_found"}'.encode()
+    }
+
+
+def test_a_task_asked_for_again_is_not_sent_again(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    first = api.get(f"tasks/{task_id}/")
+    again = api.get(f"tasks/{task_id}/", If_None_Match=first.headers["ETag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other_language = api.get(
+        f"tasks/{task_id}/", If_None_Match=first.headers["ETag"], Accept_Language="en"
+    )
+    assert other_language.status_code == 200
+    Task.objects.update(started_at=timezone.now())
+    assert api.get(f"tasks/{task_id}/", If_None_Match=first.headers["ETag"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "russian", "english"),
+    [
+        ("pending", "Запланировано", "Scheduled"),
+        ("in_progress", "Выполняется", "Running"),
+        ("completed", "Выполнено", "Completed"),
+        ("error", "Ошибка", "Error"),
+        ("cancelled", "Отменено", "Cancelled"),
+    ],
+)
+def test_labels_follow_the_language(api: Caller, status: str, russian: str, english: str) -> None:
+    task_id = api.create().json()["id"]
+    if status in ("completed", "error", "cancelled"):
+        Task.objects.update(status=status, **DONE)
+    else:
+        Task.objects.update(status=status)
+    assert api.get(f"tasks/{task_id}").json()["status_label"] == russian
+    assert api.get(f"tasks/{task_id}", Accept_Language="ru").json()["status_label"] == russian
+    assert api.get(f"tasks/{task_id}", Accept_Language="de").json()["status_label"] == russian
+    answer = api.get(f"tasks/{task_id}", Accept_Language="en-GB,en;q=0.9,ru;q=0.1")
+    assert answer.json()["status_label"] == english
+    assert answer.headers["Content-Language"] == "en"
+
+
+def test_a_failed_task_says_why_in_both_places(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    failure = {"error_code": "bad_luck", "error_message": "It rained.", "attempt": 2}
+    Task.objects.update(status="error", **failure, **DONE)
+    task = api.get(f"tasks/{task_id}/").json()
+    assert task["result"] == {"error": "It rained."}
+    assert task["error"] == {"code": "bad_luck", "message": "It rained.", "attempt": 2}
+    assert task["finished_at"] == "2024-12-16T12:00:05Z"
+
+
+def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    Task.objects.update(status="error", error_message=lifecycle.WORKER_LOST, **DONE)
+    assert "Воркер" in api.get(f"tasks/{task_id}/").json()["error"]["message"]
+    english = api.get(f"tasks/{task_id}/", Accept_Language="en").json()
+    assert english["result"] == {"error": lifecycle.WORKER_LOST}
+
+
+def test_a_huge_result_is_shown_exactly(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    Task.objects.update(status="completed", result={"result": 10**30}, **DONE)
+    assert api.get(f"tasks/{task_id}/").json()["result"] == {"result": 10**30}
+
+
+def test_limits_name_the_tasks_that_hold_places(api: Caller) -> None:
+    empty = api.get("limits/").json()
+    assert empty == {"active_limit": 5, "active": 0, "available": 5, "tasks": []}
+    ids = [api.create().json()["id"] for _ in range(2)]
+    full = api.get("limits/").json()
+    assert full == {"active_limit": 5, "active": 2, "available": 3, "tasks": ids}

@@ -1,0 +1,122 @@
+"""Errors, in both forms and both languages; outages are told from faults."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+
+from taskyard.api import errors
+from taskyard.catalog.schema import Flaw, InvalidInput
+from tests.api.caller import Caller
+
+PROBLEM = "application/problem+json"
+
+
+def test_a_problem_names_each_place_with_a_code(api: Caller) -> None:
+    refused = api.post(
+        "tasks/",
+        {"task_type": "countdown", "input_data": {"seconds": 0}, "a/b": 1},
+        Accept=PROBLEM,
+        Accept_Language="en",
+    )
+    assert refused.headers["Content-Type"] == PROBLEM
+    assert refused.json() == {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "The request is not valid.",
+        "code": "invalid",
+        "errors": [
+            {"pointer": "/a~1b", "code": "extra_forbidden", "detail": "This field is not known."}
+        ],
+    }
+
+
+@pytest.mark.parametrize("path", ["tasks/0/", "nope", "me/"])
+def test_every_refusal_can_be_a_problem(nobody: Caller, api: Caller, path: str) -> None:
+    caller = nobody if path == "me/" else api
+    refused = caller.get(path, Accept=f"text/html, {PROBLEM};q=0.5")
+    assert refused.headers["Content-Type"] == PROBLEM
+    assert list(refused.json()) == ["type", "title", "status", "detail", "code", "errors"]
+    assert refused.json()["status"] == refused.status_code
+    plain = caller.get(path, Accept=f"application/json, {PROBLEM};q=0")
+    assert plain.headers["Content-Type"] == "application/json"
+
+
+def test_texts_follow_the_language(api: Caller) -> None:
+    body = {"task_type": "countdown", "input_data": {"seconds": 0}}
+    russian = api.post("tasks/", body).json()
+    english = api.post("tasks/", body, Accept_Language="en").json()
+    assert russian == {"input_data": {"seconds": ["Значение должно быть не меньше 1."]}}
+    assert english == {"input_data": {"seconds": ["The value must be at least 1."]}}
+
+
+def test_flaws_of_a_place_and_inside_it_stand_together() -> None:
+    problem = errors.problem_of(
+        InvalidInput(
+            [
+                Flaw(("a",), "own", "whole"),
+                Flaw(("a", 0, "b"), "own", "inside"),
+                Flaw(("a",), "own", "whole again"),
+            ]
+        )
+    )
+    assert problem is not None
+    request = RequestFactory().get("/api/")
+    data, _content_type = errors._written(problem, request)
+    assert data == {"a": {"non_field_errors": ["whole", "whole again"], "0": {"b": ["inside"]}}}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["tasks/", "limits/", "me/"])
+def test_a_database_that_is_away_is_a_503(api: Caller, path: str, unreachable: Any) -> None:
+    with unreachable():
+        refused = api.get(path)
+    assert refused.status_code == 503, refused.content
+    assert refused.headers["Retry-After"] == "5"
+    assert refused.json()["code"] == "unavailable"
+    assert api.get(path).status_code == 200
+
+
+def test_a_fault_of_ours_is_a_500_in_json_that_says_nothing(settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.api.faulty_urls"
+    answer = Client(raise_request_exception=False).get("/api/faulty")
+    assert answer.status_code == 500
+    assert json.loads(answer.content)["code"] == "error"
+    assert b"secret" not in answer.content
+
+
+def test_an_outage_outside_a_view_of_the_api_is_a_503_too(settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.api.faulty_urls"
+    client = Client(raise_request_exception=False)
+    answer = client.get("/api/away")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert json.loads(answer.content)["code"] == "unavailable"
+    page = client.get("/away")
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+    assert page.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.fixture
+def unreachable() -> Any:
+    """Points the connection to where no database is, for the time of a block."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def away() -> Any:
+        kept = dict(connection.settings_dict)
+        connection.close()
+        if connection.vendor == "sqlite":
+            connection.settings_dict["NAME"] = "/nowhere/at/all.sqlite3"
+        else:
+            connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": "1"}
+        try:
+            yield
+        finally:
+            connection.close()
+            connection.settings_dict.clear()
+            connection.settings_dict.update(kept)
+
+    return away

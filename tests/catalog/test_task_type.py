@@ -1,0 +1,165 @@
+"""Declaring a task type: one typed function."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskyard import Run
+from taskyard.catalog.run import Suspend
+from taskyard.catalog.schema import InvalidInput
+from taskyard.catalog.task_type import BadResult, Registry, TaskType, UnknownTaskType
+from tests.catalog.test_builtin import new_run
+
+
+def declare(handler: Callable[..., Any], **options: Any) -> TaskType:
+    return TaskType(name="example", handler=handler, label="", description="", **options)
+
+
+def word_count(run: Run, text: str, min_length: int = 1) -> dict[str, int]:
+    words = [word for word in text.split() if len(word) >= min_length]
+    run.progress(len(words), total=len(words), message="counted")
+    return {"words": len(words)}
+
+
+def test_the_signature_is_the_schema() -> None:
+    schema = declare(word_count).input_schema
+    assert schema["required"] == ["text"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["min_length"] == {
+        "default": 1,
+        "title": "Min length",
+        "type": "integer",
+    }
+    assert declare(word_count).result_schema["additionalProperties"] == {"type": "integer"}
+
+
+def test_a_default_is_the_functions_own() -> None:
+    assert declare(word_count).call(new_run(), {"text": "a bc"}) == {"words": 2}
+
+
+def test_a_parameter_may_have_any_name() -> None:
+    def copy(json: int, model_dump: int, copy: int) -> int:
+        return json + model_dump + copy
+
+    assert declare(copy).call(new_run(), {"json": 1, "model_dump": 2, "copy": 3}) == 6
+
+
+def test_a_parameter_without_annotation_is_refused_where_it_is_written() -> None:
+    def untyped(run: Run, text):  # type: ignore[no-untyped-def]
+        return text
+
+    with pytest.raises(TypeError, match="text"):
+        Registry().add(declare(untyped))
+
+
+def test_two_functions_cannot_share_a_name() -> None:
+    registry = Registry()
+    registry.add(declare(word_count))
+    registry.add(declare(word_count))
+    with pytest.raises(ValueError, match="already"):
+        registry.add(declare(new_run))
+
+
+def test_an_unknown_name_is_said() -> None:
+    with pytest.raises(UnknownTaskType):
+        Registry().get("nothing")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_attempts": 0}, {"max_attempts": 11}, {"batch": 0}, {"timeout": 0}, {"queue": "A b"}],
+)
+def test_bad_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be|letters"):
+        declare(word_count, **options)
+
+
+def anything() -> Any:
+    return None
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}, "\0", "\ud800", object()])
+def test_a_result_that_no_database_keeps_is_refused(value: Any) -> None:
+    with pytest.raises(BadResult) as caught:
+        declare(anything).encode_result(value)
+    assert caught.value.code == "result_invalid"
+
+
+def test_a_result_of_another_type_than_declared_is_refused() -> None:
+    with pytest.raises(BadResult):
+        declare(word_count).encode_result(["not", "a", "dict"])
+
+
+def test_a_result_too_large_is_an_error_of_its_own() -> None:
+    with pytest.raises(BadResult) as caught:
+        declare(anything, result_limit=100).encode_result("x" * 200)
+    assert caught.value.code == "result_too_large"
+
+
+def test_integers_beyond_64_bits_survive() -> None:
+    assert json.loads(declare(anything).encode_result({"n": 2**80})) == {"n": 2**80}
+
+
+def test_a_deep_input_is_refused_not_a_crash() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidInput):
+        declare(word_count).validate({"text": deep})
+
+
+def test_a_sleep_that_was_slept_is_not_slept_again() -> None:
+    run = new_run(slept=1)
+    run.sleep(60)
+    with pytest.raises(Suspend):
+        run.sleep(60)
+    assert run.slept == 2
+
+
+def test_a_loop_may_keep_its_place_and_sleep_in_every_round() -> None:
+    rounds: list[int] = []
+
+    def handler(run: Run) -> None:
+        for number in range(run.checkpoint or 0, 3):
+            rounds.append(number)
+            run.sleep(60)
+            run.checkpoint = number + 1
+
+    checkpoint, slept = None, 0
+    for _ in range(3):
+        run = Run(
+            task_id=1,
+            attempt=1,
+            started_at=new_run().started_at,
+            now=new_run().started_at,
+            checkpoint=checkpoint,
+            slept=slept,
+        )
+        with pytest.raises(Suspend):
+            handler(run)
+        checkpoint, slept = run.checkpoint, run.slept
+    assert rounds == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), "x" * 70_000])
+def test_a_checkpoint_that_cannot_be_kept_is_refused_at_once(value: Any) -> None:
+    run = new_run()
+    with pytest.raises((TypeError, ValueError)):
+        run.checkpoint = value
+
+
+def test_progress_is_reported_at_most_twice_a_second() -> None:
+    reports: list[str | None] = []
+    run = Run(
+        task_id=1,
+        attempt=1,
+        started_at=new_run().started_at,
+        now=new_run().started_at,
+        save_progress=lambda run: reports.append(run.last_progress),
+    )
+    for number in range(10_000):
+        run.progress(number, total=10_000)
+    assert len(reports) <= 2
+    assert json.loads(run.last_progress or "")["current"] == 9999

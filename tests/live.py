@@ -1,0 +1,158 @@
+"""A whole Taskyard in processes of its own, for tests that look from outside."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from taskyard.server import bound
+from taskyard.server.env import VARIABLES
+from taskyard.server.valkey import Valkey
+from tests.servers import free_port
+
+START_SECONDS = 40.0
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any setting of Taskyard."""
+    ours = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    kept.pop("DJANGO_SETTINGS_MODULE", None)
+    return kept
+
+
+class Live:
+    """`with Live(directory, {...}) as live`: migrated, web and one worker up, ready."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.home = directory / "home"
+        self.log = directory / "log"
+        self._broker = Valkey(directory / "broker")
+        self._broker_process: subprocess.Popen[bytes] | None = None
+        self._web: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.redis_url = self._broker.url
+        self.env = {
+            **clean_environment(),
+            "TASKYARD_HOME": str(self.home),
+            "REDIS_URL": self._broker.url,
+            "PORT": str(self.port),
+            "TASKYARD_CONCURRENCY": "2",
+            **environment,
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_broker()
+            self.command("migrate", "--verbosity", "0")
+            self.start_web()
+            self.start_worker()
+            self.wait_until_ready()
+        except BaseException:
+            self.close()
+            sys.stderr.write(self.log_tail())
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        bound.stop([p for p in (*self.workers, self._web) if p is not None], seconds=10)
+        self.stop_broker()
+
+    def start_broker(self) -> None:
+        self._broker_process = self._broker.start(self.env)
+        self._broker.wait(self._broker_process)
+
+    def stop_broker(self) -> None:
+        if self._broker_process is not None:
+            bound.stop([self._broker_process], seconds=5)
+        self._broker_process = None
+
+    def start_web(self) -> None:
+        self._web = self._start("web")
+
+    def stop_web(self) -> None:
+        if self._web is not None:
+            bound.stop([self._web], seconds=10)
+        self._web = None
+
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        process = self._start("worker", **environment)
+        self.workers.append(process)
+        return process
+
+    def stop_worker(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """SIGTERM, as a deploy does it; the oldest worker unless one is named."""
+        process = process or self.workers[0]
+        self.workers.remove(process)
+        bound.stop([process], seconds=30)
+
+    def kill_worker(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """SIGKILL, the parent and its children at once."""
+        process = process or self.workers[0]
+        self.workers.remove(process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def command(self, *arguments: str) -> str:
+        """Run a `taskyard` command to its end; what it printed."""
+        result = subprocess.run(
+            [sys.executable, "-m", "taskyard.server.cli", *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._web is not None and self._web.poll() is not None:
+                break
+            if self._answers_ready():
+                return
+            time.sleep(0.05)
+        raise AssertionError("the live system did not become ready")
+
+    def _answers_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        log: IO[bytes]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "taskyard.server.cli", *arguments],
+                env={**self.env, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+            )
+
+    def log_tail(self) -> str:
+        return self.log.read_text()[-8000:] if self.log.exists() else ""

@@ -1,0 +1,159 @@
+"""The environment is read strictly, and what is unsafe does not start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskyard.server import env
+from taskyard.server.database import database
+from taskyard.server.env import BadEnvironment
+from tests.live import clean_environment
+
+GOOD_KEY = "kP3vXq9sTz7mWc2LrN8bYd5hJf6gAe4u"
+
+
+def read(**given: str) -> dict[str, Any]:
+    values = env.read(given)
+    env.refuse_unsafe(values)
+    return values
+
+
+def test_nothing_given_is_the_documented_default() -> None:
+    values = read()
+    assert (values["HOST"], values["PORT"]) == ("127.0.0.1", 8000)
+    assert values["TASKYARD_ACTIVE_LIMIT"] == 5
+    assert values["DJANGO_DEBUG"] is False
+    assert values["TASKYARD_QUEUES"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"TASKYARD_ACTIVE_LIMT": "5"}, "TASKYARD_ACTIVE_LIMT is not a setting"),
+        ({"TASKYARD_ACTIVE_LIMIT": "many"}, "TASKYARD_ACTIVE_LIMIT: expected a whole number"),
+        ({"TASKYARD_ACTIVE_LIMIT": "0"}, "from 1 to"),
+        ({"PORT": "70000"}, "PORT: expected"),
+        ({"DJANGO_DEBUG": "maybe"}, "DJANGO_DEBUG: expected true or false"),
+        ({"TASKYARD_REGISTER_RATE": "often"}, "TASKYARD_REGISTER_RATE: expected a rate"),
+        ({"TASKYARD_PASSWORD_POLICY": "lax"}, "expected basic or strict"),
+        ({"TASKYARD_TASK_TYPES": "my-module"}, "names of Python modules"),
+        ({"DATABASE_URL": "mysql://a/b"}, "DATABASE_URL: expected an address"),
+        ({"REDIS_URL": "amqp://a"}, "REDIS_URL: expected an address"),
+        ({"DJANGO_CSRF_TRUSTED_ORIGINS": "example.org"}, "expected origins"),
+        ({"DJANGO_SECRET_KEY_FILE": "/nowhere/key"}, "DJANGO_SECRET_KEY_FILE cannot be read"),
+        ({"DJANGO_SECRET_KEY": "short"}, "shorter than 32 bytes"),
+        ({"DJANGO_SECRET_KEY": "django-insecure-" + "x" * 40}, "well-known default"),
+        ({"DJANGO_SECRET_KEY": "ab" * 20}, "well-known default"),
+        ({"DJANGO_ALLOWED_HOSTS": "*"}, "admits every host"),
+        ({"DJANGO_DEBUG": "1", "HOST": "0.0.0.0"}, "DJANGO_DEBUG is on"),
+        ({"DJANGO_DEBUG": "1", "DJANGO_ALLOWED_HOSTS": "example.org"}, "DJANGO_DEBUG is on"),
+    ],
+)
+def test_a_bad_environment_is_refused_with_its_reason(given: dict[str, str], said: str) -> None:
+    with pytest.raises(BadEnvironment, match=said):
+        read(**given)
+
+
+def test_a_refusal_never_repeats_a_secret() -> None:
+    with pytest.raises(BadEnvironment) as refused:
+        read(DATABASE_URL="mysql://user:hunter2@db/x")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(GOOD_KEY + "\n")
+    assert read(DJANGO_SECRET_KEY_FILE=str(file))["DJANGO_SECRET_KEY"] == GOOD_KEY
+    with pytest.raises(BadEnvironment, match="both set"):
+        read(DJANGO_SECRET_KEY_FILE=str(file), DJANGO_SECRET_KEY=GOOD_KEY)
+
+
+@pytest.mark.parametrize("variable", [v for v in env.VARIABLES if v.may_be_file])
+def test_every_address_and_secret_may_come_from_a_file(variable: env.Variable) -> None:
+    with pytest.raises(BadEnvironment, match=f"{variable.name}_FILE cannot be read"):
+        read(**{f"{variable.name}_FILE": "/nowhere/at/all"})
+
+
+def test_the_table_of_the_documentation_names_every_variable() -> None:
+    assert all(f"`{v.name}`" in env.markdown() for v in env.VARIABLES)
+
+
+def start(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**clean_environment(), **given},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "web", "worker", "migrate", "doctor"])
+def test_a_start_with_a_bad_environment_says_one_line_and_exits_2(
+    command: str, tmp_path: Path
+) -> None:
+    result = start(
+        "taskyard.server.cli", command, TASKYARD_HOME=str(tmp_path), TASKYARD_NO_SUCH="1"
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == "taskyard: TASKYARD_NO_SUCH is not a setting of Taskyard\n"
+
+
+def test_a_module_of_task_types_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = start(
+        "taskyard.server.cli",
+        *("manage", "check"),
+        TASKYARD_HOME=str(tmp_path),
+        TASKYARD_TASK_TYPES="no_such_module",
+    )
+    assert result.returncode == 2
+    assert result.stderr == "taskyard: TASKYARD_TASK_TYPES: there is no module no_such_module\n"
+
+
+def test_an_evicting_redis_is_refused(tmp_path: Path) -> None:
+    import redis
+
+    from taskyard.server import bound
+    from taskyard.server.valkey import Valkey
+
+    server = Valkey(tmp_path / "broker")
+    process = server.start(dict(os.environ))
+    try:
+        server.wait(process)
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        for command in ("up", "web", "worker"):
+            result = start(
+                "taskyard.server.cli",
+                command,
+                TASKYARD_HOME=str(tmp_path / "home"),
+                REDIS_URL=server.url,
+                PORT="0",
+            )
+            assert result.returncode == 2
+            assert result.stderr.count("\n") == 1
+            assert "allkeys-lru" in result.stderr
+    finally:
+        bound.stop([process], seconds=5)
+
+
+def test_a_postgresql_address_is_taken_apart(tmp_path: Path) -> None:
+    found = database(
+        "postgres://us%40er:p%2Fw@db.example:6543/name?sslmode=require",
+        home=tmp_path,
+        for_worker=True,
+    )
+    assert found["USER"] == "us@er"
+    assert found["PASSWORD"] == "p/w"
+    assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example", 6543, "name")
+    assert found["OPTIONS"]["sslmode"] == "require"
+    assert "force_generic_plan" in found["OPTIONS"]["options"]
+    assert "pool" not in found["OPTIONS"]
+    with pytest.raises(BadEnvironment, match="names no database"):
+        database("postgres://db.example", home=tmp_path, for_worker=False)

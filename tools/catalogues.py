@@ -1,0 +1,84 @@
+"""Bring the translation catalogues in step with the source: `python tools/catalogues.py`.
+
+Reads the gettext calls of each room that has a `locale` folder, writes new texts into its .po
+files and takes gone ones out, and compiles the .mo files. English is the source; a new Russian
+text waits there, empty, for its translator. Needs no gettext tools. The tests use it to see that
+nothing is missing.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polib
+
+SOURCE = Path(__file__).parent.parent / "src" / "taskyard"
+LANGUAGES = ("en", "ru")
+CALLS = ("_", "gettext", "gettext_lazy")
+HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
+
+
+def rooms() -> list[Path]:
+    """The rooms that have catalogues of their own."""
+    return sorted(path.parent for path in SOURCE.glob("*/locale"))
+
+
+def texts(room: Path) -> list[str]:
+    """What a room says to people; api also speaks for the task types that come with Taskyard."""
+    files = sorted(room.rglob("*.py"))
+    found = {text for file in files for text in _called(ast.parse(file.read_text()))}
+    if room.name == "api":
+        builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
+        found |= set(_declared(builtin))
+    return sorted(found)
+
+
+def catalogue(room: Path, language: str) -> Path:
+    return room / "locale" / language / "LC_MESSAGES" / "django.po"
+
+
+def _called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str(text)), *_]):
+                if name in CALLS:
+                    yield text
+
+
+def _declared(tree: ast.Module) -> Iterator[str]:
+    """Labels and first paragraphs of the functions under @task_type."""
+    for function in tree.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for decorator in function.decorator_list:
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "task_type":
+                options = {option.arg: option.value for option in decorator.keywords}
+                yield str(ast.literal_eval(options["label"]))
+                yield (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def main() -> int:
+    waiting = 0
+    for room in rooms():
+        for language in LANGUAGES:
+            path = catalogue(room, language)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            known = (
+                {each.msgid: each.msgstr for each in polib.pofile(path)} if path.exists() else {}
+            )
+            fresh = polib.POFile(wrapwidth=100)
+            fresh.metadata = {"Language": language, **HEADER}
+            for text in texts(room):
+                translated = text if language == "en" else known.get(text, "")
+                fresh.append(polib.POEntry(msgid=text, msgstr=translated))
+                waiting += not translated
+            fresh.save(str(path))
+            fresh.save_as_mofile(str(path.with_suffix(".mo")))
+    if waiting:
+        sys.stderr.write(f"{waiting} texts wait for their Russian translation\n")
+    return 1 if waiting else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
