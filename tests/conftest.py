@@ -10,6 +10,7 @@ from typing import Any
 
 import django
 import pytest
+from django.conf import settings
 
 from taskyard.server.env import VARIABLES
 from tests import servers
@@ -24,6 +25,8 @@ for _variable in VARIABLES:
     os.environ.pop(f"{_variable.name}_FILE", None)
 
 _home = Path(_servers.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-tests-")))
+if settings.configured:
+    raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests bring their own environment")
 os.environ["DJANGO_SETTINGS_MODULE"] = "taskyard.server.settings"
 os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(48)
 os.environ["TASKYARD_HOME"] = str(_home)
