@@ -52,7 +52,7 @@ requirements: $(VENV)/.dev
 	$(COMPILE) --upgrade --group dev -c requirements/base.txt -o requirements/dev.txt
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .venv-* .node .mypy_cache .ruff_cache .import_linter_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
