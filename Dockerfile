@@ -24,7 +24,7 @@ ENV PATH=/opt/taskyard/bin:$PATH \
     TASKYARD_HOME=/var/lib/taskyard \
     HOST=0.0.0.0 \
     PORT=8000
-USER taskyard
+USER 10001:10001
 WORKDIR /var/lib/taskyard
 EXPOSE 8000
 ENTRYPOINT ["taskyard"]

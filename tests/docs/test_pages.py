@@ -1,0 +1,76 @@
+"""Every page: its links resolve, its Python is good, and it names no machine."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from taskyard.catalog.task_type import Registry
+from tests.docs.pages import DOCS, PAGES, ROOT, blocks, prose
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_relative_link_resolves(page: Path) -> None:
+    for target in LINK.findall(prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        aim = (page.parent / path).resolve() if path else page
+        assert aim.exists(), target
+        assert aim.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in _anchors(aim), target
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text()
+    for page in DOCS.rglob("*.md"):
+        if page != DOCS / "README.md" and not page.is_relative_to(DOCS / "adr"):
+            assert f"({page.relative_to(DOCS)})" in index
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_the_python_declares_task_types(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from taskyard.catalog import task_type
+
+    monkeypatch.setattr(task_type, "registry", Registry())
+    for block in blocks(page):
+        if block.language == "python":
+            # As a module: annotations are resolved in the namespace of the function.
+            exec(compile(block.text, str(page), "exec"), {"__name__": page.stem})
+            assert task_type.registry.all()
+            for found in task_type.registry.all():
+                assert found.input_schema
+                assert found.result_schema
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_no_path_of_a_machine_stands_there(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"/(work|home|root|Users)/|pypi\.org|/simple/", text)
+
+
+def test_the_picture_is_an_svg_for_light_and_dark() -> None:
+    picture = DOCS / "road.svg"
+    root = ElementTree.parse(picture).getroot()
+    assert root.tag.endswith("svg")
+    text = picture.read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert "<script" not in text
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Git hosts make them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(prose(page))
+    }
