@@ -12,13 +12,15 @@ endif
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-.PHONY: help up test lint bench docs requirements clean
+.PHONY: help up test hostile faults lint bench docs requirements clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
 	@echo "make test          the whole suite, on SQLite and on PostgreSQL"
+	@echo "make hostile       the hostile programme alone, a line for each row (CASES=50000: the long one)"
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
 	@echo "make bench         the benchmarks"
+	@echo "make faults        every fault of docs/reliability.md in its long form, one line each"
 	@echo "make docs          check the documentation"
 	@echo "make requirements  pin the dependencies again"
 	@echo "make clean         remove virtual environments and caches (never .taskyard/)"
@@ -29,15 +31,22 @@ up: $(VENV)/.base
 test: $(VENV)/.dev
 	@$(BIN)/python -m tests.servers $(TESTS)
 
+hostile: $(VENV)/.dev
+	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.servers -q tests/hostile
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 	$(BIN)/taskyard manage makemigrations --check --dry-run
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs

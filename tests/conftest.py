@@ -14,7 +14,7 @@ from django.conf import settings
 
 from taskyard.server.env import VARIABLES
 from tests import servers
-from tests.live import Live
+from tests.running import Live
 
 # TEST_DB=sqlite|postgresql; without `make test` around it, one run starts what it needs itself.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
@@ -70,12 +70,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture
-def new_live(tmp_path: Path) -> Iterator[Any]:
+def new_live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """`new_live(TASKYARD_ACTIVE_LIMIT="1000")`: a live system with an environment of its own."""
     with ExitStack() as stack:
 
         def start(**environment: str) -> Live:
-            return stack.enter_context(
+            started = stack.enter_context(
                 Live(
                     tmp_path / secrets.token_hex(4),
                     {
@@ -87,6 +87,8 @@ def new_live(tmp_path: Path) -> Iterator[Any]:
                     },
                 )
             )
+            request.node.funcargs["live"] = started
+            return started
 
         yield start
 

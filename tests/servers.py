@@ -52,51 +52,76 @@ def broker() -> Iterator[str]:
             bound.stop([process], seconds=5)
 
 
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL: the given one, or a server of our own, as durable as any."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
-        directory = Path(name)
-        programs = postgresql_programs(directory)
-        data, port = directory / "data", free_port()
-        data.mkdir(mode=0o700)
-        other: dict[str, object] = {"cwd": directory}
+class PostgreSQL:
+    """A server of our own in `directory`, as durable as any."""
+
+    def __init__(self, directory: Path, *, max_connections: int = 200) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._port = free_port()
+        self._max_connections = max_connections
+        self._process: subprocess.Popen[bytes] | None = None
+        self._programs = postgresql_programs(directory)
+        self._other: dict[str, object] = {"cwd": directory}
+        self.url = f"postgresql://taskyard@127.0.0.1:{self._port}/postgres"
+        self._data.mkdir(mode=0o700)
         if os.getuid() == 0:
             os.chown(directory, NOBODY, NOBODY)
-            os.chown(data, NOBODY, NOBODY)
-            other |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            os.chown(self._data, NOBODY, NOBODY)
+            self._other |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         subprocess.run(  # type: ignore[call-overload]
             [
-                *(programs / "initdb", "--pgdata", data, "--username", "taskyard"),
+                *(self._programs / "initdb", "--pgdata", self._data, "--username", "taskyard"),
                 *("--auth", "trust", "--encoding", "UTF8", "--no-locale"),
             ],
             check=True,
             stdout=subprocess.DEVNULL,
-            **other,
+            **self._other,
         )
-        log = (directory / "log").open("wb")
-        process = subprocess.Popen(  # type: ignore[call-overload]
-            [
-                *(programs / "postgres", "-D", data, "-p", str(port)),
-                *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
-                *("-c", "max_connections=200"),
-            ],
-            stdout=log,
-            stderr=log,
-            preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGQUIT),
-            **other,
-        )
-        url = f"postgresql://taskyard@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # type: ignore[call-overload]
+                [
+                    *(self._programs / "postgres", "-D", self._data, "-p", str(self._port)),
+                    *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+                    *("-c", f"max_connections={self._max_connections}"),
+                ],
+                stdout=log,
+                stderr=log,
+                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGQUIT),
+                **self._other,
+            )
+        _wait_for_postgresql(self.url, self._process, self._directory / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends open sessions in good order; SIGQUIT is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=30)
+        self._process = None
+
+
+@contextmanager
+def own_postgresql(*, max_connections: int = 200) -> Iterator[PostgreSQL]:
+    """A running server that nobody else uses."""
+    with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
+        server = PostgreSQL(Path(name), max_connections=max_connections)
         try:
-            _wait_for_postgresql(url, process, directory / "log")
-            yield url
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # fast: ends open sessions
-            process.wait(timeout=30)
-            log.close()
+            server.stop()
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL: the given one, or a server of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with own_postgresql() as server:
+        yield server.url
 
 
 def postgresql_programs(directory: Path) -> Path:

@@ -1,8 +1,10 @@
 """Task types that behave badly, or slowly, for tests that need one."""
 
 import os
+import resource
 import signal
 import time
+from typing import Any
 
 from taskyard import Fail, Retry, Run, task_type
 
@@ -59,3 +61,87 @@ def returns_nothing() -> None:
 @task_type("returns-a-lie")
 def returns_a_lie() -> int:
     return "not a number"  # type: ignore[return-value]
+
+
+@task_type("cooperates", max_attempts=1)
+def cooperates(run: Run, seconds: float) -> str:
+    """Work in small steps and look up between them."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        run.raise_if_cancelled()
+    return "done"
+
+
+@task_type("spins")
+def spins(seconds: float) -> str:
+    """A loop that never looks up and swallows what it can."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            sum(range(1000))
+        except Exception:
+            continue
+    return "done"
+
+
+@task_type("holds-the-gil")
+def holds_the_gil() -> int:
+    """One C call that neither ends nor can be interrupted."""
+    return sum(range(10**12))
+
+
+@task_type("segfaults", max_attempts=1)
+def segfaults() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@task_type("says-much")
+def says_much(run: Run, times: int) -> int:
+    """Progress and a log line, as fast as it can."""
+    for number in range(times):
+        run.progress(number, total=times)
+        run.log(f"line {number}")
+    return times
+
+
+@task_type("returns-much")
+def returns_much(size: int) -> str:
+    return "x" * size
+
+
+@task_type("report", max_attempts=5)
+def report(run: Run, die_after: list[str]) -> dict[str, Any]:
+    """Three steps with a nap between them; the process is killed once after each step named."""
+    state: dict[str, Any] = run.checkpoint or {"done": [], "died": []}
+    for step in ("fetch", "compute", "publish"):
+        if step not in state["done"]:
+            run.log(f"{step} in attempt {run.attempt}")
+            run.checkpoint = state = {**state, "done": [*state["done"], step]}
+        if step in die_after and step not in state["died"]:
+            run.checkpoint = {**state, "died": [*state["died"], step]}
+            os.kill(os.getpid(), signal.SIGKILL)
+    run.sleep(0.2)
+    return state
+
+
+@task_type("signs", max_attempts=3)
+def signs(run: Run, number: int, first: float = 0, then: float = 0) -> dict[str, int]:
+    """Say which attempt did it; the first takes ``first`` seconds, each other one ``then``."""
+    time.sleep(first if run.attempt == 1 else then)
+    return {"number": number, "attempt": run.attempt}
+
+
+@task_type("fills-the-memory", max_attempts=1)
+def fills_the_memory() -> int:
+    """Allocate to the last byte of the process's limit; without a limit, nothing."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        raise Fail("unlimited", "refuses to fill the memory of the machine")
+    held, size = [], 2**26
+    while True:
+        try:
+            held.append(bytearray(size))
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2

@@ -3,8 +3,8 @@
 This is all that an author of task types imports; it loads neither Django nor Celery.
 """
 
-from taskyard.catalog.run import Fail, Retry, Run
+from taskyard.catalog.run import Cancelled, Fail, Retry, Run, TimedOut
 from taskyard.catalog.task_type import task_type
 
 __version__ = "0.1.0"
-__all__ = ["Fail", "Retry", "Run", "__version__", "task_type"]
+__all__ = ["Cancelled", "Fail", "Retry", "Run", "TimedOut", "__version__", "task_type"]

@@ -11,6 +11,7 @@ from tests.api.caller import Caller
 # Only inside the fixtures may models be imported: this file is read before Django is set up.
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
+    from tests.api.hand import Hand
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +55,21 @@ def as_user() -> "Callable[[User], Caller]":
 def api(user: "User", as_user: "Callable[[User], Caller]") -> Caller:
     """The API, asked by ``user``."""
     return as_user(user)
+
+
+@pytest.fixture
+def other(new_user: "Callable[..., User]", as_user: "Callable[[User], Caller]") -> Caller:
+    """The API, asked by somebody else."""
+    return as_user(new_user("other"))
+
+
+@pytest.fixture
+def staff(new_user: "Callable[..., User]", as_user: "Callable[[User], Caller]") -> Caller:
+    return as_user(new_user("staff", is_staff=True))
+
+
+@pytest.fixture
+def hand(db: None) -> "Hand":
+    from tests.api.hand import Hand
+
+    return Hand()

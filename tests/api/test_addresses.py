@@ -8,19 +8,26 @@ from django.contrib.staticfiles import finders
 
 from tests.api.caller import Caller
 
-CLOSED = ["me", "limits", "task-types", "task-types/sum", "tasks", "tasks/1"]
+CLOSED = [
+    "me", "limits", "task-types", "task-types/sum", "tasks", "tasks/1", "tasks/1/attempts",
+    "tasks/1/logs", "tasks/1/events", "tasks/events", "queues",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [*CLOSED, "schema", "docs"])
 def test_the_slash_at_the_end_is_free(api: Caller, path: str) -> None:
     api.create()
     for address in (path, f"{path}/"):
-        assert api.get(address).status_code in (200, 404), address
+        assert api.get(address).status_code in (200, 403, 404, 406), address
 
 
 @pytest.mark.parametrize(
-    "path", ["register", "token", "token/refresh", "token/blacklist", "me/password", "tasks/create"]
-)
+    "path",
+    [
+        "register", "token", "token/refresh", "token/blacklist", "me/password", "tasks/create",
+        "tasks/bulk",
+    ],
+)  # fmt: skip
 def test_a_post_needs_no_slash_and_is_not_redirected(api: Caller, path: str) -> None:
     for address in (path, f"{path}/"):
         assert api.post(address, {}).status_code == 400, address
@@ -56,6 +63,9 @@ def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authoriz
     [
         ("DELETE", "tasks/"), ("PUT", "tasks/1/"), ("GET", "tasks/create/"), ("PATCH", "limits/"),
         ("GET", "register/"), ("DELETE", "token/"), ("POST", "me/"), ("OPTIONS", "tasks/"),
+        ("GET", "tasks/bulk/"), ("DELETE", "tasks/bulk/"), ("GET", "tasks/1/cancel/"),
+        ("DELETE", "tasks/1/retry/"), ("POST", "tasks/1/logs/"), ("POST", "tasks/1/attempts/"),
+        ("POST", "tasks/events/"), ("PATCH", "tasks/1/"), ("POST", "tasks/1/"),
         ("TRACE", "tasks/"), ("NONSENSE", "tasks/"), ("POST", "schema/"), ("POST", "docs/"),
     ],
 )  # fmt: skip
@@ -117,7 +127,12 @@ def test_the_document_describes_every_address(nobody: Caller) -> None:
         "/api/token/blacklist/": ["post"], "/api/me/": ["get", "patch"],
         "/api/me/password/": ["post"], "/api/limits/": ["get"], "/api/task-types/": ["get"],
         "/api/task-types/{name}/": ["get"], "/api/tasks/": ["get", "post"],
-        "/api/tasks/create/": ["post"], "/api/tasks/{task_id}/": ["get"],
+        "/api/tasks/create/": ["post"], "/api/tasks/bulk/": ["post"],
+        "/api/tasks/{task_id}/": ["delete", "get"], "/api/tasks/{task_id}/cancel/": ["post"],
+        "/api/tasks/{task_id}/retry/": ["post"], "/api/tasks/{task_id}/attempts/": ["get"],
+        "/api/tasks/{task_id}/logs/": ["get"], "/api/tasks/{task_id}/events/": ["get"],
+        "/api/tasks/events/": ["get"], "/api/queues/": ["get"],
+        "/api/queues/{name}/pause/": ["post"], "/api/queues/{name}/resume/": ["post"],
     }  # fmt: skip
     names = [
         operation["operationId"]
@@ -125,6 +140,27 @@ def test_the_document_describes_every_address(nobody: Caller) -> None:
         for operation in operations.values()
     ]
     assert len(set(names)) == len(names)
+
+
+def test_the_document_knows_the_headers(nobody: Caller) -> None:
+    paths = document(nobody)["paths"]
+    headers = {
+        (path, method): {
+            each["name"] for each in operation.get("parameters", []) if each["in"] == "header"
+        }
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+    assert headers["/api/tasks/create/", "post"] == {"Idempotency-Key", "Prefer"}
+    assert headers["/api/tasks/bulk/", "post"] == {"Idempotency-Key"}
+    assert headers["/api/tasks/{task_id}/", "get"] == {"If-None-Match", "Prefer"}
+    assert headers["/api/tasks/events/", "get"] == {"Last-Event-ID"}
+    assert headers["/api/tasks/{task_id}/events/", "get"] == {"Last-Event-ID"}
+    created = paths["/api/tasks/create/"]["post"]["responses"]["201"]["headers"]
+    assert set(created) == {"Idempotency-Replayed", "Location", "Preference-Applied"}
+    assert set(paths["/api/tasks/"]["get"]["responses"]["503"]["headers"]) == {"Retry-After"}
+    stream = paths["/api/tasks/events/"]["get"]["responses"]["200"]
+    assert list(stream["content"]) == ["text/event-stream"]
 
 
 def test_the_document_gives_each_task_type_its_input(nobody: Caller) -> None:

@@ -79,10 +79,10 @@ def test_a_failed_task_says_why_in_both_places(api: Caller) -> None:
 
 def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: Caller) -> None:
     task_id = api.create().json()["id"]
-    Task.objects.update(status="error", error_message=lifecycle.WORKER_LOST, **DONE)
+    Task.objects.update(status="error", error_message=lifecycle.MESSAGES["worker_lost"], **DONE)
     assert "Воркер" in api.get(f"tasks/{task_id}/").json()["error"]["message"]
     english = api.get(f"tasks/{task_id}/", Accept_Language="en").json()
-    assert english["result"] == {"error": lifecycle.WORKER_LOST}
+    assert english["result"] == {"error": lifecycle.MESSAGES["worker_lost"]}
 
 
 def test_a_huge_result_is_shown_exactly(api: Caller) -> None:

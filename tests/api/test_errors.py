@@ -7,8 +7,10 @@ import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 
-from taskyard.api import errors
+from taskyard.api import errors, messages
 from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.core import lifecycle
+from taskyard.core.errors import Refusal
 from tests.api.caller import Caller
 
 PROBLEM = "application/problem+json"
@@ -51,6 +53,19 @@ def test_texts_follow_the_language(api: Caller) -> None:
     english = api.post("tasks/", body, Accept_Language="en").json()
     assert russian == {"input_data": {"seconds": ["Значение должно быть не меньше 1."]}}
     assert english == {"input_data": {"seconds": ["The value must be at least 1."]}}
+
+
+def test_every_refusal_has_a_status_and_words() -> None:
+    refusals = [Refusal]
+    for kind in refusals:
+        refusals += kind.__subclasses__()
+    for kind in refusals[1:]:
+        assert kind in errors.STATUS_OF_REFUSAL
+        assert kind.code in messages.MESSAGES
+
+
+def test_everything_taskyard_says_of_a_failure_is_translated() -> None:
+    assert set(messages.FAILURES) == set(lifecycle.MESSAGES.values())
 
 
 def test_flaws_of_a_place_and_inside_it_stand_together() -> None:

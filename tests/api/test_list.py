@@ -7,6 +7,7 @@ import pytest
 
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
+from taskyard.core.values import NewTask
 from tests.api.caller import Caller
 
 pytestmark = pytest.mark.usefixtures("many_allowed")
@@ -21,7 +22,7 @@ def many_allowed(settings: Any) -> None:
 def ids(user: User) -> list[int]:
     """25 tasks, every fifth a countdown, every third tagged."""
     new = [
-        lifecycle.NewTask(
+        NewTask(
             task_type="sum" if n % 5 else "countdown",
             queue="default",
             input_data={"numbers": [n]} if n % 5 else {"seconds": 5},

@@ -1,13 +1,19 @@
 """Declaring a task type: one typed function."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from taskyard import Run
-from taskyard.catalog.run import Suspend
+from taskyard.catalog.run import (
+    LINES_A_REPORT,
+    REPORT_INTERVAL_SECONDS,
+    Cancelled,
+    Suspend,
+)
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import BadResult, Registry, TaskType, UnknownTaskType
 from tests.catalog.test_builtin import new_run
@@ -151,15 +157,43 @@ def test_a_checkpoint_that_cannot_be_kept_is_refused_at_once(value: Any) -> None
 
 
 def test_progress_is_reported_at_most_twice_a_second() -> None:
+    started = time.monotonic()
     reports: list[str | None] = []
-    run = Run(
+    run = reporting(lambda run: bool(reports.append(run.last_progress)))
+    for number in range(100_000):
+        run.progress(number, total=100_000)
+        run.log("a line")
+    assert len(reports) <= 2 * (time.monotonic() - started) + 1
+    assert json.loads(run.last_progress or "")["current"] == 99_999
+    assert len(run.lines) == LINES_A_REPORT
+    assert len(run.lines) + run.lines_dropped == 100_000
+
+
+@pytest.mark.parametrize("current", [float("nan"), float("inf")])
+def test_progress_is_in_finite_numbers(current: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        new_run().progress(current)
+
+
+def test_a_handler_that_says_anything_notices_that_it_was_cancelled() -> None:
+    for say in (
+        lambda run: run.progress(1),
+        lambda run: run.log("a line"),
+        lambda run: run.raise_if_cancelled(),
+    ):
+        run = reporting(lambda run: True)
+        assert not run.cancelled
+        time.sleep(REPORT_INTERVAL_SECONDS)
+        with pytest.raises(Cancelled):
+            say(run)
+        assert run.cancelled
+
+
+def reporting(report: Callable[[Run], bool]) -> Run:
+    return Run(
         task_id=1,
         attempt=1,
         started_at=new_run().started_at,
         now=new_run().started_at,
-        save_progress=lambda run: reports.append(run.last_progress),
+        report=report,
     )
-    for number in range(10_000):
-        run.progress(number, total=10_000)
-    assert len(reports) <= 2
-    assert json.loads(run.last_progress or "")["current"] == 9999

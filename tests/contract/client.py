@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
-from tests.live import Live
+from tests.running import Live
 
 PASSWORD = "password123"
 TERMINAL = {"completed", "error", "cancelled"}

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.contract.client import User
-from tests.live import Live
+from tests.running import Live
 
 pytestmark = pytest.mark.servers
 Figure = Callable[[str, str], None]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from taskyard.core import leases, lifecycle
-from taskyard.core.lifecycle import Claimed, NewTask
 from taskyard.core.models import Task
+from taskyard.core.values import Claimed, NewTask
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 

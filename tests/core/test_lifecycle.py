@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 
 from taskyard.core import leases, lifecycle
 from taskyard.core.errors import ActiveLimitExceeded
-from taskyard.core.lifecycle import Claimed, Ending
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
+from taskyard.core.values import Claimed, Ending, Limits, Standing
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id:
     stored = Task.objects.get(id=task.id)
     assert (stored.status, stored.ready, stored.attempt, stored.tags) == ("pending", True, 0, ["a"])
     assert stored.created_at == task.created_at
-    assert lifecycle.limits(owner_id) == lifecycle.Limits(5, 1, [task.id])
+    assert lifecycle.limits(owner_id) == Limits(5, 1, [task.id])
     assert active(owner_id) == 1
 
 
@@ -247,10 +247,10 @@ def test_only_the_tasks_of_dead_processes_are_taken(submit: Submit, claim: Claim
 def test_progress_is_saved_only_by_the_current_attempt(submit: Submit, claim: Claim) -> None:
     submit()
     (claimed,) = claim()
-    assert lifecycle.save_progress(claimed, '{"current":1}')
+    assert lifecycle.report(claimed, '{"current":1}') is Standing.CURRENT
     assert Task.objects.get().progress == {"current": 1}
     lifecycle.finish([completed(claimed)])
-    assert not lifecycle.save_progress(claimed, '{"current":2}')
+    assert lifecycle.report(claimed, '{"current":2}') is Standing.LOST
     assert Task.objects.get().progress == {"current": 1}
 
 

@@ -10,9 +10,9 @@ from django.db import connection
 
 from taskyard.core import leases, lifecycle
 from taskyard.core.errors import ActiveLimitExceeded
-from taskyard.core.lifecycle import Ending
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
+from taskyard.core.values import Ending
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db(transaction=True)

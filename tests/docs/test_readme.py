@@ -1,6 +1,7 @@
 """The READMEs' examples, executed: what is printed there is what a reader sees."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import READMES, Block, blocks
-from tests.live import Live
+from tests.running import Live
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ADDRESS = "http://127.0.0.1:8000"
@@ -32,7 +33,8 @@ def test_the_examples_print_what_is_written(new_live: Callable[..., Live], tmp_p
     examples = blocks(READMES[0])
     (module,) = (block for block in examples if block.language == "python")
     (tmp_path / "my_tasks.py").write_text(module.text)
-    live = new_live(PYTHONPATH=str(tmp_path), TASKYARD_TASK_TYPES="my_tasks")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    live = new_live(PYTHONPATH=path, TASKYARD_TASK_TYPES="my_tasks")
 
     scripts, expected = _paired(examples)
     script = f"\necho; echo '{MARK}'\n".join(scripts).replace(ADDRESS, live.url)
@@ -53,22 +55,30 @@ def test_the_examples_print_what_is_written(new_live: Callable[..., Live], tmp_p
     for text, answer, wanted in zip(scripts, answers, expected, strict=True):
         if wanted is None:
             assert not answer.strip(), text
+        elif wanted.language == "text":
+            assert _abridged(wanted.text).fullmatch(answer), f"{text}\n{answer}"
         else:
-            assert _like(json.loads(answer), json.loads(wanted)), f"{text}\n{answer}"
+            assert _like(json.loads(answer), json.loads(wanted.text)), f"{text}\n{answer}"
 
 
-def _paired(examples: list[Block]) -> tuple[list[str], list[str | None]]:
+def _paired(examples: list[Block]) -> tuple[list[str], list[Block | None]]:
     """Each script, and the answer printed right after it, if any."""
     scripts: list[str] = []
-    answers: list[str | None] = []
+    answers: list[Block | None] = []
     for block in examples:
         if block.language == "sh":
             scripts.append(block.text)
             answers.append(None)
-        elif block.language == "json":
+        elif block.language in ("json", "text"):
             assert answers[-1] is None
-            answers[-1] = block.text
+            answers[-1] = block
     return scripts, answers
+
+
+def _abridged(text: str) -> re.Pattern[str]:
+    """What a shown answer stands for: an ellipsis is whatever was left out there."""
+    shown = r"\s*".join(re.escape(line) for line in text.splitlines() if line)
+    return re.compile(rf"\s*{shown}\s*".replace("…", ".*"), re.DOTALL)
 
 
 def _like(found: Any, wanted: Any) -> bool:

@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from taskyard import Run, task_type
 from taskyard.api import messages
 from taskyard.core.errors import Refusal
+from taskyard.core.values import Verdict
 from taskyard.server import cli, doctor, env
 from tests.docs.pages import REFERENCE, ROOT, named, table
 
@@ -78,6 +79,7 @@ def test_every_error_code_is_there() -> None:
     codes = named(REFERENCE / "errors-and-logs.md")
     assert set(messages.MESSAGES) <= codes
     assert {each.code for each in _subclasses(Refusal)} <= codes
+    assert {verdict.value for verdict in Verdict} <= codes
     assert set(_codes_in_the_source()) <= codes
 
 
@@ -125,10 +127,15 @@ def _trees() -> Iterator[ast.AST]:
 
 
 def _codes_in_the_source() -> Iterator[str]:
-    """Codes given to problems, flaws and endings as plain text."""
-    place = {"Problem": 1, "Flaw": 1, "BadResult": 0, "end": 1}
+    """Codes given to problems, flaws and endings as plain text, or to exceptions of DRF's."""
+    place = {"Problem": 1, "Flaw": 1, "BadResult": 0, "end": 1, "_try_again": 3}
     for tree in _trees():
         for node in ast.walk(tree):
+            match node:
+                case ast.Assign(
+                    targets=[ast.Name(id="default_code")], value=ast.Constant(value=str(code))
+                ):
+                    yield code
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -151,5 +158,6 @@ def _log_events() -> Iterator[str]:
 
 
 def test_the_scans_see_something() -> None:
-    assert "worker_lost" in set(_codes_in_the_source())
-    assert "task rescued" in set(_log_events())
+    codes = set(_codes_in_the_source())
+    assert {"stream_needs_asgi", "cancelled_by_handler", "retry", "result_too_large"} <= codes
+    assert {"task taken back", "process ended"} <= set(_log_events())

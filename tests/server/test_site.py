@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.live import Live
+from tests.running import Live
 
 pytestmark = pytest.mark.servers
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from taskyard.core.lifecycle import Claimed, Ending
 from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending
 from taskyard.worker.runner import execute
 from tests import task_types  # noqa: F401  # registers them
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.forms import ModelForm
+from django.forms import BaseInlineFormSet, ModelForm
 from django.http import HttpRequest
 
 from taskyard.accounts.models import User
@@ -39,3 +39,14 @@ class TaskyardUserAdmin(Base):
     ) -> None:
         super().save_model(request, obj, form, change)
         lifecycle.open_account(obj.pk)
+
+    def save_formset(
+        self,
+        request: HttpRequest,
+        form: "ModelForm[Any]",
+        formset: "BaseInlineFormSet[Any, Any, Any]",
+        change: bool,
+    ) -> None:
+        # Never the counter: tasks come and go while the form is open.
+        for account in formset.save(commit=False):
+            account.save(update_fields=["active_limit"])

@@ -111,7 +111,8 @@ def _read(kind: type[Kind], text: str) -> tuple[User, Kind]:
     try:
         token = kind(text)  # type: ignore[arg-type]  # the library's annotation is not its use
         user_id = _usable_id(token["user_id"])
-        fingerprint = str(token[FINGERPRINT])
+        _check_text(token["jti"])
+        fingerprint = _check_text(token[FINGERPRINT])
     except UNREADABLE:
         raise TokenRefused from None
     user = User.objects.filter(pk=user_id, is_active=True).order_by().first()
@@ -126,6 +127,13 @@ def _usable_id(claim: Any) -> int:
     if int(claim) > LARGEST_ID:
         raise ValueError("beyond any user's id")
     return int(claim)
+
+
+def _check_text(claim: Any) -> str:
+    """What a database or a comparison can take: half a surrogate pair or U+0000 is neither."""
+    if not isinstance(claim, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", claim):
+        raise ValueError("not a text that we have written")
+    return claim
 
 
 def _record(token: RefreshToken, user: User) -> OutstandingToken:

@@ -16,10 +16,17 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
-from taskyard.api import messages
+from taskyard.api import idempotency, messages
 from taskyard.api.json import dumps
 from taskyard.catalog.schema import Flaw, InvalidInput
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import (
+    ActiveLimitExceeded,
+    KeyReused,
+    NotCancellable,
+    NotRetryable,
+    Refusal,
+    StillActive,
+)
 
 PROBLEM = "application/problem+json"
 # Ten thousand wrong numbers are one mistake; the answer names the first of them.
@@ -29,6 +36,13 @@ STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
     TokenRefused: 401,
     LoginRefused: 401,
     Throttled: 429,
+    ActiveLimitExceeded: 400,
+    NotCancellable: 409,
+    NotRetryable: 409,
+    StillActive: 409,
+    KeyReused: 422,
+    idempotency.KeyInvalid: 400,
+    idempotency.TaskDeleted: 409,
 }
 
 

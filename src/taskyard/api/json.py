@@ -23,6 +23,7 @@ from taskyard.catalog.schema import Flaw, InvalidInput, Path
 
 MEDIA_TYPE = "application/json"
 BODY_LIMIT = 256 * 1024
+BULK_LIMIT = 8 * 1024 * 1024
 # A new name or password is short; a body this long is read only to say which field is too long.
 CREDENTIALS_LIMIT = 4 * 1024 * 1024
 DEPTH_LIMIT = 64

@@ -1,31 +1,24 @@
-"""Lists: what to filter by, in which order, which page."""
+"""Lists of tasks: what to filter by, in which order."""
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from django.db.models import BooleanField, F, Func, QuerySet, Value
-from django.http import QueryDict
-from pydantic import Field, ValidationError
-from rest_framework.exceptions import NotFound
+from pydantic import Field
 from rest_framework.request import Request
-from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from taskyard.api.paging import Page, PageQuery, envelope, numbered, read_query
 from taskyard.api.representation import represent
-from taskyard.api.shapes import LARGEST_ID, Moment, Shape
-from taskyard.catalog.schema import Flaw, InvalidInput, flaws_of
+from taskyard.api.shapes import LARGEST_ID, Moment
+from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Task
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
 
 
-class TaskQuery(Shape):
+class TaskQuery(PageQuery):
     """The parameters of a list of tasks, as they stand in the address."""
 
-    page: int | None = Field(None, ge=1, le=LARGEST_ID)
-    page_size: int = Field(10, ge=1, le=100)
     after: int | None = Field(
         None, ge=0, le=LARGEST_ID, description="Tasks behind this id; no count, fast at any depth"
     )
@@ -35,10 +28,6 @@ class TaskQuery(Shape):
     created_after: Moment | None = Field(None, description="At this moment or later")
     created_before: Moment | None = Field(None, description="At this moment or earlier")
     ordering: Order = Field("id", description="Ties are broken by id")
-
-
-INTEGERS = ("page", "page_size", "after")
-MOMENTS = ("created_after", "created_before")
 
 
 class HasTag(Func):
@@ -59,73 +48,12 @@ class HasTag(Func):
         return sql, (*column_params, *tag_params)
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of a list and the parameters of its neighbours' addresses."""
-
-    count: int | None
-    tasks: Sequence[Task]
-    next: dict[str, int] | None
-    previous: dict[str, int | None] | None
-
-
 def task_list(request: Request, user_id: int) -> dict[str, Any]:
     """The answer to a list of the user's tasks. Raises InvalidInput, NotFound."""
-    query = parse(request.query_params)
-    page = _page(_matching(query, user_id), query)
-    here = request.build_absolute_uri()
-    return {
-        "count": page.count,
-        "next": _address(here, page.next),
-        "previous": _address(here, page.previous),
-        "results": [represent(task) for task in page.tasks],
-    }
-
-
-def parse(parameters: QueryDict) -> TaskQuery:
-    """Raises InvalidInput at the parameter that is wrong, unknown or given twice."""
-    flaws = []
-    values: dict[str, Any] = {}
-    for name, given in parameters.lists():
-        if name not in TaskQuery.model_fields:
-            flaws.append(Flaw((_shown(name),), "unknown_parameter", "This parameter is not known."))
-        elif any(not _clean(value) for value in given):
-            message = "Null characters are not allowed."
-            flaws.append(Flaw((name,), "null_characters_not_allowed", message))
-        elif name == "status":
-            values[name] = given
-        elif len(given) > 1:
-            message = "This parameter may be given once."
-            flaws.append(Flaw((name,), "repeated_parameter", message))
-        else:
-            values[name] = _typed(name, str(given[0]))
-    try:
-        query = TaskQuery.model_validate(values)
-    except ValidationError as error:
-        # A parameter has no inside: what is wrong with one of its values is wrong with it.
-        flaws += (replace(flaw, path=flaw.path[:1]) for flaw in flaws_of(error, values))
-        raise InvalidInput(flaws) from None
-    flaws += _contradictions(query)
-    if flaws:
+    query = read_query(TaskQuery, request.query_params)
+    if flaws := _contradictions(query):
         raise InvalidInput(flaws)
-    return query
-
-
-def _typed(name: str, value: str) -> Any:
-    if name in INTEGERS and re.fullmatch(r"-?[0-9]{1,30}", value):
-        return int(value)
-    if name in MOMENTS:
-        # "+" in an address means a space unless it is escaped, which people forget.
-        return re.sub(r" (\d\d:?\d\d)$", r"+\1", value)
-    return value
-
-
-def _clean(value: object) -> bool:
-    return "\0" not in str(value)
-
-
-def _shown(name: str) -> str:
-    return name.replace("\0", "�")[:100]
+    return envelope(request, _page(_matching(query, user_id), query), represent)
 
 
 def _contradictions(query: TaskQuery) -> list[Flaw]:
@@ -135,9 +63,6 @@ def _contradictions(query: TaskQuery) -> list[Flaw]:
             registry.get(query.task_type)
         except UnknownTaskType:
             flaws.append(Flaw(("task_type",), "unknown_task_type", "There is no such task type."))
-    if query.after is not None and query.page is not None:
-        message = "Give either page or after, not both."
-        flaws.append(Flaw(("after",), "page_and_after", message))
     if query.after is not None and query.ordering not in ("id", "-id"):
         message = "With after, the order can only be id or -id."
         flaws.append(Flaw(("ordering",), "ordering_and_after", message))
@@ -168,37 +93,12 @@ def _order(ordering: Order) -> list[Any]:
     return [field, "-id" if descending else "id"]
 
 
-def _page(tasks: QuerySet[Task], query: TaskQuery) -> Page:
+def _page(tasks: QuerySet[Task], query: TaskQuery) -> Page[Task]:
+    if query.after is None:
+        return numbered(tasks, query)
     size = query.page_size
-    if query.after is not None:
-        backwards = query.ordering == "-id"
-        beyond = tasks.filter(**{"id__lt" if backwards else "id__gt": query.after})
-        found = list(beyond[: size + 1])
-        more = {"after": found[size - 1].id} if len(found) > size else None
-        return Page(None, found[:size], more, None)
-    number = query.page or 1
-    count = tasks.count()
-    last = max(1, -(-count // size))
-    if number > last:
-        raise NotFound
-    start = (number - 1) * size
-    # The first page has no number in its address, so that it is one address.
-    before: dict[str, int | None] = {"page": number - 1 if number > 2 else None}
-    return Page(
-        count,
-        list(tasks[start : start + size]) if count else [],
-        {"page": number + 1} if number < last else None,
-        before if number > 1 else None,
-    )
-
-
-def _address(here: str, changes: dict[str, int] | dict[str, int | None] | None) -> str | None:
-    if changes is None:
-        return None
-    for name, value in changes.items():
-        here = (
-            remove_query_param(here, name)
-            if value is None
-            else replace_query_param(here, name, value)
-        )
-    return str(here)
+    backwards = query.ordering == "-id"
+    beyond = tasks.filter(**{"id__lt" if backwards else "id__gt": query.after})
+    found = list(beyond[: size + 1])
+    more = {"after": found[size - 1].id} if len(found) > size else None
+    return Page(None, found[:size], more, None)

@@ -92,6 +92,12 @@ MESSAGES: dict[str, Promise] = {
     "repeated_parameter": _("This parameter may be given once."),
     "page_and_after": _("Give either page or after, not both."),
     "ordering_and_after": _("With after, the order can only be id or -id."),
+    "task_too_large": _("The task has more than %(limit)s bytes."),
+    "idempotency_key_invalid": _(
+        "The idempotency key must be 1 to 255 printable ASCII characters."
+    ),
+    "idempotency_key_reused": _("The idempotency key was used with another request."),
+    "idempotent_task_deleted": _("The task made with this idempotency key has been deleted."),
     # accounts
     "username_taken": _("This username is already taken."),
     "password_incorrect": _("The old password is not right."),
@@ -101,11 +107,19 @@ MESSAGES: dict[str, Promise] = {
     "throttled": _("Too many attempts. Try again in %(retry_after)s s."),
     # tasks
     "active_limit_exceeded": _("You cannot create more than %(limit)s active tasks."),
+    "already_finished": _("The task has already ended."),
+    "not_retryable": _("Only a task that ended in error or was cancelled can be retried."),
+    "task_active": _("The task is still active. Cancel it first."),
 }
 
 # What Taskyard itself says of a failed task; it is kept in English and shown in any language.
 FAILURES: dict[str, Promise] = {
-    lifecycle.WORKER_LOST: _("The worker was lost while it ran the task."),
+    lifecycle.MESSAGES["worker_lost"]: _("The worker was lost while it ran the task."),
+    lifecycle.MESSAGES["timeout"]: _("The task took longer than its timeout."),
+    lifecycle.MESSAGES["cancelled_by_kill"]: _(
+        "The task did not stop when asked; its process was ended."
+    ),
+    lifecycle.MESSAGES["handed_back"]: _("The worker stopped and handed the task back."),
 }
 
 

@@ -24,15 +24,54 @@ SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [],
 }
 WORDS = {
+    204: "Gone",
     304: "Not changed since",
     400: "The request is wrong, and where",
     401: "No token, or none that is valid",
+    403: "Only for staff",
     404: "There is none, or none of yours",
+    406: "Streams need the ASGI server",
+    409: "The state of the task does not allow it",
     413: "The body is too large",
     415: "The body is not JSON in UTF-8",
+    422: "The Idempotency-Key was used with another request",
     429: "Too often; Retry-After says how long to wait",
     503: "The database is away; Retry-After says how long to wait",
 }
+
+
+def header(name: str, schema: Any, description: str, *, of: Sequence[int] = ()) -> OpenApiParameter:
+    """A header of the request or, with ``of``, of the answers with these statuses."""
+    return OpenApiParameter(
+        name, schema, OpenApiParameter.HEADER, description=description, response=list(of) or False
+    )
+
+
+RETRY_AFTER = header("Retry-After", int, "Seconds to wait", of=(429, 503))
+LOCATION = header("Location", str, "The address of the task", of=(201,))
+IDEMPOTENCY = [
+    header(
+        "Idempotency-Key",
+        {"type": "string", "pattern": "^[\\x20-\\x7e]{1,255}$"},
+        "Yours for 24 hours. The same request again is answered with the same tasks as they are "
+        "now, makes nothing new and takes no further place of the quota",
+    ),
+    header("Idempotency-Replayed", {"const": "true"}, "The request was a repetition", of=(201,)),
+]
+PREFER = header(
+    "Prefer",
+    str,
+    "`wait=N` (at most 60): answer when the task has ended, or after N seconds. Others are ignored",
+)
+ETAG = header("ETag", str, "Names this state of the task, in this language", of=(200, 304))
+IF_NONE_MATCH = header("If-None-Match", str, "An ETag: answer 304 if nothing has changed")
+LAST_EVENT_ID = header(
+    "Last-Event-ID", str, "The id of the last event that was read: what changed since comes first"
+)
+
+
+def preference_applied(*of: int) -> OpenApiParameter:
+    return header("Preference-Applied", {"pattern": "^wait=[0-9]+$"}, "The wait granted", of=of)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -51,17 +90,18 @@ def documented(
     *,
     parameters: Sequence[OpenApiParameter] = (),
     operation_id: str | None = None,
+    media_type: str = MEDIA_TYPE,
 ) -> Callable[[View], View]:
     """Describes a view's method; what every view can answer is added."""
 
     def decorate(method: View) -> View:
         every = {*refusals, 503} | ({413, 415} if request else set())
-        responses: dict[Any, Any] = {
-            (status, MEDIA_TYPE): OpenApiResponse(answer, description="")
-            if answer
-            else OpenApiResponse(description=WORDS[status])
-            for status, answer in answers.items()
-        }
+        responses: dict[Any, Any] = {}
+        for status, answer in answers.items():
+            if answer:
+                responses[status, media_type] = OpenApiResponse(answer, description="")
+            else:
+                responses[status] = OpenApiResponse(description=WORDS[status])
         for status in sorted(every):
             description = WORDS[status]
             responses[status, MEDIA_TYPE] = OpenApiResponse(
@@ -76,7 +116,7 @@ def documented(
             description=inspect.getdoc(method) or "",
             request={MEDIA_TYPE: request} if request else None,
             responses=responses,
-            parameters=list(parameters),
+            parameters=[*parameters, RETRY_AFTER],
         )(method)
 
     return decorate
@@ -99,20 +139,9 @@ def parameters_of(shape: type[BaseModel]) -> list[OpenApiParameter]:
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add what pydantic cannot know: the input of each registered task type."""
     create = document["components"]["schemas"]["TaskCreate"]
-    create["oneOf"] = [
-        {
-            "title": task_type.name,
-            "properties": {
-                "task_type": {"const": task_type.name},
-                # Its own base address: references inside it stay inside it.
-                "input_data": {
-                    "$id": f"task-types/{task_type.name}/input",
-                    **task_type.input_schema,
-                },
-            },
-        }
-        for task_type in registry.all()
-    ]
+    bulk = document["components"]["schemas"]["Bulk"]["properties"]["tasks"]
+    bulk["items"] = {"$ref": "#/components/schemas/TaskCreate"}
+    create["oneOf"] = [_variant(task_type) for task_type in registry.all()]
     for operation in (each for path in document["paths"].values() for each in path.values()):
         if operation.get("security"):
             operation["responses"]["401"] = _REFUSED_TOKEN
@@ -121,7 +150,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _variant(task_type: TaskType) -> dict[str, Any]:
     # A base address of its own: the references inside the schema stay inside it.
-    base = {"$id": f"task-types/{task_type.name}/input"}
+    base = {"$id": f"urn:taskyard:task-types:{task_type.name}:input"}
     return {
         "title": task_type.name,
         "properties": {

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    SkipValidation,
     ValidationError,
     model_validator,
 )
@@ -122,6 +123,11 @@ class TaskCreate(Shape):
         return self.run_at
 
 
+class Bulk(Shape):
+    # Each is read by itself, so that the first wrong ones are enough to refuse.
+    tasks: list[SkipValidation[TaskCreate]] = Field(min_length=1, max_length=1000)
+
+
 class Registered(Answer):
     id: int
     username: str
@@ -214,6 +220,59 @@ class TaskPage(Answer):
     next: str | None
     previous: str | None
     results: list[TaskAnswer]
+
+
+class BulkAnswer(Answer):
+    count: int
+    ids: list[int] = Field(description="In the order of the request")
+
+
+class AttemptError(Answer):
+    code: str
+    message: str
+
+
+class AttemptAnswer(Answer):
+    number: int
+    outcome: Literal[
+        "running", "suspended", "handed_back", "failed", "lost", "completed", "error", "cancelled"
+    ]
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: AttemptError | None = Field(description="What ended it, also where that was a cancel")
+
+
+class AttemptPage(Answer):
+    count: int | None = Field(description="Null with `after`")
+    next: str | None
+    previous: str | None
+    results: list[AttemptAnswer]
+
+
+class LogLineAnswer(Answer):
+    at: datetime
+    attempt: int
+    message: str
+    dropped: int = Field(description="How many lines behind this one were too many to keep")
+
+
+class LogPage(Answer):
+    count: int | None = Field(description="Null with `after`")
+    next: str | None
+    previous: str | None
+    results: list[LogLineAnswer]
+
+
+class QueueAnswer(Answer):
+    name: str
+    paused: bool
+    waiting: int = Field(description="Ready for a worker")
+    sleeping: int = Field(description="Delayed, backing off or suspended until their time comes")
+    running: int = Field(description="Held by a worker")
+
+
+class QueuesAnswer(RootModel[list[QueueAnswer]]):
+    pass
 
 
 class ErrorAnswer(Answer):

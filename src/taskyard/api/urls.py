@@ -5,10 +5,11 @@ from typing import Any
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from taskyard.api.views import accounts, document, task_types, tasks
+from taskyard.api.views import accounts, document, events, queues, submit, task_types, tasks
 from taskyard.api.views.base import ApiView
 
 app_name = "api"
+ONE = "tasks/(?P<task_id>[0-9]{1,19})"
 
 
 def at(route: str, view: type[ApiView], name: str | None = None) -> Any:
@@ -28,8 +29,18 @@ urlpatterns = [
     at("task-types", task_types.TaskTypes),
     at("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
     at("tasks", tasks.Tasks),
-    at("tasks/create", tasks.TaskCreate),
-    at("tasks/(?P<task_id>[0-9]{1,19})", tasks.TaskDetail, "task"),
+    at("tasks/create", submit.TaskCreate),
+    at("tasks/bulk", submit.TaskBulk),
+    at("tasks/events", events.AllEvents),
+    at(ONE, tasks.TaskDetail, "task"),
+    at(f"{ONE}/cancel", tasks.TaskCancel),
+    at(f"{ONE}/retry", tasks.TaskRetry),
+    at(f"{ONE}/attempts", tasks.TaskAttempts),
+    at(f"{ONE}/logs", tasks.TaskLogs),
+    at(f"{ONE}/events", events.TaskEvents),
+    at("queues", queues.Queues),
+    at("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
+    at("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
     at("schema", document.Schema, "schema"),
     at("docs", document.Docs),
     re_path("", csrf_exempt(document.nothing_here)),

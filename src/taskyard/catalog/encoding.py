@@ -24,3 +24,8 @@ def encode_json(value: Any, *, limit: int | None = None) -> str:
     if limit is not None and size > limit:
         raise TooLarge(f"{size} bytes, the limit is {limit}")
     return text
+
+
+def storable(text: str) -> str:
+    """``text`` without what no database keeps: U+0000 and lone surrogates are replaced."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

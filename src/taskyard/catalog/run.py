@@ -1,13 +1,16 @@
 """Run: what a handler may ask for while it works on one attempt of one task."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from taskyard.catalog.encoding import encode_json
+from taskyard.catalog.encoding import encode_json, storable
 
-PROGRESS_INTERVAL_SECONDS = 0.5
+REPORT_INTERVAL_SECONDS = 0.5
+LINES_A_REPORT = 100
+LINE_LENGTH = 2000
 CHECKPOINT_LIMIT = 64 * 1024
 
 
@@ -28,12 +31,24 @@ class Fail(Exception):
         self.message = message
 
 
-class Suspend(BaseException):
-    """Leaves the handler when it sleeps; a BaseException, so ``except Exception`` lets it by."""
+class Stop(BaseException):
+    """Leaves the handler where it is; not an Exception, so ``except Exception`` lets it by."""
+
+
+class Suspend(Stop):
+    """The handler sleeps until ``wake_at``."""
 
     def __init__(self, wake_at: datetime) -> None:
         super().__init__(wake_at)
         self.wake_at = wake_at
+
+
+class Cancelled(Stop):
+    """Somebody asked for the task to be cancelled, and the handler noticed."""
+
+
+class TimedOut(Stop):
+    """The attempt has taken longer than its timeout."""
 
 
 class Run:
@@ -57,20 +72,24 @@ class Run:
         now: datetime,
         checkpoint: Any = None,
         slept: int = 0,
-        save_progress: Callable[["Run"], None] | None = None,
+        report: Callable[["Run"], bool] | None = None,
+        keep: Callable[["Run", str], bool] | None = None,
     ) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.started_at = started_at
         self.key = f"task-{task_id}"
-        self.last_progress: str | None = None
         self.slept = slept
+        self.lines: list[tuple[datetime, str]] = []
+        self.lines_dropped = 0
+        self._progress: tuple[float, float | None, str, datetime] | None = None
         self._checkpoint = checkpoint
         self._sleeps_called = 0
         self._clock_start = now
-        self._monotonic_start = time.monotonic()
-        self._save_progress = save_progress
-        self._progress_saved_at = self._monotonic_start
+        self._monotonic_start = self._reported_at = time.monotonic()
+        self._report = report
+        self._keep = keep
+        self._stopping = False
 
     def now(self) -> datetime:
         """The time (aware, UTC) by the database's clock."""
@@ -79,22 +98,54 @@ class Run:
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is. Cheap: the database sees at most two reports a second.
 
-        Raises ValueError for a number or a message that JSON cannot carry.
+        Raises ValueError for a number that is not finite, Cancelled when asked to stop.
         """
+        if not math.isfinite(current) or (total is not None and not math.isfinite(total)):
+            raise ValueError("progress is in finite numbers")
+        self._progress = (current, total, message, self.now())
+        self.raise_if_cancelled()
+
+    def log(self, message: str) -> None:
+        """Keep a line for the task's owner (2,000 characters of it).
+
+        What is said faster than some hundred lines a second, or beyond a thousand lines a task,
+        is dropped and counted where it is missing. Raises Cancelled when asked to stop.
+        """
+        if len(self.lines) < LINES_A_REPORT:
+            self.lines.append((self.now(), storable(str(message))[:LINE_LENGTH]))
+        else:
+            self.lines_dropped += 1
+        self.raise_if_cancelled()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task should stop: it was cancelled, or given to another attempt."""
+        if self._report and time.monotonic() - self._reported_at >= REPORT_INTERVAL_SECONDS:
+            self._stopping = self._report(self) or self._stopping
+            self._reported_at = time.monotonic()
+        return self._stopping
+
+    def raise_if_cancelled(self) -> None:
+        """Raises Cancelled when the task should stop."""
+        if self.cancelled:
+            raise Cancelled
+
+    @property
+    def last_progress(self) -> str | None:
+        """The last progress said, as JSON text."""
+        if self._progress is None:
+            return None
+        current, total, message, at = self._progress
         percent = None if not total else round(min(100.0, max(0.0, 100 * current / total)), 1)
-        self.last_progress = encode_json(
+        return encode_json(
             {
                 "current": current,
                 "total": total,
                 "percent": percent,
-                "message": message[:500],
-                "updated_at": f"{self.now():%Y-%m-%dT%H:%M:%S.%fZ}",
+                "message": storable(message)[:500],
+                "updated_at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
             }
         )
-        elapsed = time.monotonic() - self._progress_saved_at
-        if self._save_progress and elapsed >= PROGRESS_INTERVAL_SECONDS:
-            self._progress_saved_at = time.monotonic()
-            self._save_progress(self)
 
     def sleep(self, seconds: float) -> None:
         """Wait at least ``seconds``, durably and without holding a worker."""
@@ -116,7 +167,13 @@ class Run:
 
     @checkpoint.setter
     def checkpoint(self, value: Any) -> None:
-        """Raises ValueError or TypeError for what is not JSON, or too large."""
-        encode_json(value, limit=CHECKPOINT_LIMIT)
+        """Durable when the assignment returns.
+
+        Raises ValueError or TypeError for what is not JSON, or too large; Cancelled when the task
+        was given to another attempt.
+        """
+        text = encode_json(value, limit=CHECKPOINT_LIMIT)
+        if self._keep and not self._keep(self, text):
+            raise Cancelled
         self._checkpoint = value
         self.slept = self._sleeps_called = 0

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connection
 
+OLDEST_SQLITE = (3, 38)  # the operators -> and ->>
 WAL_AND_FULL = ("journal_mode=wal", "synchronous=full")
 
 
@@ -26,7 +27,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 def _check_sqlite() -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if sqlite3.sqlite_version_info < (3, 38):
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         found.append(Error("SQLite 3.38 or newer is needed.", id="taskyard.E003"))
     options = connection.settings_dict["OPTIONS"]
     if options.get("transaction_mode") != "IMMEDIATE":

@@ -13,6 +13,30 @@ class Refusal(Exception):
         self.params = params
 
 
+class NotCancellable(Refusal):
+    """The task has ended otherwise."""
+
+    code = "already_finished"
+
+
+class NotRetryable(Refusal):
+    """Only a task that ended in error or was cancelled can be tried again."""
+
+    code = "not_retryable"
+
+
+class StillActive(Refusal):
+    """An active task cannot be deleted; cancel it first."""
+
+    code = "task_active"
+
+
+class KeyReused(Refusal):
+    """The idempotency key belongs to a request with another body."""
+
+    code = "idempotency_key_reused"
+
+
 class ActiveLimitExceeded(Refusal):
     """The owner has as many active tasks as allowed (``limit``)."""
 

@@ -42,6 +42,26 @@ def renew(worker_id: int) -> bool:
     return bool(Worker.objects.alive().filter(id=worker_id).update(lease_until=_expiry()))
 
 
+def revive(worker_id: int, *, concurrency: int, queues: Sequence[str]) -> None:
+    """Take the lease again after it ran out. What was taken meanwhile is guarded by its fence."""
+    Worker.objects.update_or_create(
+        id=worker_id,
+        defaults={
+            "host": here(),
+            "pid": os.getpid(),
+            "concurrency": concurrency,
+            "queues": list(queues),
+            "version": taskyard.__version__,
+            "lease_until": _expiry(),
+        },
+    )
+
+
+def forget_old() -> int:
+    """Delete leases that ran out a day ago; how many."""
+    return Worker.objects.filter(lease_until__lt=Now() - timedelta(days=1)).delete()[0]
+
+
 def end(worker_id: int) -> None:
     """Leave in good order."""
     Worker.objects.filter(id=worker_id).delete()

@@ -7,11 +7,10 @@ told so. The order of locks is always tasks, then accounts.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -20,79 +19,40 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
-from taskyard.core.errors import ActiveLimitExceeded
+from taskyard.core.errors import (
+    ActiveLimitExceeded,
+    NotCancellable,
+    NotRetryable,
+    StillActive,
+)
 from taskyard.core.models import Account, Attempt, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.sql import dialect
-from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
+from taskyard.core.states import ACTIVE, TERMINAL, Status
+from taskyard.core.values import (
+    Change,
+    Claimed,
+    Ending,
+    Fate,
+    Limits,
+    NewTask,
+    Standing,
+    Verdict,
+)
 
 SWEEP = 1000
-WORKER_LOST = "The worker was lost while it ran the task."
+MESSAGES = {
+    "worker_lost": "The worker was lost while it ran the task.",
+    "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
+    "timeout": "The task took longer than its timeout.",
+    "handed_back": "The worker stopped and handed the task back.",
+}
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewTask:
-    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware."""
-
-    task_type: str
-    queue: str
-    input_data: dict[str, Any]
-    priority: int = Priority.NORMAL
-    max_attempts: int = 3
-    timeout_seconds: float | None = None
-    tags: tuple[str, ...] = ()
-    run_at: datetime | None = None
-    retry_of_id: int | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """An owner's quota: how many, how many now, and which tasks hold the places."""
-
-    active_limit: int
-    active: int
-    tasks: list[int]
-
-    @property
-    def available(self) -> int:
-        return max(0, self.active_limit - self.active)
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A task in the hands of this process, until it says how the attempt ended."""
-
-    id: int
-    task_type: str
-    fence: int
-    attempt: int
-    max_attempts: int
-    input_data: Any
-    checkpoint: Any
-    slept: int
-    timeout_seconds: float | None
-    started_at: datetime
-    claimed_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """How an attempt ended; ``wake_at`` says when to go on, if ever.
-
-    ``result``, ``progress`` and ``checkpoint`` are JSON text; no progress leaves what was there.
-    """
-
-    task: Claimed
-    status: Status
-    result: str = "null"
-    error_code: str = ""
-    error_message: str = ""
-    progress: str = "null"
-    checkpoint: str = "null"
-    slept: int = 0
-    wake_at: datetime | None = None
-    resumes: bool = False
+def charge(task: Task) -> Verdict:
+    """The verdict where nothing is known: the attempt may have run, so it counts."""
+    return Verdict.LOST
 
 
 def open_account(owner_id: int) -> None:
@@ -144,6 +104,7 @@ def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[Task]:
         for (task_id, created_at, ready), each in zip(sorted(accepted), new, strict=True)
     ]
     _ring_on_commit(task.queue for task in tasks if task.ready)
+    _tell_on_commit((owner_id, task.id, Status.PENDING) for task in tasks)
     return tasks
 
 
@@ -178,10 +139,12 @@ def claim(
             timeout_seconds=row[8],
             started_at=row[9],
             claimed_at=row[10],
+            cancel_requested=row[12] is not None,
         )
         for row in rows
     ]
-    return claimed, bool(rows) and rows[0][12] > len(rows)
+    _tell_on_commit((row[13], row[0], Status.IN_PROGRESS) for row in rows)
+    return claimed, bool(rows) and rows[0][14] > len(rows)
 
 
 def finish(endings: Sequence[Ending]) -> set[int]:
@@ -210,25 +173,90 @@ def finish(endings: Sequence[Ending]) -> set[int]:
         for ending in endings
     ]
     params = {"rows": orjson.dumps(rows).decode()}
-    failed = [ending for ending in endings if ending.error_code and ending.status in ACTIVE]
-    if failed:
-        with transaction.atomic():
-            current = {row[0] for row in sql.finish(params)}
-            _record_attempts(ending for ending in failed if ending.task.id in current)
-    else:
-        current = {row[0] for row in sql.finish(params)}
+    going_on = [ending for ending in endings if ending.status in ACTIVE]
+    with transaction.atomic() if going_on else nullcontext():
+        current = dict(sql.finish(params))
+        going_on = [ending for ending in going_on if ending.task.id in current]
+        _record_attempts(ending for ending in going_on if ending.error_code)
+        if going_on:
+            _settle_cancelled([ending.task.id for ending in going_on])
     for ending in endings:
         if ending.task.id not in current:
             logger.warning("late write refused", extra={"task": ending.task.id})
-    return current
-
-
-def save_progress(task: Claimed, progress: str) -> bool:
-    """Show how far a running task is (JSON text); false when the attempt is not current."""
-    held = Task.objects.filter(
-        id=task.id, fence=task.fence, status=Status.IN_PROGRESS, worker_id__isnull=False
+    _tell_on_commit(
+        (current[ending.task.id], ending.task.id, ending.status)
+        for ending in endings
+        if ending.task.id in current
     )
-    return bool(held.update(progress=json.loads(progress)))
+    return set(current)
+
+
+def report(task: Claimed, progress: str | None) -> Standing:
+    """Show how far a running task is (JSON text), and learn how its attempt stands."""
+    held = Task.objects.held_by_attempt(task.id, task.fence)
+    if progress is not None:
+        with transaction.atomic():
+            held.update(progress=json.loads(progress), changed=dialect().change())
+    found = held.values_list("owner_id", "cancel_requested_at").first()
+    if found is None:
+        return Standing.LOST
+    owner_id, cancel_requested_at = found
+    if progress is not None:
+        _tell_on_commit([(owner_id, task.id, Status.IN_PROGRESS)])
+    return Standing.CURRENT if cancel_requested_at is None else Standing.CANCELLING
+
+
+def keep_checkpoint(task: Claimed, checkpoint: str) -> bool:
+    """Keep where a handler has got to (JSON text); false when the attempt is not current."""
+    held = Task.objects.held_by_attempt(task.id, task.fence)
+    return bool(held.update(checkpoint=json.loads(checkpoint), slept=0))
+
+
+def cancel(task_id: int, *, by_id: int | None) -> Task:
+    """Cancel a task at once, or ask its attempt to stop where one is running.
+
+    The task as it is then: cancelled, or in progress with ``cancel_requested_at``. Raises
+    NotCancellable where it has completed or failed, Task.DoesNotExist.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update(of=("self",)).get(id=task_id)
+        if task.status == Status.CANCELLED:
+            return task
+        if task.status in TERMINAL:
+            raise NotCancellable(status=task.status)
+        asked = Task.objects.filter(id=task_id, cancel_requested_at=None)
+        asked.update(
+            cancel_requested_at=Now(), cancel_requested_by=by_id, changed=dialect().change()
+        )
+        _settle_cancelled([task_id])
+        task.refresh_from_db()
+    _tell_on_commit([(task.owner_id, task.id, Status(task.status))])
+    return task
+
+
+def retry(task: Task) -> Task:
+    """Submit the same again as a new task; raises NotRetryable, ActiveLimitExceeded."""
+    if task.status not in (Status.ERROR, Status.CANCELLED):
+        raise NotRetryable(status=task.status)
+    return submit(
+        task.owner_id,
+        NewTask(
+            task_type=task.task_type,
+            queue=task.queue,
+            input_data=task.input_data,
+            priority=task.priority,
+            max_attempts=task.max_attempts,
+            timeout_seconds=task.timeout_seconds,
+            tags=tuple(task.tags),
+            retry_of_id=task.id,
+        ),
+    )
+
+
+def delete(task: Task) -> None:
+    """Forget a task that has ended; raises StillActive."""
+    if not Task.objects.filter(id=task.id, finished_at__isnull=False).delete()[0]:
+        raise StillActive(status=task.status)
 
 
 def wake() -> set[str]:
@@ -242,50 +270,91 @@ def wake() -> set[str]:
     return set(chosen.values())
 
 
-def rescue(lost: TaskQuerySet) -> set[str]:
-    """Take tasks from the dead; the queues that have new work.
+def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> set[str]:
+    """Take tasks from processes that are gone; the queues that have new work.
 
-    A task with attempts left becomes ready again at once; another ends in error.
+    ``verdict`` says what each is to be charged with. A task with attempts left becomes ready
+    again at once; one whose cancellation was asked for is cancelled; another ends in error.
     """
     if not lost.exists():
         return set()
     with transaction.atomic():
-        chosen = list(_locked(lost)[:SWEEP])
-        again = [task for task in chosen if task.attempt < task.max_attempts]
-        over = [task for task in chosen if task.attempt >= task.max_attempts]
+        by_fate: dict[Fate, list[Task]] = {}
+        for task in _locked(lost)[:SWEEP]:
+            by_fate.setdefault(_fate(task, verdict(task)), []).append(task)
+        for fate, tasks in by_fate.items():
+            _take(tasks, fate)
+        ended = [
+            task for fate, tasks in by_fate.items() if fate.status in TERMINAL for task in tasks
+        ]
+        _release(Counter(task.owner_id for task in ended))
+    for fate, tasks in by_fate.items():
+        for task in tasks:
+            logger.warning("task taken back", extra={"task": task.id, "as": fate.code})
+        _tell_on_commit((task.owner_id, task.id, fate.status) for task in tasks)
+    return {task.queue for fate, tasks in by_fate.items() if fate.again for task in tasks}
+
+
+def _fate(task: Task, verdict: Verdict) -> Fate:
+    if task.cancel_requested_at is not None:
+        return Fate(Status.CANCELLED, verdict.value)
+    if verdict == Verdict.UNCHARGED:
+        return Fate(Status.PENDING, verdict.value, resumes=True)
+    if verdict == Verdict.LOST and task.attempt < task.max_attempts:
+        return Fate(Status.PENDING, verdict.value)
+    return Fate(Status.ERROR, verdict.value)
+
+
+def _take(tasks: list[Task], fate: Fate) -> None:
+    """Write one fate into rows that this transaction has locked."""
+    if fate.status == Status.PENDING and not fate.resumes:
         Attempt.objects.bulk_create(
             Attempt(
                 task=task,
                 number=task.attempt,
                 fence=task.fence,
                 started_at=task.claimed_at or task.created_at,
-                error_code="worker_lost",
-                error_message=WORKER_LOST,
+                error_code=fate.code,
+                error_message=MESSAGES[fate.code],
             )
-            for task in again
+            for task in tasks
         )
-        freed = Task.objects.filter(id__in=[task.id for task in chosen])
-        freed.filter(attempt__lt=F("max_attempts")).update(
-            status=Status.PENDING, ready=True, worker=None, process=None
-        )
-        freed.filter(attempt__gte=F("max_attempts"), status=Status.IN_PROGRESS).update(
-            status=Status.ERROR,
-            finished_at=Now(),
-            error_code="worker_lost",
-            error_message=WORKER_LOST,
-            worker=None,
-            process=None,
-        )
-        _release(Counter(task.owner_id for task in over))
-    for task in chosen:
-        logger.warning("task rescued", extra={"task": task.id, "attempt": task.attempt})
-    return {task.queue for task in again}
+    Task.objects.filter(id__in=[task.id for task in tasks]).update(
+        status=fate.status,
+        ready=fate.again,
+        resumes=fate.resumes,
+        worker=None,
+        process=None,
+        error_code="" if fate.again else fate.code,
+        error_message="" if fate.again else MESSAGES[fate.code],
+        finished_at=None if fate.again else Now(),
+        changed=dialect().change(),
+    )
 
 
 def purge(older_than_days: int) -> int:
     """Delete some of the terminal tasks that are older; how many (at most a sweep)."""
     old = Task.objects.filter(finished_at__lt=Now() - timedelta(days=older_than_days))
     return Task.objects.filter(id__in=list(old.values_list("id", flat=True)[:SWEEP])).delete()[0]
+
+
+def _settle_cancelled(task_ids: list[int]) -> None:
+    """Cancel those of these tasks that were asked to stop and that no process holds."""
+    idle = Task.objects.active().filter(
+        id__in=task_ids, cancel_requested_at__isnull=False, worker=None
+    )
+    owners = Counter(_locked(idle).values_list("owner_id", flat=True))
+    if not owners:
+        return
+    idle.update(
+        status=Status.CANCELLED,
+        ready=False,
+        wake_at=None,
+        finished_at=Now(),
+        error_code="cancelled_at_once",
+        changed=dialect().change(),
+    )
+    _release(owners)
 
 
 def _locked(tasks: TaskQuerySet) -> TaskQuerySet:
@@ -315,3 +384,9 @@ def _ring_on_commit(queues: Iterable[str]) -> None:
     ring = import_string(settings.TASKYARD_BELL)
     for queue in set(queues):
         transaction.on_commit(partial(ring, queue))
+
+
+def _tell_on_commit(changes: Iterable[Change]) -> None:
+    told = list(changes)
+    if told:
+        transaction.on_commit(partial(import_string(settings.TASKYARD_TELL), told))

@@ -58,7 +58,8 @@ class Task(models.Model):
 
     ``attempt`` counts the attempts charged; ``fence`` grows with every claim, and only the holder
     of the current one may write. An active task is always in exactly one place: ``ready`` for a
-    worker, waiting for ``wake_at``, or held by ``worker``.
+    worker, waiting for ``wake_at``, or held by ``worker``. ``changed`` names the transaction (on
+    SQLite: the tick) that last changed what its owner sees; streams resume from it.
     """
 
     owner = models.ForeignKey(
@@ -87,6 +88,13 @@ class Task(models.Model):
     claimed_at = models.DateTimeField(_("claimed"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
+    cancel_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
 
     attempt = models.IntegerField(_("attempt"), default=0)
     max_attempts = models.IntegerField(_("attempts at most"), default=3)
@@ -100,6 +108,7 @@ class Task(models.Model):
         Worker, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False
     )
     process = models.IntegerField(null=True)
+    changed = models.BigIntegerField(default=0)
 
     objects = TaskQuerySet.as_manager()
 
@@ -114,6 +123,10 @@ class Task(models.Model):
             ),
             models.Index(fields=["wake_at"], name="task_wake", condition=Q(wake_at__isnull=False)),
             models.Index(fields=["worker"], name="task_held", condition=Q(worker__isnull=False)),
+            models.Index(fields=["owner", "changed"], name="task_changed"),
+            models.Index(
+                fields=["retry_of"], name="task_retries", condition=Q(retry_of__isnull=False)
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -155,3 +168,61 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id}#{self.number}"
+
+
+class LogLine(models.Model):
+    """What a handler said; ``dropped`` counts the lines after it that were too many to keep."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="log_lines")
+    attempt = models.IntegerField()
+    at = models.DateTimeField()
+    message = models.TextField()
+    dropped = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class PausedQueue(models.Model):
+    """A queue that staff has paused: no task of it is claimed."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    paused_at = models.DateTimeField(db_default=Now())
+    paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    class Meta:
+        verbose_name = _("paused queue")
+        verbose_name_plural = _("paused queues")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdempotencyKey(models.Model):
+    """A request that was accepted under a key: the same again gets the same tasks."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    task_ids = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="idempotency_key_once_an_owner")
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Clock(models.Model):
+    """The tick of the last change, on SQLite; PostgreSQL numbers its transactions itself."""
+
+    ticks = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.ticks)

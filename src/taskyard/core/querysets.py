@@ -1,6 +1,7 @@
 """Questions about tasks and workers. Nothing here changes anything."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import QuerySet
@@ -31,6 +32,15 @@ class TaskQuerySet(QuerySet["Task"]):
         """Held by a worker that is not among those alive: its lease ran out, or it is gone."""
         held = self.filter(worker_id__isnull=False)
         return held.exclude(worker_id__in=alive.values("id"))
+
+    def held_by_attempt(self, task_id: int, fence: int) -> "TaskQuerySet":
+        """The task, while the claim of this fence still holds it."""
+        return self.filter(id=task_id, fence=fence, worker_id__isnull=False)
+
+    def overstaying(self, worker_id: int, grace_seconds: float) -> "TaskQuerySet":
+        """Held by this worker though asked to stop ``grace_seconds`` ago."""
+        limit = Now() - timedelta(seconds=grace_seconds)
+        return self.filter(worker_id=worker_id, cancel_requested_at__lt=limit)
 
     def dropped_by(self, worker_id: int, alive: Iterable[int]) -> "TaskQuerySet":
         """Held by a process of this worker that is not among those alive."""

@@ -1,53 +1,88 @@
 """The one port: streams and waits go to async applications, everything else to WSGI threads."""
 
+import asyncio
 import os
+import resource
+import signal
+import threading
 from collections.abc import Callable
+from types import FrameType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from taskyard.server.bridge import ASGIApp, Bridge, Receive, Scope, Send
+# Django is set up before anything that has models is imported.
+wsgi = get_wsgi_application()
 
-# Given a request, the async application that answers it, or None for the WSGI threads.
-Choose = Callable[[Scope], ASGIApp | None]
+from taskyard.api.streams import Streams  # noqa: E402
+from taskyard.api.waits import Waits  # noqa: E402
+from taskyard.live.hub import Hub  # noqa: E402
+from taskyard.server.bridge import Bridge, Receive, Scope, Send  # noqa: E402
 
-
-def nothing_async(scope: Scope) -> ASGIApp | None:
-    """Until there are streams and waits, every request is an ordinary one."""
-    return None
+# A stream is an open file; systems often begin with a thousand.
+MOST_OPEN_FILES = 65_536
 
 
 class OnePort:
-    def __init__(self, bridge: Bridge, *, choose: Choose) -> None:
+    def __init__(self, bridge: Bridge, *, redis_url: str | None) -> None:
         self._bridge = bridge
-        self._choose = choose
+        self._redis_url = redis_url
+        self._streams: Streams | None = None
+        self._waits: Waits | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            if self._streams and self._streams.take(scope):
+                await self._streams(scope, receive, send)
+            elif self._waits and self._waits.take(scope):
+                await self._waits(scope, receive, send)
+            else:
+                await self._bridge(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await (self._choose(scope) or self._bridge)(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                self._bridge.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+        await receive()
+        allow_many_files()
+        hub = Hub(self._redis_url)
+        hub.start()
+        when_told_to_stop(hub.let_go)
+        self._streams, self._waits = Streams(hub, self._bridge), Waits(hub, self._bridge)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await hub.stop()
+        self._bridge.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def when_told_to_stop(call: Callable[[], None]) -> None:
+    """Have it called on SIGTERM and SIGINT at once, before the server waits for open answers."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server_stops = signal.getsignal(number)
+
+        def stop(number: int, frame: FrameType | None, server_stops: object = server_stops) -> None:
+            loop.call_soon_threadsafe(call)
+            if callable(server_stops):
+                server_stops(number, frame)
+
+        signal.signal(number, stop)
+
+
+def allow_many_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 application = OnePort(
-    Bridge(
-        get_wsgi_application(),
-        threads=settings.TASKYARD_THREADS,
-        max_body=settings.MAX_BODY_BYTES,
-    ),
-    choose=nothing_async,
+    Bridge(wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES),
+    redis_url=settings.REDIS_URL,
 )

@@ -15,6 +15,8 @@ GRACE_SECONDS = 20
 def load_django() -> None:
     """Set Django up. Raises BadEnvironment for a task type module that cannot be imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    # Modules of task types lie where the command is typed, as Celery's users expect.
+    sys.path.insert(0, os.getcwd())
     import django
     from django.conf import settings
 
@@ -47,13 +49,14 @@ def web(arguments: Sequence[str]) -> int:
     import uvicorn
 
     from taskyard.server.asgi import application
+    from taskyard.server.http import Protocol
 
     server = uvicorn.Server(
         uvicorn.Config(
             application,
             host=values["HOST"],
             port=values["PORT"],
-            http="httptools",
+            http=Protocol,
             loop="uvloop",
             ws="none",
             lifespan="on",

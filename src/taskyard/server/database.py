@@ -7,8 +7,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from taskyard.server.env import BadEnvironment
 
 
-def database(url: str | None, *, home: Path, for_worker: bool) -> dict[str, Any]:
-    """Settings of the default database. Raises BadEnvironment for an incomplete address."""
+def database(
+    url: str | None, *, home: Path, for_worker: bool, answer_seconds: float | None = None
+) -> dict[str, Any]:
+    """Settings of the default database. Raises BadEnvironment for an incomplete address.
+
+    ``answer_seconds`` is how long PostgreSQL may take to answer before it counts as away.
+    """
     if url is None:
         return _sqlite(home / "taskyard.sqlite3")
     try:
@@ -24,7 +29,7 @@ def database(url: str | None, *, home: Path, for_worker: bool) -> dict[str, Any]
         raise BadEnvironment("DATABASE_URL: names no database")
     query = dict(parse_qsl(parts.query))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "taskyard.server.postgresql",
         "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -40,6 +45,7 @@ def database(url: str | None, *, home: Path, for_worker: bool) -> dict[str, Any]
             # A database that went away must be an answer within five seconds.
             "connect_timeout": 3,
             "tcp_user_timeout": 4000,
+            "answer_seconds": answer_seconds,
             "keepalives": 1,
             "keepalives_idle": 5,
             "keepalives_interval": 1,

@@ -10,11 +10,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from taskyard.core.checks import OLDEST_SQLITE
 from taskyard.core.models import Worker
 from taskyard.server import valkey
 from taskyard.server.health import broker_answers
-
-OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
 
 Finding = tuple[bool, str]
 

@@ -206,6 +206,18 @@ VARIABLES: tuple[Variable, ...] = (
         10,
         "A worker silent for so long is believed dead and its tasks run again.",
     ),
+    Variable(
+        "TASKYARD_DRAIN_SECONDS",
+        integer(0, 3600),
+        25,
+        "How long a worker that is stopped lets its tasks run on; then it hands them back.",
+    ),
+    Variable(
+        "TASKYARD_CANCEL_GRACE_SECONDS",
+        integer(0, 3600),
+        10,
+        "How long a running task may take to stop when cancelled; then its process is ended.",
+    ),
     Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
     Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),
     Variable(

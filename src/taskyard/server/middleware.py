@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -20,6 +21,13 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 # Token authentication needs no session, cookie or form protection; each costs time and a query.
 WITHOUT_SITE = ("/api/", "/metrics")
 
+# All that a browser may load comes from here; the documentation's style sheet has inline images.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+_SESSION_KEY = re.compile(r"[a-z0-9]{1,40}", re.ASCII)
 _USABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -41,6 +49,21 @@ class RequestId:
         return response
 
 
+class ForBrowsers:
+    """What every answer tells a browser, also those that are given before the rest is asked."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
+        response.headers.setdefault("Referrer-Policy", settings.SECURE_REFERRER_POLICY)
+        return response
+
+
 class _SiteOnly(MiddlewareMixin):
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith(WITHOUT_SITE):
@@ -49,7 +72,11 @@ class _SiteOnly(MiddlewareMixin):
 
 
 class SiteSession(_SiteOnly, SessionMiddleware):
-    pass
+    def process_request(self, request: HttpRequest) -> None:
+        # Quoted, a cookie can hold any byte, and PostgreSQL is asked for no key with U+0000.
+        if not _SESSION_KEY.fullmatch(request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")):
+            request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
+        super().process_request(request)
 
 
 class SiteAuthentication(_SiteOnly, AuthenticationMiddleware):

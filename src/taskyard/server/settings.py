@@ -20,6 +20,11 @@ try:
             _env["DATABASE_URL"],
             home=_env["TASKYARD_HOME"],
             for_worker=_env["TASKYARD_PROCESS"] == "worker",
+            # A request is answered within five seconds; a worker that hears nothing for as long
+            # as its lease lasts has lost its tasks. Commands such as migrate may take their time.
+            answer_seconds={"web": 3.0, "worker": _env["TASKYARD_LEASE_SECONDS"]}.get(
+                _env["TASKYARD_PROCESS"]
+            ),
         )
     }
 except env.BadEnvironment as _error:
@@ -35,6 +40,8 @@ TASKYARD_CONCURRENCY = _env["TASKYARD_CONCURRENCY"]
 TASKYARD_THREADS = _env["TASKYARD_THREADS"]
 TASKYARD_RETENTION_DAYS = _env["TASKYARD_RETENTION_DAYS"]
 TASKYARD_LEASE_SECONDS = _env["TASKYARD_LEASE_SECONDS"]
+TASKYARD_DRAIN_SECONDS = _env["TASKYARD_DRAIN_SECONDS"]
+TASKYARD_CANCEL_GRACE_SECONDS = _env["TASKYARD_CANCEL_GRACE_SECONDS"]
 TASKYARD_REGISTER_RATE = _env["TASKYARD_REGISTER_RATE"]
 TASKYARD_LOGIN_RATE = _env["TASKYARD_LOGIN_RATE"]
 TASKYARD_TRUSTED_PROXIES = _env["TASKYARD_TRUSTED_PROXIES"]
@@ -44,6 +51,7 @@ TASKYARD_REFRESH_DAYS = _env["TASKYARD_REFRESH_DAYS"]
 TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
 # The lower rooms call upwards by name only.
 TASKYARD_BELL = "taskyard.worker.bell.ring"
+TASKYARD_TELL = "taskyard.live.hints.tell"
 TASKYARD_BROKER_PROBE = "taskyard.worker.bell.broker_alive"
 
 DEBUG = _env["DJANGO_DEBUG"]
@@ -68,6 +76,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "taskyard.server.middleware.RequestId",
+    "taskyard.server.middleware.ForBrowsers",
     "taskyard.server.health.Health",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

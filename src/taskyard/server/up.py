@@ -18,7 +18,7 @@ from taskyard.server import bound, env, home, valkey
 from taskyard.server.env import BadEnvironment
 
 TICK_SECONDS = 0.1
-STOP_SECONDS = 25.0  # for web and worker together; the broker goes after them
+STOP_SECONDS = 29.0  # for web and worker together; the broker goes after them
 BROKER_STOP_SECONDS = 4.0
 LEAST_BACKOFF_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 30.0

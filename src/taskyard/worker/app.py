@@ -36,6 +36,8 @@ app.conf.update(
         "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "retry_on_timeout": False,
         "max_retries": 0,
+        # A broker that forgot our connection without a word is noticed after two of these.
+        "health_check_interval": 5,
     },
     imports=["taskyard.worker.hooks"],
     result_backend=None,
@@ -46,6 +48,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
     timezone="UTC",
 )
 

@@ -1,16 +1,21 @@
 """The guard: a thread of the worker's parent that keeps the lease and watches its processes."""
 
 import logging
+import math
 import os
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
+from taskyard.core.values import Verdict
 from taskyard.worker import identity, upkeep
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring
@@ -35,6 +40,10 @@ class Guard(threading.Thread):
         self._stopping = threading.Event()
         self._database = threading.Lock()
         self._connection: Any = None
+        self._killed: dict[int, Verdict] = {}
+        self._drained_at = math.inf
+        self._stalled: dict[int, float] = {}
+        self._beaten_at = time.monotonic()
         self._swept_at = self._purged_at = 0.0
         self.heard_at = time.monotonic()
         os.register_at_fork(
@@ -44,6 +53,13 @@ class Guard(threading.Thread):
         )
 
     def run(self) -> None:
+        try:
+            self._watch()
+        except BaseException:
+            logger.critical("the guard failed: leaving, to be started again", exc_info=True)
+            os._exit(os.EX_SOFTWARE)
+
+    def _watch(self) -> None:
         self._connection = connections["default"]
         self._connection.inc_thread_sharing()
         while not self._stopping.wait(TICK_SECONDS):
@@ -53,25 +69,36 @@ class Guard(threading.Thread):
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("database away: %s", error)
                 self._drop_connection()
+                self._stop_tasks_when_cut_off()
                 self._stopping.wait(SWEEP_SECONDS)
                 continue
             for queue in queues:
                 ring(queue)
 
     def stop(self) -> None:
-        """Stop watching and end the lease."""
+        """Stop watching, hand back what the processes left, and end the lease."""
         self._stopping.set()
         self.join()
+        try:
+            for queue in self._rescue_dropped(alive=set()):
+                ring(queue)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("nothing handed back: %s", error)
         leave()
+
+    def drain(self) -> None:
+        """Begin nothing more; what still runs after the drain time is handed back."""
+        identity.slots().drain()
+        self._drained_at = time.monotonic() + settings.TASKYARD_DRAIN_SECONDS
 
     def _tick(self) -> set[str]:
         queues = upkeep.wake()
         if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             self._beat()
-            queues |= lifecycle.rescue(
-                Task.objects.dropped_by(identity.worker_id, self._pool.info["processes"])
-            )
+            self._end_stalled()
+            self._end_overstayers()
+            queues |= self._rescue_dropped(alive=set(self._pool.info["processes"]))
             queues |= upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
         if time.monotonic() - self._purged_at >= PURGE_SECONDS:
@@ -81,12 +108,75 @@ class Guard(threading.Thread):
 
     def _beat(self) -> None:
         if leases.renew(identity.worker_id):
+            self._beaten_at = time.monotonic()
             return
         logger.error("lease ran out: its tasks are stopped", extra={"worker": identity.worker_id})
-        stale = self._pool.info["processes"]
-        enter(self._pool.limit)
-        for pid in stale:
-            os.kill(pid, signal.SIGKILL)
+        leases.revive(identity.worker_id, concurrency=self._pool.limit, queues=served_queues())
+        self._beaten_at = time.monotonic()
+        self._end_running()
+
+    def _stop_tasks_when_cut_off(self) -> None:
+        """Without its lease the worker has no right to its tasks: others may run them by now."""
+        if time.monotonic() - self._beaten_at < settings.TASKYARD_LEASE_SECONDS:
+            return
+        self._end_running()
+
+    def _end_running(self) -> None:
+        """Kill what runs a task; whoever only waits to write an ending is held by the fence."""
+        for process in self._pool.info["processes"]:
+            if identity.slots().read(process):
+                self._kill(process, Verdict.LOST)
+
+    def _end_stalled(self) -> None:
+        """Kill a process that has been stopped (SIGSTOP, a debugger) for as long as a lease."""
+        now = time.monotonic()
+        stalled = {pid for pid in self._pool.info["processes"] if is_stopped(pid)}
+        self._stalled = {pid: self._stalled.get(pid, now) for pid in stalled}
+        for process, since in self._stalled.items():
+            if now - since > settings.TASKYARD_LEASE_SECONDS:
+                self._kill(process, Verdict.LOST)
+
+    def _end_overstayers(self) -> None:
+        """Kill the processes whose task ran out of time, or does not stop when asked."""
+        for process in self._pool.info["processes"]:
+            held = identity.slots().read(process)
+            if held is not None and held.overdue:
+                self._kill(process, Verdict.TIMED_OUT)
+        grace = settings.TASKYARD_CANCEL_GRACE_SECONDS
+        for task in Task.objects.overstaying(identity.worker_id, grace):
+            if self._runs(task):
+                self._kill(task.process or 0, Verdict.KILLED)
+        if time.monotonic() > self._drained_at:
+            for process in self._pool.info["processes"]:
+                self._kill(process, Verdict.UNCHARGED)
+
+    def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
+        dropped = Task.objects.dropped_by(identity.worker_id, alive)
+        queues = lifecycle.rescue(dropped, verdict=self._verdict)
+        identity.slots().keep_only(alive)
+        self._killed = {pid: why for pid, why in self._killed.items() if pid in alive}
+        return queues
+
+    def _verdict(self, task: Task) -> Verdict:
+        """What a task whose process died is charged with.
+
+        One that was only claimed along with the running one costs no attempt, unless it may run
+        but once: then whether it has begun must not be in doubt.
+        """
+        if task.max_attempts > 1 and not self._runs(task):
+            return Verdict.UNCHARGED
+        why = self._killed.get(task.process or 0, Verdict.LOST)
+        return Verdict.LOST if why is Verdict.UNCHARGED and task.max_attempts == 1 else why
+
+    def _runs(self, task: Task) -> bool:
+        held = identity.slots().read(task.process or 0)
+        return held is not None and (held.task_id, held.fence) == (task.id, task.fence)
+
+    def _kill(self, process: int, why: Verdict) -> None:
+        logger.warning("process ended", extra={"child": process, "why": why.value})
+        self._killed[process] = why
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
     def _leave_if_deaf(self) -> None:
         """Celery has stopped consuming after a reconnect in several versions (celery#8030)."""
@@ -106,6 +196,15 @@ class Guard(threading.Thread):
     def _drop_connection(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process is held by a signal or a debugger; known on Linux only."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][:1] in "Tt"
 
 
 def enter(concurrency: int) -> None:

@@ -25,6 +25,7 @@ def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
     if not settings.REDIS_URL:
         raise SystemExit("taskyard: no broker is known: set REDIS_URL, or run `taskyard up`")
     identity.parent_pid = os.getpid()
+    identity.slots()
     enter(concurrency=sender.concurrency)
     connections.close_all()
 
@@ -48,6 +49,12 @@ def start_the_guard(sender: Any, **kwargs: Any) -> None:
 def note_the_bell(**kwargs: Any) -> None:
     if _guard:
         _guard.heard_at = time.monotonic()
+
+
+@signals.worker_shutting_down.connect
+def drain_the_processes(**kwargs: Any) -> None:
+    if _guard:
+        _guard.drain()
 
 
 @signals.worker_shutdown.connect

@@ -10,18 +10,21 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from taskyard.catalog.encoding import encode_json
-from taskyard.catalog.run import Fail, Retry, Run, Suspend
+from taskyard.catalog.encoding import encode_json, storable
+from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import BadResult, TaskType, UnknownTaskType, registry
-from taskyard.core import lifecycle
-from taskyard.core.lifecycle import Claimed, Ending
+from taskyard.core import history, lifecycle
 from taskyard.core.models import Task
+from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending, Standing, Verdict
 from taskyard.worker import identity
 from taskyard.worker.bell import ring, silence
+from taskyard.worker.timer import time_limit
 
 SLICE_SECONDS = 1.0
+HARD_LIMIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 MESSAGE_LENGTH = 2000
 Answer = TypeVar("Answer")
@@ -33,20 +36,40 @@ def work(queue: str) -> None:
     silence(queue)
     caps = {known.name: known.batch for known in registry.all()}
     until = time.monotonic() + SLICE_SECONDS
-    while True:
+    while not identity.slots().draining:
         claimed, more = _claim(queue, caps)
         if not claimed:
             return
         if more:
             ring(queue)
-        _finish([execute(task) for task in claimed])
+        run_all(claimed)
         if time.monotonic() > until:
-            ring(queue)
-            return
+            break
+    ring(queue)
+
+
+def run_all(claimed: list[Claimed]) -> None:
+    """Run claimed tasks and write how they ended; hand back the rest when the worker drains."""
+    slots = identity.slots()
+    endings = []
+    for task in claimed:
+        if slots.draining:
+            break
+        limit = None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
+        slots.hold(task.id, task.fence, seconds=limit)
+        endings.append(execute(task))
+    slots.release()
+    if endings:
+        _finish(endings)
+    if rest := claimed[len(endings) :]:
+        _hand_back(Task.objects.filter(id__in=[task.id for task in rest]))
 
 
 def execute(task: Claimed) -> Ending:
     """Call the task's handler and say how the attempt ended. Lets nothing out."""
+    if task.cancel_requested:
+        return Ending(task=task, status=Status.CANCELLED, error_code="cancelled_at_once")
+    reporter = Reporter(task)
     run = Run(
         task_id=task.id,
         attempt=task.attempt,
@@ -54,17 +77,28 @@ def execute(task: Claimed) -> Ending:
         now=task.claimed_at,
         checkpoint=task.checkpoint,
         slept=task.slept,
-        save_progress=partial(_save_progress, task),
+        report=reporter.report,
+        keep=reporter.keep,
     )
+    ending = _attempt(task, run)
+    reporter.write_down(run)
+    return ending
+
+
+def _attempt(task: Claimed, run: Run) -> Ending:
     end = partial(_end, task, run)
     try:
         task_type = registry.get(task.task_type)
+        with time_limit(task.timeout_seconds):
+            result = task_type.encode_result(task_type.call(run, task.input_data))
     except UnknownTaskType:
         return end(Status.ERROR, "unknown_task_type", "No such task type is known here.")
-    try:
-        result = task_type.encode_result(task_type.call(run, task.input_data))
     except Suspend as suspend:
         return end(Status.IN_PROGRESS, wake_at=suspend.wake_at, resumes=True)
+    except Cancelled:
+        return end(Status.CANCELLED, "cancelled_by_handler")
+    except TimedOut:
+        return end(Status.ERROR, "timeout", lifecycle.MESSAGES["timeout"])
     except (Fail, BadResult) as failure:
         return end(Status.ERROR, failure.code, str(failure))
     except InvalidInput as error:
@@ -78,6 +112,47 @@ def execute(task: Claimed) -> Ending:
     return end(Status.COMPLETED, result=result)
 
 
+class Reporter:
+    """Carries what a running handler says to the database, and back whether it should stop."""
+
+    def __init__(self, task: Claimed) -> None:
+        self._task = task
+        self._progress: str | None = None
+        self._lines_kept: int | None = None
+
+    def report(self, run: Run) -> bool:
+        """Save progress and lines; whether the handler should stop."""
+        try:
+            progress = run.last_progress if run.last_progress != self._progress else None
+            standing = lifecycle.report(self._task, progress)
+            self._progress = run.last_progress
+            self.write_down(run)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("report put off: %s", error)
+            connection.close()
+            return False
+        return standing is not Standing.CURRENT
+
+    def keep(self, run: Run, checkpoint: str) -> bool:
+        """Make a checkpoint durable, with what was said before it; whether it is current."""
+        self.write_down(run)
+        return _until_answered(lambda: lifecycle.keep_checkpoint(self._task, checkpoint))
+
+    def write_down(self, run: Run) -> None:
+        if not run.lines and not run.lines_dropped:
+            return
+        if self._lines_kept is None:
+            self._lines_kept = history.lines_kept(self._task.id)
+        self._lines_kept = history.write_down(
+            self._task.id,
+            self._task.attempt,
+            run.lines,
+            kept=self._lines_kept,
+            dropped=run.lines_dropped,
+        )
+        run.lines, run.lines_dropped = [], 0
+
+
 def _try_again(
     task: Claimed,
     run: Run,
@@ -89,9 +164,8 @@ def _try_again(
     if task.attempt >= task.max_attempts:
         return _end(task, run, Status.ERROR, code, message)
     pause = task_type.backoff(task.attempt) if after is None else max(0.0, after)
-    return _end(
-        task, run, Status.PENDING, code, message, wake_at=run.now() + timedelta(seconds=pause)
-    )
+    wake_at = run.now() + timedelta(seconds=pause)
+    return _end(task, run, Status.PENDING, code, message, wake_at=wake_at)
 
 
 def _end(
@@ -100,8 +174,8 @@ def _end(
     return Ending(
         task=task,
         status=status,
-        error_code=_storable(code)[:100],
-        error_message=_storable(message)[:MESSAGE_LENGTH],
+        error_code=storable(code)[:100],
+        error_message=storable(message)[:MESSAGE_LENGTH],
         progress=run.last_progress or "null",
         checkpoint=encode_json(run.checkpoint),
         slept=run.slept,
@@ -109,12 +183,9 @@ def _end(
     )
 
 
-def _storable(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
-def _save_progress(task: Claimed, run: Run) -> None:
-    lifecycle.save_progress(task, run.last_progress or "null")
+def _hand_back(tasks: TaskQuerySet) -> None:
+    mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
+    _until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
 
 
 def _claim(queue: str, caps: dict[str, int]) -> tuple[list[Claimed], bool]:
@@ -127,7 +198,7 @@ def _claim(queue: str, caps: dict[str, int]) -> tuple[list[Claimed], bool]:
     except (OperationalError, InterfaceError) as error:
         logger.warning("claim failed: %s", error)
         connection.close()
-    _until_answered(lambda: lifecycle.rescue(Task.objects.filter(worker=me, process=process)))
+    _hand_back(Task.objects.all())
     return [], False
 
 

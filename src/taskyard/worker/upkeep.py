@@ -9,7 +9,7 @@ import logging
 from django.conf import settings
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import leases, lifecycle
+from taskyard.core import idempotency, leases, lifecycle, queues
 from taskyard.core.models import Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -25,13 +25,18 @@ def sweep(worker_id: int) -> set[str]:
     if not leases.leads(worker_id):
         return set()
     lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
-    return {queue for queue in registry.queues() if Task.objects.ready_in([queue]).exists()}
+    open_queues = set(registry.queues()) - queues.paused()
+    return {queue for queue in open_queues if Task.objects.ready_in([queue]).exists()}
 
 
 def purge(worker_id: int) -> None:
-    """Delete terminal tasks past their retention, some at a time."""
+    """Delete what is past its time, some at a time: terminal tasks, keys, leases."""
+    if not leases.leads(worker_id):
+        return
+    idempotency.forget_old()
+    leases.forget_old()
     days = settings.TASKYARD_RETENTION_DAYS
-    if days is not None and leases.leads(worker_id):
+    if days is not None:
         deleted = lifecycle.purge(days)
         if deleted:
             logger.info("purged", extra={"tasks": deleted})

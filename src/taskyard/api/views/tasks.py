@@ -1,34 +1,25 @@
-"""Submitting, listing and showing tasks."""
+"""The own tasks: listing, showing, ending, trying again, and what happened to them."""
 
 import hashlib
-from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import listing, shapes
+from taskyard.api import intake, listing, openapi, paging, shapes
+from taskyard.api.history import represent_attempt, represent_line
 from taskyard.api.json import MEDIA_TYPE, dumps
 from taskyard.api.openapi import documented, parameters_of
 from taskyard.api.representation import represent
 from taskyard.api.views.base import ApiView, user_of
-from taskyard.catalog.schema import Flaw, InvalidInput
-from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
-from taskyard.core import lifecycle
+from taskyard.api.views.submit import TaskCreate, created
+from taskyard.core import history, lifecycle
+from taskyard.core.errors import StillActive
 from taskyard.core.models import Task
-from taskyard.core.states import Priority
-
-
-class TaskCreate(ApiView):
-    @documented("Submit a task", shapes.TaskCreate, {201: shapes.TaskAnswer}, (400,))
-    def post(self, request: Request) -> Response:
-        task = lifecycle.submit(user_of(request).pk, new_task(request.data))
-        location = request.build_absolute_uri(reverse("api:task", args=[task.pk]) + "/")
-        return Response(represent(task), 201, headers={"Location": location})
+from taskyard.core.states import Status
 
 
 class Tasks(TaskCreate):
@@ -45,7 +36,18 @@ class Tasks(TaskCreate):
 
 
 class TaskDetail(ApiView):
-    @documented("Show a task", None, {200: shapes.TaskAnswer, 304: None}, (404,))
+    @documented(
+        "Show a task",
+        None,
+        {200: shapes.TaskAnswer, 304: None},
+        (404,),
+        parameters=[
+            openapi.IF_NONE_MATCH,
+            openapi.PREFER,
+            openapi.ETAG,
+            openapi.preference_applied(200),
+        ],
+    )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
         """`ETag` and `If-None-Match` make asking again cheap."""
         body = dumps(represent(own_task(request, task_id)))
@@ -53,6 +55,81 @@ class TaskDetail(ApiView):
         etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         response = HttpResponse(body, MEDIA_TYPE, headers={"ETag": etag})
         return get_conditional_response(request._request, etag=etag, response=response) or response
+
+    @documented("Delete a task", None, {204: None}, (404, 409))
+    def delete(self, request: Request, task_id: str) -> Response:
+        """With its attempts and log lines. Only a task that has ended can be deleted."""
+        try:
+            lifecycle.delete(own_task(request, task_id))
+        except StillActive:
+            own_task(request, task_id)  # 404 where somebody else deleted it just now
+            raise
+        return Response(status=204)
+
+
+class TaskCancel(ApiView):
+    @documented(
+        "Cancel a task",
+        None,
+        {200: shapes.TaskAnswer, 202: shapes.TaskAnswer},
+        (404, 409),
+    )
+    def post(self, request: Request, task_id: str) -> Response:
+        """200: it is cancelled. 202: it is running and has been asked to stop; where it completes
+        before it notices, it stays completed. 409: it has ended otherwise."""
+        try:
+            task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
+        except Task.DoesNotExist:
+            raise NotFound from None
+        return Response(represent(task), 200 if task.status == Status.CANCELLED else 202)
+
+
+class TaskRetry(ApiView):
+    @documented(
+        "Try a task again",
+        None,
+        {201: shapes.TaskAnswer},
+        (400, 404, 409),
+        parameters=[openapi.LOCATION],
+    )
+    def post(self, request: Request, task_id: str) -> Response:
+        """A new task with the same input and options, and `retry_of`. Only for a task that ended
+        in error or was cancelled."""
+        task = own_task(request, task_id)
+        intake.known_type(task.task_type)
+        return created(request, lifecycle.retry(task))
+
+
+class TaskAttempts(ApiView):
+    @documented(
+        "Show the attempts of a task",
+        None,
+        {200: shapes.AttemptPage},
+        (400, 404),
+        parameters=parameters_of(paging.HistoryQuery),
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """In order; the last one may be running."""
+        query = paging.read_query(paging.HistoryQuery, request.query_params)
+        attempts = history.attempts(own_task(request, task_id))
+        return Response(
+            paging.envelope(request, paging.growing(attempts, query), represent_attempt)
+        )
+
+
+class TaskLogs(ApiView):
+    @documented(
+        "Read what a task said",
+        None,
+        {200: shapes.LogPage},
+        (400, 404),
+        parameters=parameters_of(paging.HistoryQuery),
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """The lines of all attempts, in order. `dropped` shows a gap and how wide it is."""
+        query = paging.read_query(paging.HistoryQuery, request.query_params)
+        lines = own_task(request, task_id).log_lines.order_by("id")
+        return Response(paging.envelope(request, paging.growing(lines, query), represent_line))
 
 
 def own_task(request: Request, task_id: str) -> Task:
@@ -63,34 +140,3 @@ def own_task(request: Request, task_id: str) -> Task:
     if found is None:
         raise NotFound
     return found
-
-
-def new_task(data: Any) -> lifecycle.NewTask:
-    """A task as it is asked for in a body; raises InvalidInput."""
-    asked = shapes.read(shapes.TaskCreate, data)
-    task_type = _task_type(asked.task_type)
-    try:
-        input_data = task_type.validate(asked.input_data)
-    except InvalidInput as error:
-        raise InvalidInput(
-            Flaw(("input_data", *flaw.path), flaw.code, flaw.message, flaw.context)
-            for flaw in error.flaws
-        ) from None
-    return lifecycle.NewTask(
-        task_type=task_type.name,
-        queue=task_type.queue,
-        input_data=input_data,
-        priority=Priority[(asked.priority or task_type.priority).upper()],
-        max_attempts=asked.max_attempts or task_type.max_attempts,
-        timeout_seconds=task_type.timeout if asked.timeout is None else asked.timeout,
-        tags=tuple(dict.fromkeys(asked.tags)),
-        run_at=asked.due(),
-    )
-
-
-def _task_type(name: str) -> TaskType:
-    try:
-        return registry.get(name)
-    except UnknownTaskType:
-        message = "There is no such task type."
-        raise InvalidInput([Flaw(("task_type",), "unknown_task_type", message)]) from None

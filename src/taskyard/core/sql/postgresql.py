@@ -1,9 +1,14 @@
-"""PostgreSQL: each change is one statement, so one round trip and no transaction block."""
+"""PostgreSQL: each change is one statement, so one round trip and no transaction block.
+
+``changed`` stays as it is where an owner sees no difference: a sleeper that goes on, or sleeps on.
+"""
 
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import BigIntegerField, BooleanField, Func, Q
+from django.db.models.expressions import RawSQL
 
 Row = tuple[Any, ...]
 
@@ -17,11 +22,11 @@ WITH place AS (
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at)
+    slept, created_at, changed)
 SELECT place.user_id, r.task_type, r.queue, r.input_data, 'pending', '', '', r.tags, r.priority,
     r.timeout_seconds, r.retry_of_id, r.run_at,
     CASE WHEN r.run_at > now() THEN r.run_at END, r.run_at IS NULL OR r.run_at <= now(),
-    0, r.max_attempts, 0, false, 0, now()
+    0, r.max_attempts, 0, false, 0, now(), pg_current_xact_id()::text::bigint
 FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     task_type text, queue text, input_data jsonb, tags jsonb, priority smallint,
     timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer
@@ -34,6 +39,7 @@ CLAIM = """
 WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
     WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
+      AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
     ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), numbered AS (
     SELECT id, row_number() OVER w AS n, (%(caps)s::jsonb ->> task_type)::integer AS cap
@@ -44,10 +50,13 @@ WITH picked AS (
 UPDATE taskyard_task SET
     status = 'in_progress', ready = false, worker_id = %(worker)s, process = %(process)s,
     fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = false,
-    claimed_at = now(), started_at = COALESCE(started_at, now())
+    claimed_at = now(), started_at = COALESCE(started_at, now()),
+    changed = CASE WHEN resumes AND status = 'in_progress' THEN changed
+        ELSE pg_current_xact_id()::text::bigint END
 WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, now(), priority, (SELECT count(*) FROM picked)
+    timeout_seconds, started_at, now(), priority, cancel_requested_at, owner_id,
+    (SELECT count(*) FROM picked)
 """
 
 FINISH = """
@@ -57,7 +66,9 @@ WITH done AS (
         worker_id = NULL, process = NULL, result = r.result, error_code = r.error_code,
         error_message = r.error_message, progress = COALESCE(r.progress, t.progress),
         checkpoint = r.checkpoint, slept = r.slept,
-        finished_at = CASE WHEN r.terminal THEN now() END
+        finished_at = CASE WHEN r.terminal THEN now() END,
+        changed = CASE WHEN r.status = 'in_progress' AND r.progress IS NULL THEN t.changed
+            ELSE pg_current_xact_id()::text::bigint END
     FROM json_to_recordset(%(rows)s::json) AS r (
         id bigint, fence integer, status text, ready boolean, wake_at timestamptz,
         resumes boolean, result jsonb, error_code text, error_message text, progress jsonb,
@@ -74,7 +85,7 @@ WITH done AS (
     UPDATE taskyard_account a SET active = a.active - owed.places
     FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
 )
-SELECT id FROM done
+SELECT id, owner_id FROM done
 """
 
 
@@ -89,8 +100,36 @@ def claim(params: dict[str, Any]) -> list[Row]:
 
 
 def finish(params: dict[str, Any]) -> list[Row]:
-    """Write how attempts ended, where they are still current; the ids that were."""
+    """Write how attempts ended, where they are still current; the ids that were, and owners."""
     return _fetch(FINISH, params)
+
+
+def change() -> Func:
+    """What ``changed`` is set to by the current transaction."""
+    return Func(template="pg_current_xact_id()::text::bigint", output_field=BigIntegerField())
+
+
+def cursor() -> str:
+    """What is visible now, for ``between``."""
+    return str(_fetch("SELECT pg_current_snapshot()::text", {})[0][0])
+
+
+def between(since: str, until: str) -> Q:
+    """Rows whose last change ``until`` shows and ``since`` did not, whatever order they had.
+
+    A snapshot names the transactions that were under way, so one that was numbered early and
+    committed late is not missed (PostgreSQL manual, "Transaction ID and Snapshot Information").
+    """
+    oldest = int(since.split(":")[0])
+    return Q(changed__gte=oldest) & ~Q(_visible_in(since)) & Q(_visible_in(until))
+
+
+def _visible_in(snapshot: str) -> RawSQL:
+    return RawSQL(
+        "pg_visible_in_snapshot(changed::text::xid8, %s::pg_snapshot)",
+        [snapshot],
+        output_field=BooleanField(),
+    )
 
 
 def moment(when: datetime) -> str:

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
+
+from taskyard.core.models import Clock
 
 Row = tuple[Any, ...]
 
@@ -20,21 +23,27 @@ INSERT = """
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at)
+    slept, created_at, changed)
 SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
     '', value -> 'tags', value ->> 'priority', value ->> 'timeout_seconds',
     value ->> 'retry_of_id', value ->> 'run_at',
     CASE WHEN value ->> 'run_at' > %(now)s THEN value ->> 'run_at' END,
     value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s,
-    0, value ->> 'max_attempts', 0, 0, 0, %(now)s
+    0, value ->> 'max_attempts', 0, 0, 0, %(now)s, %(change)s
 FROM json_each(%(rows)s) ORDER BY key
 RETURNING id, created_at, ready
+"""
+
+TICK = """
+INSERT INTO taskyard_clock (id, ticks) VALUES (1, 1)
+ON CONFLICT (id) DO UPDATE SET ticks = ticks + 1 RETURNING ticks
 """
 
 PICK = """
 WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
     WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
     ORDER BY priority DESC, id LIMIT %(limit)s
 ), numbered AS (
     SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n, %(caps)s ->> task_type AS cap
@@ -47,10 +56,11 @@ CLAIM = """
 UPDATE taskyard_task SET
     status = 'in_progress', ready = 0, worker_id = %(worker)s, process = %(process)s,
     fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = 0,
-    claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s)
+    claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s),
+    changed = CASE WHEN resumes AND status = 'in_progress' THEN changed ELSE %(change)s END
 WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, %(now)s, priority
+    timeout_seconds, started_at, %(now)s, priority, cancel_requested_at, owner_id
 """
 
 FINISH = """
@@ -61,7 +71,9 @@ UPDATE taskyard_task SET
     error_message = r.value ->> 'error_message',
     progress = COALESCE(nullif(r.value -> 'progress', 'null'), progress),
     checkpoint = nullif(r.value -> 'checkpoint', 'null'), slept = r.value ->> 'slept',
-    finished_at = CASE WHEN r.value ->> 'terminal' THEN %(now)s END
+    finished_at = CASE WHEN r.value ->> 'terminal' THEN %(now)s END,
+    changed = CASE WHEN r.value ->> 'status' = 'in_progress' AND r.value ->> 'progress' IS NULL
+        THEN changed ELSE %(change)s END
 FROM json_each(%(rows)s) AS r
 WHERE taskyard_task.id = r.value ->> 'id' AND fence = r.value ->> 'fence'
   AND status = 'in_progress' AND worker_id IS NOT NULL
@@ -81,7 +93,7 @@ def submit(params: dict[str, Any]) -> list[Row]:
         cursor.execute(TAKE_PLACES, params)
         if not cursor.rowcount:
             return []
-        cursor.execute(INSERT, {**params, **_now()})
+        cursor.execute(INSERT, {**params, **_stamp()})
         return [(*row[:1], _aware(row[1]), *row[2:]) for row in cursor.fetchall()]
 
 
@@ -90,21 +102,23 @@ def claim(params: dict[str, Any]) -> list[Row]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PICK, params)
         picked = cursor.fetchall()
+        if not picked:
+            return []
         chosen = str([task_id for task_id, fits in picked if fits])
-        cursor.execute(CLAIM, {**params, **_now(), "chosen": chosen})
+        cursor.execute(CLAIM, {**params, **_stamp(), "chosen": chosen})
         rows = cursor.fetchall()
-    return [(*row[:9], _aware(row[9]), _aware(row[10]), row[11], len(picked)) for row in rows]
+    return [(*row[:9], _aware(row[9]), _aware(row[10]), *row[11:], len(picked)) for row in rows]
 
 
 def finish(params: dict[str, Any]) -> list[Row]:
-    """Write how attempts ended, where they are still current; the ids that were."""
+    """Write how attempts ended, where they are still current; the ids that were, and owners."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(FINISH, {**params, **_now()})
+        cursor.execute(FINISH, {**params, **_stamp()})
         rows = cursor.fetchall()
         owners = [owner for _, owner, finished_at in rows if finished_at]
         if owners:
             cursor.execute(RELEASE, {"owners": str(owners)})
-        return [row[:1] for row in rows]
+        return [row[:2] for row in rows]
 
 
 def moment(when: datetime) -> str:
@@ -112,8 +126,26 @@ def moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def _now() -> dict[str, str]:
-    return {"now": moment(datetime.now(UTC))}
+def change() -> int:
+    """What ``changed`` is set to by the current transaction, which is the only writer."""
+    with connection.cursor() as cursor:
+        cursor.execute(TICK)
+        return int(cursor.fetchone()[0])
+
+
+def cursor() -> str:
+    """What is visible now, for ``between``."""
+    ticks = Clock.objects.values_list("ticks", flat=True).first()
+    return str(ticks or 0)
+
+
+def between(since: str, until: str) -> Q:
+    """Rows that changed after ``since`` and not after ``until``; writers come one by one."""
+    return Q(changed__gt=int(since.split(":")[0]), changed__lte=int(until))
+
+
+def _stamp() -> dict[str, Any]:
+    return {"now": moment(datetime.now(UTC)), "change": change()}
 
 
 def _aware(value: str | datetime) -> datetime:

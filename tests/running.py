@@ -91,6 +91,18 @@ class Live:
             bound.stop([self._web], seconds=10)
         self._web = None
 
+    def kill_web(self) -> None:
+        """SIGKILL."""
+        if self._web is not None:
+            os.killpg(self._web.pid, signal.SIGKILL)
+            self._web.wait()
+        self._web = None
+
+    @property
+    def web_pid(self) -> int:
+        assert self._web is not None
+        return self._web.pid
+
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         process = self._start("worker", **environment)
         self.workers.append(process)

@@ -1,0 +1,102 @@
+"""Tasks and paused queues, for staff. What the lifecycle writes can be read here, not written."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from taskyard.catalog.task_type import registry
+from taskyard.core import lifecycle, queues
+from taskyard.core.errors import NotCancellable
+from taskyard.core.models import PausedQueue, Task
+
+# Django's classes take no parameters when they run, only when they are checked.
+if TYPE_CHECKING:
+    TaskBase = admin.ModelAdmin[Task]
+    QueueBase = admin.ModelAdmin[PausedQueue]
+    QueueFormBase = forms.ModelForm[PausedQueue]
+else:
+    TaskBase = QueueBase = admin.ModelAdmin
+    QueueFormBase = forms.ModelForm
+
+
+@admin.register(Task)
+class TaskAdmin(TaskBase):
+    list_display = ("id", "owner", "task_type", "status", "queue", "attempt", "created_at")
+    list_display_links = ("id", "task_type")
+    list_filter = ("status", "task_type", "queue", "priority")
+    list_select_related = ("owner",)
+    search_fields = ("=id", "=owner__username")
+    ordering = ("-id",)
+    # Counting all tasks takes longer than showing a page of them.
+    show_full_result_count = False
+    actions = ("cancel",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
+        """An active task holds a quota place: it is cancelled first, also to delete its owner."""
+        ended = obj is None or obj.finished_at is not None
+        return ended and super().has_delete_permission(request, obj)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return super().has_change_permission(request)
+
+    def delete_model(self, request: HttpRequest, obj: Task) -> None:
+        lifecycle.delete(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        for task in queryset:
+            lifecycle.delete(task)
+
+    @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        asked = 0
+        for task_id in queryset.values_list("id", flat=True):
+            try:
+                lifecycle.cancel(task_id, by_id=request.user.pk)
+            except (NotCancellable, Task.DoesNotExist):
+                continue
+            asked += 1
+        self.message_user(
+            request,
+            _("Cancelled, or asked to stop: %(asked)s.") % {"asked": asked},
+            messages.SUCCESS,
+        )
+
+
+class PauseForm(QueueFormBase):
+    name = forms.ChoiceField(
+        label=_("queue"), choices=lambda: [(name, name) for name in registry.queues()]
+    )
+
+
+@admin.register(PausedQueue)
+class PausedQueueAdmin(QueueBase):
+    """Adding one pauses a queue, deleting one resumes it."""
+
+    form = PauseForm
+    fields = ("name",)
+    list_display = ("name", "paused_at", "paused_by")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: PausedQueue, form: "forms.ModelForm[Any]", change: bool
+    ) -> None:
+        queues.pause(obj.name, by_id=request.user.pk)
+
+    def delete_model(self, request: HttpRequest, obj: PausedQueue) -> None:
+        queues.resume(obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PausedQueue]) -> None:
+        for paused in queryset:
+            queues.resume(paused.name)

@@ -1,0 +1,28 @@
+"""What happened to a task, from outside: its attempts, and what its handler said."""
+
+from typing import Any
+
+from taskyard.api import messages
+from taskyard.api.representation import stamp
+from taskyard.core.history import PastAttempt
+from taskyard.core.models import LogLine
+
+
+def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
+    code, message = attempt.error_code, messages.of_failure(attempt.error_message)
+    return {
+        "number": attempt.number,
+        "outcome": attempt.outcome,
+        "started_at": stamp(attempt.started_at),
+        "ended_at": stamp(attempt.ended_at),
+        "error": {"code": code, "message": message} if code else None,
+    }
+
+
+def represent_line(line: LogLine) -> dict[str, Any]:
+    return {
+        "at": stamp(line.at),
+        "attempt": line.attempt,
+        "message": line.message,
+        "dropped": line.dropped,
+    }

@@ -1,0 +1,59 @@
+"""Where the streams are, for the document and for servers that cannot stream.
+
+Under the ASGI server these requests never come here: it answers them itself.
+"""
+
+from typing import NoReturn
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.types import OpenApiTypes
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from taskyard.api.openapi import LAST_EVENT_ID, documented
+from taskyard.api.views.base import ApiView
+from taskyard.api.views.tasks import own_task
+
+STREAM = "text/event-stream"
+
+
+class NeedsAsgi(APIException):
+    """A WSGI server would hold a thread and a connection for every stream."""
+
+    status_code = 406
+    default_code = "stream_needs_asgi"
+    default_detail = _("Streams need the ASGI server; this is a WSGI one.")
+
+
+class AllEvents(ApiView):
+    @documented(
+        "Follow all own tasks",
+        None,
+        {200: OpenApiTypes.STR},
+        (406,),
+        parameters=[LAST_EVENT_ID],
+        operation_id="tasks_events",
+        media_type=STREAM,
+    )
+    def get(self, request: Request) -> NoReturn:
+        """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the active tasks
+        as they are, or after `Last-Event-ID` what changed since; then every change. A comment every
+        15 s keeps the connection."""
+        raise NeedsAsgi
+
+
+class TaskEvents(ApiView):
+    @documented(
+        "Follow a task",
+        None,
+        {200: OpenApiTypes.STR},
+        (404, 406),
+        parameters=[LAST_EVENT_ID],
+        operation_id="task_events",
+        media_type=STREAM,
+    )
+    def get(self, request: Request, task_id: str) -> NoReturn:
+        """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the task as it
+        is, then every change; the stream ends when the task has."""
+        own_task(request, task_id)
+        raise NeedsAsgi

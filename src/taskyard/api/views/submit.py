@@ -1,0 +1,68 @@
+"""Submitting: one task, many, the same again."""
+
+from collections.abc import Mapping
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from taskyard.api import idempotency, intake, shapes
+from taskyard.api.json import BULK_LIMIT
+from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
+from taskyard.api.representation import represent
+from taskyard.api.views.base import ApiView, user_of
+from taskyard.core import lifecycle
+from taskyard.core.models import Task
+
+
+class TaskCreate(ApiView):
+    @documented(
+        "Submit a task",
+        shapes.TaskCreate,
+        {201: shapes.TaskAnswer},
+        (400, 409, 422),
+        parameters=[*IDEMPOTENCY, PREFER, LOCATION, preference_applied(201)],
+    )
+    def post(self, request: Request) -> Response:
+        key = idempotency.key_of(request)
+        new = intake.one(request.data)
+        if key is None:
+            return created(request, lifecycle.submit(user_of(request).pk, new))
+        (task_id,), replayed = idempotency.submit_once(
+            user_of(request).pk, key, request.data, [new], endpoint="create"
+        )
+        task = Task.objects.visible_to(user_of(request).pk).filter(pk=task_id).first()
+        if task is None:
+            raise idempotency.TaskDeleted
+        return created(request, task, idempotency.REPLAYED if replayed else None)
+
+
+class TaskBulk(ApiView):
+    body_limit = BULK_LIMIT
+
+    @documented(
+        "Submit many tasks",
+        shapes.Bulk,
+        {201: shapes.BulkAnswer},
+        (400, 422),
+        parameters=IDEMPOTENCY,
+    )
+    def post(self, request: Request) -> Response:
+        """All of them or none. Each takes a place of the quota; what is wrong is said by index."""
+        key = idempotency.key_of(request)
+        new = intake.many(request.data)
+        replayed = False
+        if key is None:
+            ids = [task.pk for task in lifecycle.submit_all(user_of(request).pk, new)]
+        else:
+            ids, replayed = idempotency.submit_once(
+                user_of(request).pk, key, request.data, new, endpoint="bulk"
+            )
+        headers = idempotency.REPLAYED if replayed else None
+        return Response({"count": len(ids), "ids": ids}, 201, headers=headers)
+
+
+def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:
+    """201 with the task and its address."""
+    location = request.build_absolute_uri(reverse("api:task", args=[task.pk]) + "/")
+    return Response(represent(task), 201, headers={"Location": location, **(headers or {})})

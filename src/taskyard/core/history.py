@@ -1,0 +1,88 @@
+"""What happened to a task: its attempts in order, and what its handler said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskyard.core.models import LogLine, Task
+from taskyard.core.states import TERMINAL, Status
+
+LINES_KEPT = 1000
+LINE_LENGTH = 2000
+
+
+@dataclass(frozen=True)
+class PastAttempt:
+    """``outcome`` is running, suspended, a terminal status, or the code of what ended it."""
+
+    number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: str
+    error_code: str
+    error_message: str
+
+
+def attempts(task: Task) -> list[PastAttempt]:
+    """The attempts in order; the last is on the task itself, the others have rows."""
+    past = [
+        PastAttempt(
+            number=row.number,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            outcome="lost" if row.error_code == "worker_lost" else "failed",
+            error_code=row.error_code,
+            error_message=row.error_message,
+        )
+        for row in task.attempts.order_by("fence")
+    ]
+    if task.attempt == 0 or any(row.number == task.attempt for row in past):
+        return past
+    return [
+        *past,
+        PastAttempt(
+            number=task.attempt,
+            started_at=task.claimed_at if not task.slept else task.started_at,
+            ended_at=task.finished_at,
+            outcome=_outcome(task),
+            error_code=task.error_code,
+            error_message=task.error_message,
+        ),
+    ]
+
+
+def _outcome(task: Task) -> str:
+    if task.status in TERMINAL:
+        return str(task.status)
+    if task.worker_id is not None:
+        return "running"
+    return "suspended" if task.status == Status.IN_PROGRESS else "handed_back"
+
+
+def write_down(
+    task_id: int, attempt: int, lines: Sequence[tuple[datetime, str]], *, kept: int, dropped: int
+) -> int:
+    """Keep log lines while there is room for them; how many lines the task has then.
+
+    ``kept`` is how many it has already. Lines beyond the limit, and the ``dropped`` that the
+    handler wrote too fast, are counted on the last line kept, so that the gap can be seen.
+    """
+    fitting = list(lines[: max(0, LINES_KEPT - kept)])
+    dropped += len(lines) - len(fitting)
+    rows = [
+        LogLine(task_id=task_id, attempt=attempt, at=at, message=message) for at, message in fitting
+    ]
+    if rows:
+        rows[-1].dropped = dropped
+        LogLine.objects.bulk_create(rows)
+    elif dropped:
+        last = LogLine.objects.filter(task_id=task_id).order_by("-id").first()
+        if last is not None:
+            last.dropped += dropped
+            last.save(update_fields=["dropped"])
+    return kept + len(rows)
+
+
+def lines_kept(task_id: int) -> int:
+    """How many log lines a task has."""
+    return LogLine.objects.filter(task_id=task_id).count()

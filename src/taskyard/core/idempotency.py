@@ -1,0 +1,48 @@
+"""Idempotency keys: the same request again gets the same tasks, and takes no second place.
+
+After draft-ietf-httpapi-idempotency-key-header: a key is the owner's for ``KEPT``.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from taskyard.core import lifecycle
+from taskyard.core.errors import KeyReused
+from taskyard.core.models import IdempotencyKey
+from taskyard.core.values import NewTask
+
+KEPT = timedelta(hours=24)
+
+
+def submit_once(
+    owner_id: int, key: str, fingerprint: str, new: Sequence[NewTask]
+) -> tuple[list[int], bool]:
+    """Submit under a key, in one transaction; the ids, and whether they were there before.
+
+    Raises KeyReused where the key was used with another fingerprint, and what ``submit_all``
+    raises; then the key is free again.
+    """
+    with transaction.atomic():
+        mine = IdempotencyKey.objects.filter(owner_id=owner_id, key=key)
+        mine.filter(created_at__lt=Now() - KEPT).delete()
+        # Waits for whoever submits under the same key right now.
+        IdempotencyKey.objects.bulk_create(
+            [IdempotencyKey(owner_id=owner_id, key=key, fingerprint=fingerprint)],
+            ignore_conflicts=True,
+        )
+        known = mine.select_for_update().get()
+        if known.fingerprint != fingerprint:
+            raise KeyReused
+        if known.task_ids:
+            return known.task_ids, True
+        ids = [task.pk for task in lifecycle.submit_all(owner_id, new)]
+        mine.update(task_ids=ids)
+        return ids, False
+
+
+def forget_old() -> int:
+    """Delete keys past their time; how many rows."""
+    return IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).delete()[0]

@@ -1,0 +1,24 @@
+"""Pausing queues: what waits in a paused one is kept, and none of it is claimed."""
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from taskyard.core.models import PausedQueue
+
+
+def pause(name: str, *, by_id: int | None) -> None:
+    """From now on no task of the queue begins; those that run go on. Idempotent."""
+    PausedQueue.objects.get_or_create(name=name, defaults={"paused_by_id": by_id})
+
+
+def resume(name: str) -> None:
+    """Let the queue's tasks begin again. Idempotent."""
+    PausedQueue.objects.filter(name=name).delete()
+    ring = import_string(settings.TASKYARD_BELL)
+    transaction.on_commit(lambda: ring(name))
+
+
+def paused() -> set[str]:
+    """The names of the queues that are paused."""
+    return set(PausedQueue.objects.values_list("name", flat=True))

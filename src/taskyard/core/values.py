@@ -1,0 +1,104 @@
+"""The values that go in and out of the lifecycle."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from taskyard.core.states import Priority, Status
+
+# Owner, task, and the status it has now.
+Change = tuple[int, int, Status]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTask:
+    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware."""
+
+    task_type: str
+    queue: str
+    input_data: dict[str, Any]
+    priority: int = Priority.NORMAL
+    max_attempts: int = 3
+    timeout_seconds: float | None = None
+    tags: tuple[str, ...] = ()
+    run_at: datetime | None = None
+    retry_of_id: int | None = None
+
+
+class Standing(Enum):
+    """How a running attempt stands: current, asked to stop, or no longer the task's."""
+
+    CURRENT = "current"
+    CANCELLING = "cancelling"
+    LOST = "lost"
+
+
+class Verdict(Enum):
+    """What is known of a task whose process is gone; the values are error codes."""
+
+    LOST = "worker_lost"
+    KILLED = "cancelled_by_kill"
+    TIMED_OUT = "timeout"
+    UNCHARGED = "handed_back"
+
+
+@dataclass(frozen=True)
+class Fate:
+    status: Status
+    code: str
+    resumes: bool = False
+
+    @property
+    def again(self) -> bool:
+        return self.status == Status.PENDING
+
+
+@dataclass(frozen=True)
+class Limits:
+    """An owner's quota: how many, how many now, and which tasks hold the places."""
+
+    active_limit: int
+    active: int
+    tasks: list[int]
+
+    @property
+    def available(self) -> int:
+        return max(0, self.active_limit - self.active)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A task in the hands of this process, until it says how the attempt ended."""
+
+    id: int
+    task_type: str
+    fence: int
+    attempt: int
+    max_attempts: int
+    input_data: Any
+    checkpoint: Any
+    slept: int
+    timeout_seconds: float | None
+    started_at: datetime
+    claimed_at: datetime
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an attempt ended; ``wake_at`` says when to go on, if ever.
+
+    ``result``, ``progress`` and ``checkpoint`` are JSON text; no progress leaves what was there.
+    """
+
+    task: Claimed
+    status: Status
+    result: str = "null"
+    error_code: str = ""
+    error_message: str = ""
+    progress: str = "null"
+    checkpoint: str = "null"
+    slept: int = 0
+    wake_at: datetime | None = None
+    resumes: bool = False

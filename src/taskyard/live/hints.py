@@ -1,0 +1,50 @@
+"""Hints: what changed, said over Redis pub/sub. Lost hints are made good by the next read."""
+
+from collections.abc import Iterable
+
+import orjson
+
+from taskyard.core.redis import BrokerAway, client
+from taskyard.core.values import Change
+
+# More tasks than this at once, and the hint is only that much has changed.
+MOST_NAMED = 100
+ANYTHING = b'"*"'
+# The statuses of an owner's tasks; None: something has changed, or may have.
+Hint = dict[int, str] | None
+
+
+def channel(owner_id: int) -> str:
+    return f"taskyard:live:{owner_id}"
+
+
+def tell(changes: Iterable[Change]) -> None:
+    """Tell whoever listens to these owners' tasks: one round trip. Bounded, and never an error."""
+    hints: dict[int, dict[str, str]] = {}
+    for owner_id, task_id, status in changes:
+        hints.setdefault(owner_id, {})[str(task_id)] = status.value
+    if not hints:
+        return
+    payloads = [
+        (channel(owner_id), orjson.dumps(named) if len(named) <= MOST_NAMED else ANYTHING)
+        for owner_id, named in hints.items()
+    ]
+    try:
+        with client() as redis:
+            if len(payloads) == 1:
+                redis.publish(*payloads[0])
+                return
+            pipeline = redis.pipeline(transaction=False)
+            for where, payload in payloads:
+                pipeline.publish(where, payload)
+            pipeline.execute()
+    except BrokerAway:
+        pass  # streams and waits read for themselves while the broker is away
+
+
+def heard(payload: bytes) -> Hint:
+    """What a payload says; one that cannot be read says that something may have changed."""
+    try:
+        return {int(task_id): str(status) for task_id, status in orjson.loads(payload).items()}
+    except (ValueError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL with bounded answers: ``ENGINE`` names this package."""

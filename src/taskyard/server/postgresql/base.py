@@ -1,0 +1,69 @@
+"""Django's PostgreSQL backend, where a server that hangs is one that is away.
+
+TCP's own timeouts see a peer whose kernel is silent. They do not see a server that was stopped,
+waits for its disk, or sits behind a proxy that accepts everything; without a bound a request, or
+the guard of a worker, would wait for it for ever.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from django.db.backends.postgresql import base
+from psycopg import Connection, OperationalError
+
+# With the time of a new connection (three seconds) a request's answer comes within five.
+HEALTH_SECONDS = 1.5
+# After a connection that could not be made in time the next ones fail at once for so long.
+PAUSE_SECONDS = 2.0
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """``OPTIONS["answer_seconds"]`` is how long any answer may take; without it, for ever."""
+
+    _hung_until = 0.0
+    _answer_seconds: float | None = None
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params = super().get_connection_params()
+        self._answer_seconds = params.pop("answer_seconds", None)
+        return params
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        if self._answer_seconds and time.monotonic() < DatabaseWrapper._hung_until:
+            raise OperationalError("the database did not answer a moment ago")
+        began = time.monotonic()
+        try:
+            connection = super().get_new_connection(conn_params)
+        except OperationalError:
+            if time.monotonic() - began > HEALTH_SECONDS:
+                DatabaseWrapper._hung_until = time.monotonic() + PAUSE_SECONDS
+            raise
+        if self._answer_seconds:
+            connection.wait = partial(self._wait, connection)
+        return connection
+
+    def is_usable(self) -> bool:
+        with self._answering_within(HEALTH_SECONDS):
+            return super().is_usable()
+
+    @contextmanager
+    def _answering_within(self, seconds: float) -> Iterator[None]:
+        before = self._answer_seconds
+        self._answer_seconds = before and min(before, seconds)
+        try:
+            yield
+        finally:
+            self._answer_seconds = before
+
+    def _wait(self, connection: Connection, *args: Any, **how: Any) -> Any:
+        how.setdefault("timeout", self._answer_seconds)
+        try:
+            return Connection.wait(connection, *args, **how)
+        except OperationalError:
+            if not connection.closed and connection.info.transaction_status.name == "ACTIVE":
+                # The answer may still come, and nobody may take it for another's.
+                connection.pgconn.finish()
+            raise

@@ -1,0 +1,81 @@
+"""What each process of a worker has in hand, where its parent can see it without asking.
+
+A process writes the task it is about to run into a small mapped file named after its process id.
+The guard reads it to end what has run too long, and after a death: only the task that was
+running is charged, not those that were claimed with it.
+"""
+
+import math
+import mmap
+import os
+import struct
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+LAYOUT = struct.Struct("=qqd")
+
+
+@dataclass(frozen=True)
+class Held:
+    """The running task; ``deadline`` is by this machine's monotonic clock, in seconds."""
+
+    task_id: int
+    fence: int
+    deadline: float
+
+    @property
+    def overdue(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+class Slots:
+    """The files of one worker, made by the parent before it forks."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="taskyard-worker-")
+        self._draining = Path(self._directory.name, "draining")
+        self._mine: tuple[int, mmap.mmap] | None = None
+
+    def hold(self, task_id: int, fence: int, *, seconds: float | None) -> None:
+        """This process runs a task from now on, for at most ``seconds``."""
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        LAYOUT.pack_into(self._file(), 0, task_id, fence, deadline)
+
+    def release(self) -> None:
+        """This process runs nothing."""
+        LAYOUT.pack_into(self._file(), 0, 0, 0, math.inf)
+
+    def read(self, process: int) -> Held | None:
+        """What a process runs, or ran when it died; None for nothing."""
+        try:
+            task_id, fence, deadline = LAYOUT.unpack(self._path(process).read_bytes())
+        except (OSError, struct.error):
+            return None
+        return Held(task_id, fence, deadline) if task_id else None
+
+    def keep_only(self, processes: set[int]) -> None:
+        """Forget processes that are gone."""
+        for path in Path(self._directory.name).iterdir():
+            if path.name.isdigit() and int(path.name) not in processes:
+                path.unlink(missing_ok=True)
+
+    def drain(self) -> None:
+        """Ask the processes to begin nothing more."""
+        self._draining.touch()
+
+    @property
+    def draining(self) -> bool:
+        return self._draining.exists()
+
+    def _path(self, process: int) -> Path:
+        return Path(self._directory.name, str(process))
+
+    def _file(self) -> mmap.mmap:
+        process = os.getpid()
+        if self._mine is None or self._mine[0] != process:
+            with self._path(process).open("w+b") as file:
+                file.truncate(LAYOUT.size)
+                self._mine = process, mmap.mmap(file.fileno(), LAYOUT.size)
+        return self._mine[1]

@@ -1,0 +1,13 @@
+"""The addresses of the streams, asked of a server that cannot stream."""
+
+from tests.api.caller import Caller
+
+
+def test_a_server_that_cannot_stream_says_so(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    for path in ("tasks/events/", f"tasks/{task_id}/events/"):
+        refused = api.get(path, Accept="text/event-stream, application/problem+json")
+        assert refused.status_code == 406
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert refused.json()["code"] == "stream_needs_asgi"
+        assert "ASGI" in refused.json()["detail"]

@@ -1,0 +1,126 @@
+"""What happened to a task: its attempts, and what its handler said."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskyard.core import history, lifecycle
+from taskyard.core.models import Task
+from taskyard.core.states import Status
+from taskyard.core.values import Verdict
+from tests.api.caller import Caller
+from tests.api.hand import Hand
+
+BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def said(api: Caller, count: int, *, dropped: int = 0) -> int:
+    task_id = int(api.create().json()["id"])
+    lines = [(BEGAN + timedelta(seconds=n), f"line {n}") for n in range(count)]
+    history.write_down(task_id, 1, lines, kept=0, dropped=dropped)
+    return task_id
+
+
+def messages(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [line["message"] for line in answer.json()["results"]]
+
+
+def test_a_task_that_has_not_begun_has_no_history(api: Caller) -> None:
+    task_id = api.create().json()["id"]
+    empty = {"count": 0, "next": None, "previous": None, "results": []}
+    assert api.get(f"tasks/{task_id}/attempts/").json() == empty
+    assert api.get(f"tasks/{task_id}/logs/").json() == empty
+
+
+@pytest.mark.django_db(transaction=True)  # inside one transaction, time stands still
+def test_attempts_stand_in_order_and_say_how_each_ended(api: Caller, hand: Hand) -> None:
+    task_id = api.create().json()["id"]
+    hand.end(Status.PENDING, error_code="exception", error_message="ValueError: page 7")
+    hand.claim()
+    lifecycle.rescue(Task.objects.all(), lambda task: Verdict.LOST)
+    (claimed,) = hand.claim()
+    running = api.get(f"tasks/{task_id}/attempts/").json()
+    assert running["count"] == 3
+    assert [(each["number"], each["outcome"]) for each in running["results"]] == [
+        (1, "failed"), (2, "lost"), (3, "running"),
+    ]  # fmt: skip
+    first, second, third = running["results"]
+    assert first["error"] == {"code": "exception", "message": "ValueError: page 7"}
+    assert second["error"] == {
+        "code": "worker_lost", "message": "Воркер пропал, пока выполнял задачу.",
+    }  # fmt: skip
+    assert (third["error"], third["ended_at"]) == (None, None)
+    assert first["started_at"] <= first["ended_at"] <= second["started_at"]
+    hand.finish(claimed, Status.COMPLETED, result="6")
+    ended = api.get(f"tasks/{task_id}/attempts/").json()["results"]
+    assert ended[:2] == [first, second]
+    assert ended[2]["outcome"] == "completed"
+    assert ended[2]["ended_at"]
+
+
+def test_attempts_have_pages_too(api: Caller, hand: Hand) -> None:
+    task_id = api.create().json()["id"]
+    for _ in range(2):
+        hand.end(Status.PENDING, error_code="exception")
+    page = api.get(f"tasks/{task_id}/attempts/?page_size=1").json()
+    assert [each["number"] for each in page["results"]] == [1]
+    assert page["next"].endswith(f"/api/tasks/{task_id}/attempts/?page=2&page_size=1")
+
+
+def test_lines_come_in_order_and_in_pages(api: Caller) -> None:
+    task_id = said(api, 250)
+    first = api.get(f"tasks/{task_id}/logs/")
+    assert messages(first) == [f"line {n}" for n in range(100)]
+    assert first.json()["count"] == 250
+    assert first.json()["results"][1] == {
+        "at": "2030-01-01T00:00:01Z", "attempt": 1, "message": "line 1", "dropped": 0,
+    }  # fmt: skip
+    third = api.get(f"tasks/{task_id}/logs/?page=3")
+    assert messages(third) == [f"line {n}" for n in range(200, 250)]
+    assert third.json()["next"] is None
+    assert api.get(f"tasks/{task_id}/logs/?page=4").status_code == 404
+    assert len(messages(api.get(f"tasks/{task_id}/logs/?page_size=1000"))) == 250
+
+
+def test_who_has_read_so_many_lines_gets_those_behind_them(api: Caller) -> None:
+    task_id = said(api, 25)
+    seen: list[str] = []
+    address = f"tasks/{task_id}/logs/?after=0&page_size=10"
+    while address:
+        answer = api.get(address)
+        seen += messages(answer)
+        assert answer.json()["count"] is None
+        address = (answer.json()["next"] or "").removeprefix("http://testserver/api/")
+    assert seen == [f"line {n}" for n in range(25)]
+    assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == []
+    history.write_down(task_id, 2, [(BEGAN, "more")], kept=25, dropped=0)
+    assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == ["more"]
+
+
+def test_a_gap_is_seen_where_it_is_and_how_wide_it_is(api: Caller) -> None:
+    task_id = said(api, history.LINES_KEPT + 7, dropped=3)
+    lines = api.get(f"tasks/{task_id}/logs/?page_size=1000").json()["results"]
+    assert len(lines) == history.LINES_KEPT
+    assert [line["dropped"] for line in lines if line["dropped"]] == [10]
+    assert lines[-1]["dropped"] == 10
+
+
+@pytest.mark.parametrize("path", ["logs", "attempts"])
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("page=0", "page"), ("page=x", "page"), ("page_size=0", "page_size"),
+        ("page_size=1001", "page_size"), ("after=-1", "after"), ("after=x", "after"),
+        ("after=9999999999999999999", "after"), ("after=1&page=1", "after"), ("tag=a", "tag"),
+        ("page=1&page=1", "page"), ("page=%00", "page"),
+    ],
+)  # fmt: skip
+def test_a_bad_parameter_is_refused_at_its_name(
+    api: Caller, path: str, query: str, parameter: str
+) -> None:
+    task_id = api.create().json()["id"]
+    refused = api.get(f"tasks/{task_id}/{path}/?{query}")
+    assert refused.status_code == 400
+    assert list(refused.json()) == [parameter]

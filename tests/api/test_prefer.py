@@ -1,0 +1,35 @@
+"""The Prefer header (RFC 7240): read as it is written there, or not at all."""
+
+import pytest
+
+from taskyard.api.waits import seconds_of
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=10", 10),
+        ("WAIT = 10", 10),
+        ('wait="10"', 10),
+        ("wait=0", 0),
+        ("wait=61", 60),
+        ("wait=999999999", 60),
+        ("respond-async, wait=5", 5),
+        ("wait=5; because=yes", 5),
+        ('note="a, wait=9", wait=5', 5),
+        ("wait=5, wait=7", 5),
+        ("wait", None),
+        ("wait=", None),
+        ("wait=soon", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait=٣", None),
+        ('wait="5', None),
+        ("wait=soon, wait=5", None),
+        ("waiting=5", None),
+        ('note="wait=5"', None),
+        ("", None),
+    ],
+)
+def test_the_first_wait_counts(prefer: str, seconds: int | None) -> None:
+    assert seconds_of(prefer) == seconds

@@ -1,0 +1,88 @@
+"""Paused queues, what is kept of attempts and lines, and what changed since when."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from taskyard.core import history, leases, lifecycle, queues
+from taskyard.core.models import LogLine, Task, Worker
+from taskyard.core.sql import dialect
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending
+
+pytestmark = pytest.mark.django_db
+
+Submit = Callable[..., Task]
+Claim = Callable[..., list[Claimed]]
+NOW = datetime.now(UTC)
+
+
+def test_nothing_of_a_paused_queue_is_claimed(submit: Submit, claim: Claim, owner_id: int) -> None:
+    submit()
+    queues.pause("default", by_id=owner_id)
+    queues.pause("default", by_id=None)
+    assert claim() == []
+    assert queues.paused() == {"default"}
+    queues.resume("default")
+    assert len(claim()) == 1
+
+
+def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
+    task = submit()
+    assert history.attempts(task) == []
+    (first,) = claim()
+    lifecycle.finish(
+        [Ending(task=first, status=Status.PENDING, error_code="exception", error_message="no")]
+    )
+    assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed"]
+    (second,) = claim()
+    assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed", "running"]
+    lifecycle.finish([Ending(task=second, status=Status.COMPLETED)])
+    told = history.attempts(Task.objects.get())
+    assert [(a.number, a.outcome, a.error_code) for a in told] == [
+        (1, "failed", "exception"),
+        (2, "completed", ""),
+    ]
+
+
+def test_lines_beyond_the_limit_are_counted_where_they_are_missing(submit: Submit) -> None:
+    task = submit()
+    lines = [(NOW, f"line {n}") for n in range(600)]
+    kept = history.write_down(task.id, 1, lines, kept=0, dropped=5)
+    kept = history.write_down(task.id, 1, lines, kept=kept, dropped=0)
+    kept = history.write_down(task.id, 2, lines, kept=kept, dropped=1)
+    assert kept == history.lines_kept(task.id) == history.LINES_KEPT
+    gaps = LogLine.objects.filter(dropped__gt=0).order_by("id").values_list("dropped", flat=True)
+    assert list(gaps) == [5, 200 + 601]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_between_two_cursors_are_exactly_those(submit: Submit, claim: Claim) -> None:
+    sql = dialect()
+    first, second = submit(), submit()
+    since = sql.cursor()
+    third = submit()
+    until = sql.cursor()
+    submit()
+    changed = Task.objects.filter(sql.between(since, until)).values_list("id", flat=True)
+    assert list(changed) == [third.id]
+    claim()
+    changed = Task.objects.filter(sql.between(until, sql.cursor())).values_list("id", flat=True)
+    assert set(changed) > {first.id, second.id}
+
+
+def test_a_lease_that_ran_out_can_be_taken_again(worker_id: int) -> None:
+    assert leases.renew(worker_id)
+    Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+    assert not leases.renew(worker_id)
+    leases.revive(worker_id, concurrency=1, queues=[])
+    assert leases.renew(worker_id)
+    Worker.objects.all().delete()
+    assert not leases.renew(worker_id)
+    leases.revive(worker_id, concurrency=1, queues=[])
+    assert leases.renew(worker_id)
+    assert leases.leads(worker_id)
+    Worker.objects.update(lease_until=Now() - timedelta(days=2))
+    assert leases.forget_old() == 1

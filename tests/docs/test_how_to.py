@@ -1,0 +1,90 @@
+"""The worked examples of the how-to pages, executed as they stand there."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.client import User
+from tests.contract.test_faults import children
+from tests.docs.pages import DOCS, blocks
+from tests.running import Live
+
+pytestmark = pytest.mark.servers
+STEPS = ["fetched", "added up", "published"]
+
+
+def module(page: str, directory: Path) -> dict[str, str]:
+    """The page's code as a module, and the environment that finds it."""
+    (code,) = (block.text for block in blocks(DOCS / page) if block.language == "python")
+    (directory / "shown_tasks.py").write_text(code)
+    return {
+        "PYTHONPATH": f"{directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "TASKYARD_TASK_TYPES": "shown_tasks",
+        "TASKYARD_CONCURRENCY": "1",
+    }
+
+
+def lines(user: User, task_id: int) -> list[str]:
+    found = user.http.get(f"/tasks/{task_id}/logs/").json()["results"]
+    return [line["message"] for line in found]
+
+
+def is_in_step(user: User, task_id: int, number: int) -> bool:
+    return len(lines(user, task_id)) == number and user.task(task_id)["attempt"] > number
+
+
+def until(ready: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_report_survives_a_kill_in_every_step(
+    new_live: Callable[..., Live], tmp_path: Path
+) -> None:
+    reports = tmp_path / "reports"
+    live = new_live(REPORTS=str(reports), **module("how-to/durable-steps.md", tmp_path))
+    user = User.register(live)
+    task_id = user.submit("report", {"rows": 100})
+    for number in range(len(STEPS)):
+        # The steps before are over, and this one runs in an attempt of its own.
+        until(partial(is_in_step, user, task_id, number))
+        time.sleep(0.7)
+        for process in children(live.workers[0].pid):
+            os.kill(process, signal.SIGKILL)
+    task = user.wait(task_id)
+    assert (task["status"], task["attempt"]) == ("completed", 4)
+    assert task["result"] == {"total": 5050, "file": f"task-{task_id}.json"}
+    assert lines(user, task_id) == [
+        f"{step} in attempt {number}" for number, step in enumerate(STEPS, start=2)
+    ]
+    attempts = user.http.get(f"/tasks/{task_id}/attempts/").json()["results"]
+    assert [attempt["outcome"] for attempt in attempts] == ["lost", "lost", "lost", "completed"]
+    assert [path.name for path in reports.iterdir()] == [f"task-{task_id}.json"]
+    assert json.loads(next(reports.iterdir()).read_text()) == {"total": 5050}
+
+
+def test_the_archive_stops_when_asked_and_cleans_up(
+    new_live: Callable[..., Live], tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    live = new_live(**module("how-to/cancel-aware-handlers.md", tmp_path), TMPDIR=str(scratch))
+    user = User.register(live)
+    done = user.wait(user.submit("archive", {"pages": 2}))
+    assert done["result"] == {"pages": 2}
+    task_id = user.submit("archive", {"pages": 1000})
+    until(lambda: list(scratch.glob("*/0")))
+    assert user.http.post(f"/tasks/{task_id}/cancel/").status_code == 202
+    assert user.wait(task_id, seconds=3)["status"] == "cancelled"
+    (attempt,) = user.http.get(f"/tasks/{task_id}/attempts/").json()["results"]
+    assert attempt["error"]["code"] == "cancelled_by_handler"
+    assert not list(scratch.glob("*/0"))

@@ -1,0 +1,165 @@
+"""What a reader is told between two moments: nothing missed, nothing twice, whatever the order."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from taskyard.core import lifecycle
+from taskyard.core.models import Task
+from taskyard.core.sql import dialect
+from taskyard.core.values import NewTask
+from taskyard.live import changes
+from taskyard.live.changes import Position
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def owner_id(django_user_model: Any) -> int:
+    return int(django_user_model.objects.create_user("owner", password="password123").pk)
+
+
+@pytest.fixture
+def submit(owner_id: int, settings: Any) -> Callable[[], Task]:
+    settings.TASKYARD_ACTIVE_LIMIT = 10_000
+    new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1]})
+    return lambda: lifecycle.submit(owner_id, new)
+
+
+def ids(page: changes.Page) -> list[int]:
+    return [task.pk for task in page.tasks]
+
+
+def touch(task: Task) -> None:
+    Task.objects.filter(pk=task.pk).update(changed=dialect().change())
+
+
+def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
+    owner_id: int, submit: Callable[[], Task]
+) -> None:
+    first, second = submit(), submit()
+    lifecycle.cancel(first.pk, by_id=None)
+    page = changes.resume(owner_id, None, None)
+    assert ids(page) == [second.pk]
+    assert ids(changes.read(owner_id, page.after)) == []
+    third = submit()
+    page = changes.read(owner_id, page.after)
+    assert ids(page) == [third.pk]
+    lifecycle.cancel(second.pk, by_id=None)
+    assert ids(changes.read(owner_id, page.after)) == [second.pk]
+    assert ids(changes.read(owner_id, page.after, third.pk)) == []
+
+
+def test_transactions_that_commit_out_of_order_are_each_told_once(
+    owner_id: int, submit: Callable[[], Task]
+) -> None:
+    if connection.vendor != "postgresql":
+        return  # one writer at a time: there is no other order
+    early, late = submit(), submit()
+    position = changes.resume(owner_id, None, None).after
+    numbered, may_commit = threading.Event(), threading.Event()
+
+    def commit_last() -> None:
+        try:
+            with transaction.atomic():
+                touch(early)
+                numbered.set()
+                assert may_commit.wait(10)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=commit_last)
+    thread.start()
+    try:
+        assert numbered.wait(10)
+        touch(late)
+        page = changes.read(owner_id, position)
+        assert ids(page) == [late.pk]
+        assert changes.since_then([owner_id], str(page.after))[1] == {}
+        may_commit.set()
+        thread.join(10)
+        early.refresh_from_db()
+        late.refresh_from_db()
+        assert early.changed < late.changed
+        _, found = changes.since_then([owner_id], str(page.after))
+        assert found == {owner_id: {early.changed}}
+        page = changes.read(owner_id, page.after)
+        assert ids(page) == [early.pk]
+        assert ids(changes.read(owner_id, page.after)) == []
+    finally:
+        may_commit.set()
+        thread.join(10)
+
+
+def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
+    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PAGE", 3)
+    begin = changes.resume(owner_id, None, None).after
+    tasks = [submit() for _ in range(7)]
+    for first in (Position(), begin):
+        seen, position = [], first
+        while len(seen) < 7:
+            page = changes.resume(owner_id, Position.parse(str(position)), None)
+            seen.append(page.tasks[0].pk)
+            position = page.after if len(page.tasks) == 1 else page.position_at(page.tasks[0].pk)
+        assert seen == [task.pk for task in tasks]
+        touch(tasks[2])
+        rest = []
+        while True:
+            page = changes.read(owner_id, position)
+            rest += ids(page)
+            position = page.after
+            if page.is_last and not page.before.upto:
+                break
+        assert rest == [tasks[2].pk]
+
+
+def test_a_page_cut_in_the_middle_tells_later_changes_once(
+    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = changes.resume(owner_id, None, None).after
+    one, two, three = submit(), submit(), submit()
+    page = changes.read(owner_id, begin)
+    position = page.position_at(one.pk)
+    touch(one)
+    touch(three)
+    seen = []
+    for _ in range(3):
+        page = changes.read(owner_id, position)
+        seen += ids(page)
+        position = page.after
+    assert seen == [two.pk, one.pk, three.pk]
+
+
+def test_owners_are_read_apart(owner_id: int, submit: Callable[[], Task]) -> None:
+    submit()
+    assert ids(changes.resume(owner_id + 1, Position("5:5:"), None)) == []
+    until = changes.now()
+    task = submit()
+    task.refresh_from_db()
+    found = changes.since_then([owner_id, owner_id + 1], until)[1]
+    assert found == {owner_id: {task.changed}}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1:", "1:2", "1::", "1:2:3,", "-1", "1/2", "1/2/x", "1\n", "9" * 20, "٣"]
+)
+def test_what_was_never_written_is_no_position(text: str) -> None:
+    assert Position.parse(text) is None
+
+
+@pytest.mark.parametrize("text", ["7", "5:9:", "5:9:6,7", "5:9:/5:12:10/33", "/5:9:/33", "7/9/1"])
+def test_a_position_is_read_as_it_was_written(text: str) -> None:
+    position = Position.parse(text)
+    assert position is not None
+    assert str(position) == text
+
+
+def test_a_moment_shows_what_had_committed() -> None:
+    shown = [changed for changed in range(3, 12) if changes.shows("5:9:6,7", changed)]
+    assert shown == [3, 4, 5, 8]
+    assert [changes.shows("4", changed) for changed in (4, 5)] == [True, False]

@@ -1,0 +1,94 @@
+"""Hints travel over a real Redis to whoever listens, and nothing hangs without one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from django.conf import settings
+
+from taskyard.core.redis import breaker
+from taskyard.core.states import Status
+from taskyard.live.hints import Hint, heard, tell
+from taskyard.live.hub import Hub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(url: str | None, test: Callable[[Hub], Awaitable[None]]) -> None:
+    async def main() -> None:
+        hub = Hub(url)
+        hub.start()
+        try:
+            await asyncio.sleep(0.3)
+            await test(hub)
+        finally:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+async def told(*changes: tuple[int, int, Status]) -> None:
+    await asyncio.to_thread(tell, changes)
+
+
+async def eventually(true: Callable[[], bool], seconds: float = 3) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def test_a_hint_reaches_its_owners_listeners_and_nobody_else() -> None:
+    async def test(hub: Hub) -> None:
+        mine: list[Hint] = []
+        other: list[Hint] = []
+        async with hub.listen(1, mine.append), hub.listen(2, other.append):
+            await told((1, 5, Status.PENDING), (1, 5, Status.COMPLETED), (3, 6, Status.ERROR))
+            await eventually(lambda: {5: "completed"} in mine)
+            assert [hint for hint in other if hint is not None] == []
+            await told(*((2, task_id, Status.PENDING) for task_id in range(200)))
+            await eventually(lambda: other != [])
+        mine.clear()
+        await told((1, 7, Status.PENDING))
+        await asyncio.sleep(0.2)
+        assert mine == []
+
+    run(settings.REDIS_URL, test)
+
+
+def test_without_redis_listeners_are_woken_by_sweeps() -> None:
+    async def test(hub: Hub) -> None:
+        mine: list[Hint] = []
+        started = time.monotonic()
+        async with hub.listen(1, mine.append):
+            assert time.monotonic() - started < 0.1
+            await eventually(lambda: mine == [None])
+
+    run(None, test)
+
+
+def test_who_waits_is_let_go_when_the_process_stops() -> None:
+    async def test(hub: Hub) -> None:
+        mine: list[Hint] = []
+        async with hub.listen(1, mine.append):
+            mine.clear()
+            hub.let_go()
+            assert mine == [None]
+            assert hub.stopping
+
+    run(settings.REDIS_URL, test)
+
+
+def test_telling_never_fails_and_soon_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(breaker, "_closed_again_at", 0.0)
+    tell([(1, 1, Status.PENDING)])
+    started = time.monotonic()
+    tell([(1, 1, Status.PENDING)])
+    assert time.monotonic() - started < 0.05
+    tell([])
+
+
+@pytest.mark.parametrize("payload", [b"", b"*", b'"*"', b"[1]", b'{"a": "b"}', b"\xff"])
+def test_what_cannot_be_read_says_that_anything_may_have_changed(payload: bytes) -> None:
+    assert heard(payload) is None
