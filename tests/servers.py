@@ -26,7 +26,15 @@ from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
 # What knows no database at all is run once only.
-WITHOUT_DATABASE = ("tests/catalog", "tests/server/test_env.py", "tests/server/test_bridge.py")
+# What the kind of database says nothing about runs once, on SQLite.
+WITHOUT_DATABASE = (
+    "tests/catalog",
+    "tests/docs",
+    "tests/postman",
+    "tests/server/test_env.py",
+    "tests/server/test_bridge.py",
+    "tests/server/test_up.py",
+)
 NOBODY = 65534  # initdb refuses root
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
@@ -77,6 +78,13 @@ class SiteSession(_SiteOnly, SessionMiddleware):
         if not _SESSION_KEY.fullmatch(request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")):
             request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
         super().process_request(request)
+
+
+class SiteQuery(_SiteOnly, MiddlewareMixin):
+    def process_request(self, request: HttpRequest) -> None:
+        # The admin would filter by it, which PostgreSQL refuses and SQLite does not.
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("null characters are not allowed")
 
 
 class SiteAuthentication(_SiteOnly, AuthenticationMiddleware):

@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "taskyard.server.health.Health",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "taskyard.server.middleware.SiteQuery",
     "taskyard.server.middleware.SiteSession",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

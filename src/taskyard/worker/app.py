@@ -4,12 +4,13 @@ Celery starts and replaces the processes and carries bells; nothing else of it i
 """
 
 import os
+from typing import Any
 
 import django
 from celery import Celery
 from django.apps import apps
 from django.conf import settings
-from kombu import Queue
+from kombu import Connection, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 os.environ.setdefault("TASKYARD_PROCESS", "worker")
@@ -19,11 +20,20 @@ if not apps.ready and not apps.loading:
 from taskyard.catalog.task_type import registry
 
 BROKER_TIMEOUT_SECONDS = 1
+RECONNECT_SECONDS = 5
 
 
 def served_queues() -> list[str]:
     """The queues that this worker serves: those configured, or all that any task type names."""
     return settings.TASKYARD_QUEUES or registry.queues()
+
+
+class Broker(Connection):
+    """Looks for a broker that is away every few seconds; Celery's own pauses grow to thirty."""
+
+    def ensure_connection(self, *args: Any, **how: Any) -> Any:
+        how.setdefault("interval_max", RECONNECT_SECONDS)
+        return super().ensure_connection(*args, **how)
 
 
 app = Celery("taskyard", broker=settings.REDIS_URL, set_as_current=False)
@@ -51,6 +61,7 @@ app.conf.update(
     worker_redirect_stdouts=False,
     timezone="UTC",
 )
+app.amqp.Connection = Broker
 
 
 @app.task(name="taskyard.bell", ignore_result=True)

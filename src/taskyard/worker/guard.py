@@ -18,7 +18,7 @@ from taskyard.core.models import Task
 from taskyard.core.values import Verdict
 from taskyard.worker import identity, upkeep
 from taskyard.worker.app import served_queues
-from taskyard.worker.bell import ring
+from taskyard.worker.bell import broker_alive, ring
 
 TICK_SECONDS = 0.1
 SWEEP_SECONDS = 1.0
@@ -186,6 +186,9 @@ class Guard(threading.Thread):
         if works or not waits:
             self.heard_at = time.monotonic()
         elif time.monotonic() - self.heard_at > DEAF_SECONDS:
+            if not broker_alive():
+                self.heard_at = time.monotonic()  # nobody could have rung
+                return
             logger.critical("work waits and no bell is heard: leaving, to be started again")
             os._exit(os.EX_TEMPFAIL)
 

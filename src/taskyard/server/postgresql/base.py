@@ -16,7 +16,8 @@ from psycopg import Connection, OperationalError
 
 # With the time of a new connection (three seconds) a request's answer comes within five.
 HEALTH_SECONDS = 1.5
-# After a connection that could not be made in time the next ones fail at once for so long.
+# After an answer that did not come, new connections fail at once for so long: requests that
+# queue for the threads do not wait for it one after the other.
 PAUSE_SECONDS = 2.0
 
 
@@ -39,7 +40,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection = super().get_new_connection(conn_params)
         except OperationalError:
             if time.monotonic() - began > HEALTH_SECONDS:
-                DatabaseWrapper._hung_until = time.monotonic() + PAUSE_SECONDS
+                self._note_that_it_hangs()
             raise
         if self._answer_seconds:
             connection.wait = partial(self._wait, connection)
@@ -59,11 +60,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._answer_seconds = before
 
     def _wait(self, connection: Connection, *args: Any, **how: Any) -> Any:
-        how.setdefault("timeout", self._answer_seconds)
+        seconds = how.setdefault("timeout", self._answer_seconds)
+        began = time.monotonic()
         try:
             return Connection.wait(connection, *args, **how)
         except OperationalError:
-            if not connection.closed and connection.info.transaction_status.name == "ACTIVE":
+            if seconds and time.monotonic() - began >= seconds:
                 # The answer may still come, and nobody may take it for another's.
                 connection.pgconn.finish()
+                # A kept connection may be dead alone; a statement was sent on one that lived.
+                if seconds > HEALTH_SECONDS:
+                    self._note_that_it_hangs()
             raise
+
+    def _note_that_it_hangs(self) -> None:
+        DatabaseWrapper._hung_until = time.monotonic() + PAUSE_SECONDS

@@ -1,0 +1,124 @@
+"""The oracle: whether a run with faults kept every promise. An empty answer means that it did."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from taskyard.core.states import TERMINAL, TRANSITIONS, Status
+from tests.faults.ledger import Answer, Entry, Ledger
+from tests.faults.truth import Move, Sampler, Truth, said_wrongly, wait_for
+
+TASKS = """
+SELECT t.id, u.username, t.status, t.result, t.error_code, t.attempt
+FROM taskyard_task t JOIN accounts_user u ON u.id = t.owner_id
+"""
+KEYS = """
+SELECT u.username, k.key, k.task_ids FROM taskyard_idempotencykey k
+JOIN accounts_user u ON u.id = k.owner_id
+"""
+Row = tuple[str, str, Any, str, int]
+
+
+def settle(truth: Truth, *, seconds: float) -> float:
+    """Wait until no task is active; after how many seconds it was so."""
+    return wait_for("every task has ended", lambda: truth.active() == 0, seconds=seconds, pause=0.2)
+
+
+def judge(ledger: Ledger, truth: Truth, sampler: Sampler | None, *, limit: int) -> list[str]:
+    """Everything that is not as promised."""
+    tasks: dict[int, Row] = {
+        row[0]: (row[1], row[2], _value(row[3]), row[4], row[5]) for row in truth.rows(TASKS)
+    }
+    keys = {(row[0], row[1]): _value(row[2]) for row in truth.rows(KEYS)}
+    names = {owner.name for owner in ledger.owners}
+    return [
+        *ledger.unexpected,
+        *ends(ledger.entries, tasks),
+        *strangers(ledger.entries, {i: row[0] for i, row in tasks.items() if row[0] in names}),
+        *keyed(ledger.entries, keys),
+        *histories(truth.moves(), [entry.id for entry in ledger.entries]),
+        *outages(ledger.answers, ledger.outages),
+        *sorted(said_wrongly(truth.quotas(), limit)),
+        *(sorted(sampler.wrong) if sampler else []),
+    ]
+
+
+def ends(entries: Iterable[Entry], tasks: dict[int, Row]) -> list[str]:
+    """Every accepted task is there, has ended, as expected, by the attempt that the row names."""
+    found = []
+    for entry in entries:
+        if entry.id not in tasks:
+            found.append(f"task {entry.id} is lost")
+            continue
+        owner, status, result, error_code, attempt = tasks[entry.id]
+        job = entry.job
+        if owner != entry.owner:
+            found.append(f"task {entry.id} belongs to another")
+        if status not in TERMINAL:
+            found.append(f"task {entry.id} has not ended: {status}")
+        elif status != job.status or (job.error_codes and error_code not in job.error_codes):
+            found.append(f"task {entry.id} ended in {status} {error_code}")
+        elif job.result is not None:
+            wanted = {**job.result, "attempt": attempt} if job.signed else job.result
+            if result != wanted:
+                found.append(f"task {entry.id} (attempt {attempt}) has the result {result}")
+    return found
+
+
+def strangers(entries: Iterable[Entry], owners: dict[int, str]) -> list[str]:
+    """No task is there that nobody was told of: a retried request gave exactly one."""
+    known = Counter(entry.id for entry in entries)
+    twice = [f"task {task_id} answers two keys" for task_id, times in known.items() if times > 1]
+    return twice + [f"task {task_id} is nobody's" for task_id in owners if task_id not in known]
+
+
+def keyed(entries: Iterable[Entry], keys: dict[tuple[str, str], Any]) -> list[str]:
+    """Under every key stands the one task that it was answered with."""
+    return [
+        f"the key of task {entry.id} names {keys.get((entry.owner, entry.key))}"
+        for entry in entries
+        if keys.get((entry.owner, entry.key)) != [entry.id]
+    ]
+
+
+def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
+    """One terminal transition each; transitions legal; attempts and fences only grow."""
+    found = []
+    ended: Counter[int] = Counter()
+    for move in moves:
+        old, new = Status(move.old_status), Status(move.status)
+        if old in TERMINAL:
+            found.append(f"task {move.task_id} was changed after its end: {old} to {new}")
+        elif old != new and new not in TRANSITIONS[old]:
+            found.append(f"task {move.task_id} went from {old} to {new}")
+        ended[move.task_id] += new in TERMINAL
+        claimed = move.worker is not None and move.fence == move.old_fence + 1
+        if move.fence != move.old_fence and not claimed:
+            found.append(f"task {move.task_id}: fence {move.old_fence} to {move.fence}")
+        if move.attempt != move.old_attempt and not (
+            claimed and move.attempt == move.old_attempt + 1
+        ):
+            found.append(f"task {move.task_id}: attempt {move.old_attempt} to {move.attempt}")
+    for task_id in task_ids:
+        if ended[task_id] != 1:
+            found.append(f"task {task_id} had {ended[task_id]} terminal transitions")
+    return found
+
+
+def outages(answers: Iterable[Answer], declared: list[tuple[float, float]]) -> list[str]:
+    """5xx only in a declared outage, and then 503 (or 507) with Retry-After."""
+    found = []
+    for answer in answers:
+        if answer.status is None or answer.status < 500:
+            continue
+        if answer.status not in (503, 507) or not (answer.retry_after or "").isdecimal():
+            found.append(f"answered {answer.status}, Retry-After: {answer.retry_after}")
+        until = answer.at + answer.seconds
+        if not any(start <= until and answer.at <= end for start, end in declared):
+            found.append(f"answered {answer.status} without an outage")
+    return found
+
+
+def _value(stored: Any) -> Any:
+    return json.loads(stored) if isinstance(stored, str) else stored

@@ -1,0 +1,121 @@
+"""Where a row of the table is played: systems of its own, a ledger, the truth, the oracle."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests import servers
+from tests.faults.ledger import Ledger
+from tests.faults.oracle import judge, settle
+from tests.faults.proxy import Proxy
+from tests.faults.truth import Sampler, Truth
+from tests.running import Live
+
+
+@dataclass
+class Trial:
+    """One system under faults, and those who watch it."""
+
+    live: Live
+    truth: Truth
+    ledger: Ledger
+    sampler: Sampler
+    limit: int
+    pool: ThreadPoolExecutor
+    redis: Proxy
+
+    def ends_well(self, *, seconds: float = 120) -> float:
+        """Wait for the end and ask the oracle; after how many seconds all had ended."""
+        taken = settle(self.truth, seconds=seconds)
+        findings = self.findings()
+        shown = "\n".join(findings[:10])
+        assert not findings, f"{len(findings)} findings, such as\n{shown}"
+        return taken
+
+    def findings(self) -> list[str]:
+        return judge(self.ledger, self.truth, self.sampler, limit=self.limit)
+
+    def count_in_the_log(self, event: str) -> int:
+        return self.live.log.read_text().count(event)
+
+
+class Stage:
+    """``database`` is sqlite or postgresql; ``server`` is the PostgreSQL that rows share."""
+
+    def __init__(self, database: str, directory: Path, *, server: str | None = None) -> None:
+        self.database = database
+        self.directory = directory
+        self.server = server
+
+    @contextmanager
+    def trial(
+        self,
+        *,
+        owners: int = 1,
+        limit: int = 1000,
+        threads: int = 8,
+        database_url: str | None = None,
+        seen_as: str | None = None,
+        **environment: str,
+    ) -> Iterator[Trial]:
+        """A running system with a Redis behind a proxy; ``seen_as`` is the web's way to it."""
+        home = self.directory / secrets.token_hex(4)
+        with ExitStack() as stack:
+            if database_url is None and self.database == "postgresql":
+                assert self.server
+                database_url = stack.enter_context(servers.database(self.server))
+            given = {
+                "TASKYARD_TASK_TYPES": "tests.task_types",
+                "TASKYARD_REGISTER_RATE": "100000/hour",
+                "TASKYARD_LOGIN_RATE": "100000/min",
+                "TASKYARD_ACTIVE_LIMIT": str(limit),
+                **environment,
+            }
+            if database_url:
+                given["DATABASE_URL"] = seen_as or database_url
+            live = Live(home, given)
+            redis = stack.enter_context(Proxy(live.redis_url))
+            live.env["REDIS_URL"] = redis.url
+            stack.enter_context(live)
+            truth = Truth(database_url or Path(live.env["TASKYARD_HOME"]) / "taskyard.sqlite3")
+            with self.watched(live, truth, owners, limit, threads, redis) as trial:
+                yield trial
+
+    @contextmanager
+    def watched(
+        self, live: Live, truth: Truth, owners: int, limit: int, threads: int, redis: Proxy
+    ) -> Iterator[Trial]:
+        truth.watch()
+        ledger = Ledger(live, live.log.with_name("ledger"), owners=owners)
+        sampler = Sampler(truth, limit=limit)
+        sampler.start()
+        pool = ThreadPoolExecutor(threads + 1)
+        try:
+            yield Trial(live, truth, ledger, sampler, limit, pool, redis)
+        finally:
+            ledger.stopped = True
+            pool.shutdown(wait=True, cancel_futures=True)
+            sampler.stop()
+            ledger.close()
+
+
+def children(pid: int) -> list[int]:
+    """The processes of a worker."""
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_root() -> bool:
+    return os.getuid() == 0

@@ -1,0 +1,66 @@
+"""One live system for the whole hostile table; a test is a row, its docstring the row's name."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.conftest import fresh_database
+from tests.contract.client import User
+from tests.hostile.attack import Attack
+from tests.running import Live
+
+LAST = ("test_schemathesis.py", "test_logs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The schema's fuzzing leaves tasks behind, and the log is read when all is over."""
+    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A system that rotates tokens, counts failed logins as by default, and logs all it can."""
+    with ExitStack() as stack:
+        environment = {
+            **fresh_database(stack),
+            "TASKYARD_TASK_TYPES": "tests.hostile.task_types",
+            "TASKYARD_REGISTER_RATE": "100000/hour",
+            "TASKYARD_ROTATE_REFRESH": "true",
+            "TASKYARD_LOG_LEVEL": "DEBUG",
+        }
+        yield stack.enter_context(Live(tmp_path_factory.mktemp("hostile"), environment))
+
+
+@pytest.fixture(scope="session")
+def secret_texts() -> set[str]:
+    """All that must not be found in the log."""
+    return {"password123"}
+
+
+@pytest.fixture
+def attack(hostile: Live, secret_texts: set[str], figure: Any) -> Iterator[Attack]:
+    attack = Attack(hostile, secret_texts)
+    yield attack
+    attack.close()
+
+
+@pytest.fixture(autouse=True)
+def _close_connections() -> Iterator[None]:
+    yield
+    while User.opened:
+        User.opened.pop().http.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    attack = getattr(item, "funcargs", {}).get("attack")
+    if report.when == "call" and isinstance(attack, Attack):
+        row = (item.obj.__doc__ or item.name).strip().splitlines()[0].rstrip(".")
+        holds = "holds" if report.passed else "DOES NOT HOLD"
+        item.funcargs["figure"](row, f"{holds}: {attack.figure()}")
+        if report.failed:
+            report.sections.append(("the live system's log", attack.live.log_tail()))
+    return report
