@@ -62,11 +62,5 @@ def client() -> Iterator[Redis]:
     """The shared client, as a context: ``with client() as redis``. Raises BrokerAway."""
     if not settings.REDIS_URL:
         raise BrokerAway("no broker is configured: set REDIS_URL")
-    redis = _connect(settings.REDIS_URL)
-    try:
-        with breaker.guarding(RedisError, OSError):
-            yield redis
-    except BrokerAway:
-        # Where one kept connection is dead the others are too: each would cost another failure.
-        redis.connection_pool.disconnect(inuse_connections=False)
-        raise
+    with breaker.guarding(RedisError, OSError):
+        yield _connect(settings.REDIS_URL)
