@@ -356,14 +356,16 @@ def test_without_the_broker_streams_and_waits_go_on(
         figure("broker stopped: a cancel is seen after", f"{late:.1f} s")
         assert late < 4
         live.start_broker()
-        until(
-            reader,
-            lambda events: any(
+
+        def ended(events: list[Event]) -> bool:
+            return any(
                 event.task["id"] == waited.json()["id"] and event.task["status"] == "completed"
                 for event in events
-            ),
-            seconds=30,
-        )
+            )
+
+        # A process that was at work when the broker went may have found the sum by itself.
+        if not ended(events):
+            until(reader, ended, seconds=30)
 
 
 def test_a_deploy_ends_open_streams_and_waits_quickly(

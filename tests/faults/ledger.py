@@ -76,6 +76,16 @@ def mixed(number: int) -> Job:
     return Job("sum", {"numbers": [number, 1]}, {"result": number + 1}, options=many)
 
 
+def _patient(http: httpx.Client) -> httpx.Client:
+    """The same with our patience; it lets go of idle connections before the server does."""
+    return httpx.Client(
+        base_url=http.base_url,
+        headers=http.headers,
+        timeout=10,
+        limits=httpx.Limits(keepalive_expiry=2),
+    )
+
+
 class Ledger:
     def __init__(self, live: Live, path: Path, *, owners: int = 1) -> None:
         self.path = path
@@ -88,17 +98,14 @@ class Ledger:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.owners = [User.register(live) for _ in range(owners)]
         for owner in self.owners:
-            owner.http.timeout = httpx.Timeout(10)
+            User.opened.remove(owner)
+            before, owner.http = owner.http, _patient(owner.http)
+            before.close()
 
     def close(self) -> None:
         for owner in self.owners:
             owner.http.close()
         os.close(self._file)
-
-    def move(self, url: str) -> None:
-        """The system answers at another address now."""
-        for owner in self.owners:
-            owner.http.base_url = httpx.URL(f"{url}/api/")
 
     @contextmanager
     def outage(self) -> Iterator[None]:

@@ -46,8 +46,8 @@ app.conf.update(
         "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "retry_on_timeout": False,
         "max_retries": 0,
-        # A broker that forgot our connection without a word is noticed after some of these.
-        "health_check_interval": 2,
+        # A broker that forgot our connection without a word is noticed after two of these.
+        "health_check_interval": 5,
     },
     imports=["taskyard.worker.hooks"],
     result_backend=None,

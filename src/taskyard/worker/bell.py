@@ -10,7 +10,7 @@ import logging
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from taskyard.core.redis import BrokerAway, breaker, client
+from taskyard.core.redis import BrokerAway, client
 
 BELL_SECONDS = 10
 logger = logging.getLogger(__name__)
@@ -22,7 +22,12 @@ def ring(queue: str) -> None:
         with client() as redis:
             if not redis.set(_key(queue), 1, nx=True, ex=BELL_SECONDS):
                 return
-        _publish(queue)
+            try:
+                _publish(queue)
+            except (OperationalError, RedisError, OSError) as error:
+                # Nobody will hear it, so nobody may be kept from ringing.
+                redis.delete(_key(queue))
+                raise ConnectionError(str(error)) from error
     except BrokerAway:
         logger.info("bell not rung", extra={"queue": queue})
 
@@ -48,12 +53,7 @@ def broker_alive() -> bool:
 def _publish(queue: str) -> None:
     from taskyard.worker.app import bell
 
-    try:
-        with breaker.guarding(OperationalError, RedisError, OSError):
-            bell.apply_async((queue,), queue=queue, retry=False)
-    except BrokerAway:
-        silence(queue)
-        raise
+    bell.apply_async((queue,), queue=queue, retry=False)
 
 
 def _key(queue: str) -> str:

@@ -70,6 +70,7 @@ class Guard(threading.Thread):
                 logger.warning("database away: %s", error)
                 self._drop_connection()
                 self._stop_tasks_when_cut_off()
+                self.heard_at = time.monotonic()  # who cannot look does not know that work waits
                 self._stopping.wait(SWEEP_SECONDS)
                 continue
             for queue in queues:
