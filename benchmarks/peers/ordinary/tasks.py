@@ -10,7 +10,11 @@ from benchmarks.peers import tally
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.peers.ordinary.settings")
 app = Celery("ordinary")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-LEAN = os.environ["BENCH_FORM"] == "celery-per-task"
+FORM = os.environ["BENCH_FORM"]
+LEAN = FORM == "celery-per-task"
+if FORM != "ordinary":
+    # CONN_MAX_AGE is not enough: Celery closes the connection after every task all the same.
+    app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
 if LEAN:
     app.conf.update(
         task_ignore_result=True,
