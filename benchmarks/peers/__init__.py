@@ -102,7 +102,7 @@ def _peers() -> list[Peer]:
         _peer(
             "procrastinate",
             metadata.version("procrastinate"),
-            "psycopg, concurrency 20, jobs kept, 2 processes",
+            "psycopg, concurrency 5, jobs kept, 2 processes",
             Program(
                 fill=_module("procrastinate", "fill"),
                 work=_module("procrastinate", "work"),
@@ -114,17 +114,19 @@ def _peers() -> list[Peer]:
         _peer(
             "dramatiq",
             metadata.version("dramatiq"),
-            "Redis, results in Redis, 2 processes of 8 threads",
+            "Redis, prefetch 1,000, results in Redis, 2 processes of 2 threads",
             Program(
                 fill=_module("dramatiq", "fill"),
                 work=python(
                     "dramatiq",
-                    *("benchmarks.peers.dramatiq", "--processes", "2", "--threads", "8"),
+                    *("benchmarks.peers.dramatiq", "--processes", "2", "--threads", "2"),
                 ),
                 left=_in_redis(lambda client: client.hlen("dramatiq:default.msgs")),
                 kept=_module("dramatiq", "kept"),
                 copies=1,
                 gated=False,
+                # Twice the threads by default: a process would fetch four messages a round trip.
+                environment=(("dramatiq_queue_prefetch", "1000"),),
             ),
         ),
         _peer(

@@ -105,7 +105,8 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
         sys.stderr.write(log.read_text(errors="replace")[-4000:])
         raise
     finally:
-        bound.stop(processes, seconds=10)
+        # Not long: with an empty queue nothing is lost, whatever they still wait for.
+        bound.stop(processes, seconds=2)
         for process in processes:
             for pipe in (process.stdin, process.stdout):
                 if pipe:

@@ -11,7 +11,7 @@ from benchmarks.peers import tally
 from benchmarks.peers.programs import gate, play
 
 URL = os.environ["BENCH_POSTGRESQL_URL"]
-BATCH = int(os.environ.get("BENCH_BATCH", "500"))
+BATCH = 500
 AT_ONCE = 1000
 
 

@@ -8,13 +8,10 @@ from procrastinate import App, PsycopgConnector
 from benchmarks.peers import tally
 from benchmarks.peers.programs import gate, play
 
-CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", "20"))
+CONCURRENCY = 5
 AT_ONCE = 1000
-POOL = int(os.environ.get("BENCH_POOL", "10"))
 app = App(
-    connector=PsycopgConnector(
-        conninfo=os.environ["BENCH_POSTGRESQL_URL"], min_size=2, max_size=POOL
-    )
+    connector=PsycopgConnector(conninfo=os.environ["BENCH_POSTGRESQL_URL"], min_size=2, max_size=10)
 )
 
 
@@ -36,10 +33,7 @@ async def _fill(count: int) -> None:
 
 async def _work() -> None:
     async with app.open_async():
-        await app.run_worker_async(
-            concurrency=CONCURRENCY,
-            delete_jobs=os.environ.get("BENCH_DELETE", "never"),
-        )
+        await app.run_worker_async(concurrency=CONCURRENCY)
 
 
 def work(_: int) -> None:

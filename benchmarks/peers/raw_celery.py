@@ -11,7 +11,6 @@ app = Celery("raw", broker=os.environ["BENCH_REDIS_URL"], set_as_current=False)
 app.conf.update(
     task_ignore_result=True,
     worker_disable_rate_limits=True,
-    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "4")),
     worker_hijack_root_logger=False,
 )
 

@@ -10,7 +10,7 @@ from saq.types import Context
 from benchmarks.peers import tally
 from benchmarks.peers.programs import gate, play
 
-CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", "20"))
+CONCURRENCY = 20
 AT_ONCE = 500
 queue = Queue.from_url(os.environ["BENCH_REDIS_URL"], name="bench")
 

@@ -4,7 +4,7 @@ import process from "node:process";
 import { done, gate, inputs, sum } from "./tally.js";
 
 const NAME = "bench";
-const CONCURRENCY = Number(process.env.BENCH_CONCURRENCY ?? "100");
+const CONCURRENCY = 100;
 const AT_ONCE = 500;
 const connection = { url: process.env.BENCH_REDIS_URL };
 const [verb, given] = process.argv.slice(2);

@@ -11,9 +11,9 @@ const count = Number(given ?? "0");
 const preset = {
   worker: {
     connectionString,
-    concurrentJobs: Number(process.env.BENCH_CONCURRENCY ?? "24"),
+    concurrentJobs: 24,
     maxPoolSize: 25,
-    localQueue: { size: Number(process.env.BENCH_BATCH ?? "500") },
+    localQueue: { size: 500 },
     completeJobBatchDelay: 0,
     failJobBatchDelay: 0,
   },

@@ -20,7 +20,6 @@ if LEAN:
         task_ignore_result=True,
         task_acks_late=False,
         worker_disable_rate_limits=True,
-        worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "16")),
     )
 
 
