@@ -133,4 +133,4 @@ def _wait(done: Callable[[], int], count: int) -> None:
             raise RuntimeError(
                 f"{now} of {count} tasks done, and none for {PATIENCE_SECONDS:.0f} s"
             )
-        time.sleep(0.002)
+        time.sleep(0.005)

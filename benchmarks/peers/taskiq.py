@@ -1,5 +1,6 @@
 """taskiq on a Redis stream, whose messages are acknowledged; results kept in Redis."""
 
+import asyncio
 import os
 
 import uvloop
@@ -9,6 +10,7 @@ from benchmarks.peers import tally
 from benchmarks.peers.programs import play
 
 URL = os.environ["BENCH_REDIS_URL"]
+AT_ONCE = 20
 broker = RedisStreamBroker(
     URL, xread_count=int(os.environ.get("BENCH_READ", "100"))
 ).with_result_backend(RedisAsyncResultBackend(URL))
@@ -23,15 +25,19 @@ async def add(numbers: list[int]) -> int:
 
 async def _fill(count: int) -> None:
     await broker.startup()
-    for n in range(count):
-        await add.kicker().with_task_id(str(n)).kiq([n, 1])
+    for first in range(0, count, AT_ONCE):
+        numbers = range(first, min(first + AT_ONCE, count))
+        await asyncio.gather(*(add.kicker().with_task_id(str(n)).kiq([n, 1]) for n in numbers))
     await broker.shutdown()
 
 
 async def _kept(count: int) -> int:
     await broker.startup()
-    backend = broker.result_backend
-    total = sum([(await backend.get_result(str(n))).return_value for n in range(count)])
+    total = 0
+    for first in range(0, count, AT_ONCE):
+        numbers = range(first, min(first + AT_ONCE, count))
+        results = (broker.result_backend.get_result(str(n)) for n in numbers)
+        total += sum(result.return_value for result in await asyncio.gather(*results))
     await broker.shutdown()
     return total
 
