@@ -107,7 +107,7 @@ FORMS: dict[str, Form] = {
         ),
         Form(
             "celery-per-task",
-            "as ordinary-kept; input in the message, one guarded UPDATE a task",
+            "as ordinary-kept, no middleware, JSON only, prepared statements; one UPDATE a task",
             _gunicorn(),
             "/api/tasks/create/",
             _program("celery-per-task"),

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 _postgresql = urlsplit(os.environ["BENCH_POSTGRESQL_URL"])
 _kept = os.environ["BENCH_FORM"] != "ordinary"
+_tuned = os.environ["BENCH_FORM"] in ("celery-per-task", "bare")
 
 SECRET_KEY = "a benchmark has no secrets, but tokens are signed with this"
 ALLOWED_HOSTS = ["*"]
@@ -30,8 +31,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-if os.environ["BENCH_FORM"] == "bare":
-    MIDDLEWARE = []
+if _tuned:
+    MIDDLEWARE = []  # tokens and JSON need none of it
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -55,7 +56,8 @@ DATABASES = {
         "PORT": _postgresql.port,
         # Django's own default is a new connection for each request.
         "CONN_MAX_AGE": None if _kept else 0,
-        "OPTIONS": {"prepare_threshold": 5} if os.environ["BENCH_FORM"] == "bare" else {},
+        # Without it Django has no statement prepared.
+        "OPTIONS": {"prepare_threshold": 5} if _tuned else {},
     }
 }
 REST_FRAMEWORK = {
@@ -66,5 +68,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 10,
 }
+if _tuned:
+    REST_FRAMEWORK |= {
+        "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    }
 CELERY_BROKER_URL = os.environ["BENCH_REDIS_URL"]
 ACTIVE_LIMIT = int(os.environ.get("BENCH_ACTIVE_LIMIT", "5"))
