@@ -106,7 +106,7 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
         raise
     finally:
         # Not long: with an empty queue nothing is lost, whatever they still wait for.
-        bound.stop(processes, seconds=2)
+        bound.stop(processes, seconds=0.5)
         for process in processes:
             for pipe in (process.stdin, process.stdout):
                 if pipe:
