@@ -5,6 +5,8 @@ nobody's start-up counts, and ends when the peer itself has every task down as f
 results are right is asserted each time.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +98,7 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
                         stdout=subprocess.PIPE if program.gated else out,
                         stderr=out,
                         start_new_session=True,
+                        preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
                     )
                 )
         if program.gated:

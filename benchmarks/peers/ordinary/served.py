@@ -1,6 +1,8 @@
 """The ordinary build in its forms: how each is served and worked, and one that is running."""
 
 import http.client
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -149,6 +151,7 @@ def _web(form: Form, stage: Stage, port: int) -> Iterator[None]:
             stdout=out,
             stderr=out,
             start_new_session=True,
+            preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
         )
     try:
         _wait_for(process, port)
