@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 # What knows no database at all is run once only.
 # What the kind of database says nothing about runs once, on SQLite.
 WITHOUT_DATABASE = (
+    "tests/benchmarks",
     "tests/catalog",
     "tests/docs",
     "tests/postman",

@@ -1,5 +1,6 @@
 """The built-in types: what they admit and what they give."""
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +32,7 @@ def new_run(*, slept: int = 0, now: datetime = NOON) -> Run:
     ],
 )
 def test_sums_are_exact(numbers: list[float], total: float) -> None:
-    result = SUM.call(new_run(), {"numbers": numbers})["result"]
+    result = SUM.call(new_run(), json.dumps({"numbers": numbers}))["result"]
     assert result == total
     assert type(result) is type(total)
 
@@ -74,7 +75,7 @@ def test_a_countdown_waits_exactly_its_time_whoever_wakes_it(seconds: int) -> No
     while True:
         run = new_run(slept=slept, now=now)
         try:
-            result = COUNTDOWN.call(run, {"seconds": seconds})
+            result = COUNTDOWN.call(run, json.dumps({"seconds": seconds}))
             break
         except Suspend as suspend:
             marks.append(run.last_progress)

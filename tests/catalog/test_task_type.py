@@ -42,14 +42,15 @@ def test_the_signature_is_the_schema() -> None:
 
 
 def test_a_default_is_the_functions_own() -> None:
-    assert declare(word_count).call(new_run(), {"text": "a bc"}) == {"words": 2}
+    assert declare(word_count).call(new_run(), '{"text": "a bc"}') == {"words": 2}
 
 
 def test_a_parameter_may_have_any_name() -> None:
     def copy(json: int, model_dump: int, copy: int) -> int:
         return json + model_dump + copy
 
-    assert declare(copy).call(new_run(), {"json": 1, "model_dump": 2, "copy": 3}) == 6
+    given = '{"json": 1, "model_dump": 2, "copy": 3}'
+    assert declare(copy).call(new_run(), given) == 6
 
 
 def test_a_parameter_without_annotation_is_refused_where_it_is_written() -> None:

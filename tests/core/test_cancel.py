@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskyard.core import lifecycle
+from taskyard.core import deletion, lifecycle
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
@@ -121,7 +121,7 @@ def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: int) -> N
 def test_only_what_has_ended_is_deleted(submit: Submit, owner_id: int) -> None:
     task = submit()
     with pytest.raises(StillActive):
-        lifecycle.delete(task)
-    lifecycle.delete(lifecycle.cancel(task.id, by_id=owner_id))
+        deletion.delete(task)
+    deletion.delete(lifecycle.cancel(task.id, by_id=owner_id))
     assert not Task.objects.exists()
     assert active(owner_id) == 0

@@ -1,5 +1,6 @@
 """The lifecycle: every change happens once, or says that it did not."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import deletion, leases, lifecycle
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
@@ -91,7 +92,7 @@ def test_a_claim_counts_the_attempt_and_names_the_holder(
     task = Task.objects.get()
     assert (task.status, task.attempt, task.fence) == ("in_progress", 1, 1)
     assert (task.worker_id, task.process) == (worker_id, 42)
-    assert claimed.input_data == {"numbers": [1, 2, 3]}
+    assert json.loads(claimed.input_data) == {"numbers": [1, 2, 3]}
     assert task.started_at == claimed.started_at
     assert claim() == []
 
@@ -259,8 +260,9 @@ def test_old_terminal_tasks_are_purged_and_no_others(submit: Submit, claim: Clai
     one, two = claim()
     lifecycle.finish([completed(one), completed(two)])
     submit()
-    Task.objects.filter(id=one.id).update(finished_at=Now() - timedelta(days=8))
-    assert lifecycle.purge(7) == 1
+    old = Now() - timedelta(days=8)
+    Task.objects.filter(id=one.id).update(created_at=old, finished_at=old)
+    assert deletion.purge(7) == (1, None)
     assert Task.objects.count() == 2
 
 

@@ -93,11 +93,10 @@ def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
         elif old != new and new not in TRANSITIONS[old]:
             found.append(f"task {move.task_id} went from {old} to {new}")
         ended[move.task_id] += new in TERMINAL
-        claimed = move.worker is not None and move.fence == move.old_fence + 1
-        if move.fence != move.old_fence and not claimed:
+        if move.fence != move.old_fence and not move.begins:
             found.append(f"task {move.task_id}: fence {move.old_fence} to {move.fence}")
         if move.attempt != move.old_attempt and not (
-            claimed and move.attempt == move.old_attempt + 1
+            move.begins and move.attempt == move.old_attempt + 1
         ):
             found.append(f"task {move.task_id}: attempt {move.old_attempt} to {move.attempt}")
     for task_id in task_ids:

@@ -297,10 +297,10 @@ def redis_faults(stage: Stage, long: bool) -> str:
 
 
 def _moving_after(trial: Trial, back: float, task_ids: list[int]) -> float:
-    """Seconds until a task of these was claimed, where one still waited when Redis was back."""
+    """Seconds until a task of these began, where one still waited when Redis was back."""
     wait_for("the backlog has gone", lambda: not trial.truth.active(), seconds=90, pause=0.2)
-    claims = [m.at for m in trial.truth.moves(task_ids) if m.worker is not None]
-    later = [at - back for at in claims if at > back]
+    begun = [m.at for m in trial.truth.moves(task_ids) if m.begins]
+    later = [at - back for at in begun if at > back]
     return min(later, default=0.0)
 
 
@@ -455,8 +455,8 @@ def strange_bells(stage: Stage, long: bool) -> str:
         for number in range(20):
             assert trial.ledger.submit(sums(number))
         trial.ends_well()
-        claims = Counter(m.task_id for m in trial.truth.moves() if m.worker is not None)
-        assert set(claims.values()) == {1}, "a bell made a task run twice"
+        begun = Counter(m.task_id for m in trial.truth.moves() if m.begins)
+        assert set(begun.values()) == {1}, "a bell made a task run twice"
         assert lives(worker.pid)
         return f"{rung} bells for {jobs} tasks: 0 effects, each task ran once"
 

@@ -63,6 +63,12 @@ class Move:
     worker: int | None
 
     @property
+    def begins(self) -> bool:
+        """An attempt begins: by a claim, or by the one write of what is quick."""
+        one_write = self.old_worker is None and self.worker is None
+        return self.fence == self.old_fence + 1 and (one_write or self.worker is not None)
+
+    @property
     def is_rescue(self) -> bool:
         """Taken from a process that did not say how its attempt ended."""
         return self.old_worker is not None and self.worker is None

@@ -1,5 +1,6 @@
 """The runner: whatever a handler does, its attempt ends in one known way."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ def run(
             fence=1,
             attempt=attempt,
             max_attempts=max_attempts,
-            input_data=input_data or {},
+            input_data=json.dumps(input_data or {}),
             checkpoint=None,
             slept=0,
             timeout_seconds=None,
@@ -35,7 +36,7 @@ def run(
 
 def test_a_result_completes() -> None:
     ending = run("sum", {"numbers": [1, 2, 3]})
-    assert (ending.status, ending.result) == (Status.COMPLETED, '{"result":6}')
+    assert (ending.status, ending.result) == (Status.COMPLETED, b'{"result":6}')
 
 
 def test_no_result_completes_too() -> None:

@@ -115,7 +115,7 @@ def _read(kind: type[Kind], text: str) -> tuple[User, Kind]:
         fingerprint = _check_text(token[FINGERPRINT])
     except UNREADABLE:
         raise TokenRefused from None
-    user = User.objects.filter(pk=user_id, is_active=True).order_by().first()
+    user = User.objects.active(user_id)
     if user is None or not constant_time_compare(fingerprint, _fingerprint(user)):
         raise TokenRefused
     return user, token

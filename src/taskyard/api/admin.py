@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import lifecycle, queues
+from taskyard.core import deletion, lifecycle, queues
 from taskyard.core.errors import NotCancellable
 from taskyard.core.models import PausedQueue, Task
 
@@ -50,11 +50,11 @@ class TaskAdmin(TaskBase):
         return super().has_change_permission(request)
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
-        lifecycle.delete(obj)
+        deletion.delete(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         for task in queryset:
-            lifecycle.delete(task)
+            deletion.delete(task)
 
     @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:

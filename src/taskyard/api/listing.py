@@ -1,5 +1,7 @@
 """Lists of tasks: what to filter by, in which order."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from django.db.models import BooleanField, F, Func, QuerySet, Value
@@ -11,7 +13,8 @@ from taskyard.api.representation import represent
 from taskyard.api.shapes import LARGEST_ID, Moment
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
-from taskyard.core.models import Task
+from taskyard.core.models import Account, Task
+from taskyard.core.states import ACTIVE, Status
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
 
@@ -53,7 +56,8 @@ def task_list(request: Request, user_id: int) -> dict[str, Any]:
     query = read_query(TaskQuery, request.query_params)
     if flaws := _contradictions(query):
         raise InvalidInput(flaws)
-    return envelope(request, _page(_matching(query, user_id), query), represent)
+    page = _page(_matching(query, user_id), query, partial(_count, query, user_id))
+    return envelope(request, page, represent)
 
 
 def _contradictions(query: TaskQuery) -> list[Flaw]:
@@ -93,9 +97,24 @@ def _order(ordering: Order) -> list[Any]:
     return [field, "-id" if descending else "id"]
 
 
-def _page(tasks: QuerySet[Task], query: TaskQuery) -> Page[Task]:
+def _count(query: TaskQuery, user_id: int) -> int | None:
+    """How many tasks match, where that need not be counted: all of them, or all of some states."""
+    if query.model_fields_set & {"task_type", "tag", "created_after", "created_before"}:
+        return None
+    account = Account.objects.filter(user_id=user_id).first()
+    if account is None:
+        return 0
+    statuses: set[str] = set(query.status) or set(Status)
+    ended = account.ended(statuses)
+    if statuses >= ACTIVE:
+        return account.active + ended
+    active = Task.objects.visible_to(user_id).active().filter(status__in=statuses)
+    return ended + (active.count() if statuses & ACTIVE else 0)
+
+
+def _page(tasks: QuerySet[Task], query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
     if query.after is None:
-        return numbered(tasks, query)
+        return numbered(tasks, query, count())
     size = query.page_size
     backwards = query.ordering == "-id"
     beyond = tasks.filter(**{"id__lt" if backwards else "id__gt": query.after})

@@ -84,10 +84,14 @@ def read_query(shape: type[Query], parameters: QueryDict) -> Query:
     return query
 
 
-def numbered(rows: Rows[Item], query: PageQuery) -> Page[Item]:
-    """The page of this number; raises NotFound where the list is shorter."""
+def numbered(rows: Rows[Item], query: PageQuery, count: int | None = None) -> Page[Item]:
+    """The page of this number; raises NotFound where the list is shorter.
+
+    ``count`` is how many rows there are, for whoever knows it.
+    """
     number, size = query.page or 1, query.page_size
-    count = rows.count() if isinstance(rows, QuerySet) else len(rows)
+    if count is None:
+        count = rows.count() if isinstance(rows, QuerySet) else len(rows)
     last = max(1, -(-count // size))
     if number > last:
         raise NotFound

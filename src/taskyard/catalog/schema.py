@@ -1,6 +1,7 @@
 """From a function's signature to pydantic models and JSON Schema, and back to plain errors."""
 
 import inspect
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,10 +70,18 @@ class Signature:
     def parse(self, data: object) -> dict[str, Any]:
         """The handler's keyword arguments for this input; raises InvalidInput."""
         try:
-            model = self.model.model_validate_json(to_json(data, inf_nan_mode="constants"))
-        except ValidationError as error:
-            raise InvalidInput(flaws_of(error, data)) from None
+            text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
+            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+        return self.parse_json(text)
+
+    def parse_json(self, text: str | bytes) -> dict[str, Any]:
+        """The same for an input that is JSON text still."""
+        try:
+            model = self.model.model_validate_json(text)
+        except ValidationError as error:
+            raise InvalidInput(flaws_of(error, json.loads(text))) from None
+        except (ValueError, RecursionError):
             raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
         given = model.model_fields_set
         return {name: getattr(model, key) for key, name in self._fields.items() if key in given}

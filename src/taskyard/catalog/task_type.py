@@ -17,6 +17,9 @@ Priority = Literal["low", "normal", "high"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 
+# Pydantic writes a NaN as one of these, and U+0000 as the last: then the value is looked at.
+MAY_BE_LOST = re.compile(rb"null|NaN|Infinity|\\u0000")
+
 
 class UnknownTaskType(LookupError):
     """No task type of that name is registered."""
@@ -81,18 +84,27 @@ class TaskType:
         self.signature.parse(input_data)
         return cast("dict[str, Any]", input_data)
 
-    def call(self, run: Run, input_data: object) -> Any:
+    @property
+    def asks_its_run(self) -> bool:
+        """Whether the handler takes a Run: then it may report, sleep or stop in the middle."""
+        return self.signature.run_parameter is not None
+
+    def call(self, run: Run | None, input_json: str) -> Any:
         """Run the handler. Raises InvalidInput, and whatever the handler raises."""
-        arguments = self.signature.parse(input_data)
+        arguments = self.signature.parse_json(input_json)
         if self.signature.run_parameter:
             arguments[self.signature.run_parameter] = run
         return self.handler(**arguments)
 
-    def encode_result(self, value: Any) -> str:
+    def encode_result(self, value: Any) -> bytes:
         """The result as JSON text; raises BadResult where it is not JSON or too large."""
+        result = self.signature.result
         try:
-            plain = self.signature.result.dump_python(value, mode="json", warnings="error")
-            return encode_json(plain, limit=self.result_limit)
+            text = result.dump_json(value, warnings="error")
+            if len(text) <= self.result_limit and not MAY_BE_LOST.search(text):
+                return text
+            plain = result.dump_python(value, mode="json", warnings="error")
+            return encode_json(plain, limit=self.result_limit).encode()
         except TooLarge as error:
             raise BadResult("result_too_large", f"The result is too large: {error}") from error
         except (PydanticSerializationError, ValueError, TypeError) as error:

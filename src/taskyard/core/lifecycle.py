@@ -7,27 +7,25 @@ told so. The order of locks is always tasks, then accounts.
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from datetime import timedelta
-from functools import partial
+from typing import Any
 
-import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
-from django.utils.module_loading import import_string
+from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
 
+from taskyard.core import announcements
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     NotCancellable,
     NotRetryable,
-    StillActive,
 )
 from taskyard.core.models import Account, Attempt, Task
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.sql import dialect
+from taskyard.core.sql import dialect, rows_of
 from taskyard.core.states import ACTIVE, TERMINAL, Status
 from taskyard.core.values import (
     Change,
@@ -103,8 +101,10 @@ def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[Task]:
         )
         for (task_id, created_at, ready), each in zip(sorted(accepted), new, strict=True)
     ]
-    _ring_on_commit(task.queue for task in tasks if task.ready)
-    _tell_on_commit((owner_id, task.id, Status.PENDING) for task in tasks)
+    announcements.on_commit(
+        {task.queue for task in tasks if task.ready},
+        [(owner_id, task.id, Status.PENDING) for task in tasks],
+    )
     return tasks
 
 
@@ -126,25 +126,64 @@ def claim(
         }
     )
     rows.sort(key=lambda row: (-row[11], row[0]))
-    claimed = [
-        Claimed(
-            id=row[0],
-            task_type=row[1],
-            fence=row[2],
-            attempt=row[3],
-            max_attempts=row[4],
-            input_data=json.loads(row[5]),
-            checkpoint=row[6] and json.loads(row[6]),
-            slept=row[7],
-            timeout_seconds=row[8],
-            started_at=row[9],
-            claimed_at=row[10],
-            cancel_requested=row[12] is not None,
-        )
-        for row in rows
-    ]
-    _tell_on_commit((row[13], row[0], Status.IN_PROGRESS) for row in rows)
+    claimed = [Claimed._make((*row[:11], row[12] is not None)) for row in rows]
+    _tell((row[13], row[0], Status.IN_PROGRESS) for row in rows)
     return claimed, bool(rows) and rows[0][14] > len(rows)
+
+
+def run_locked(
+    queue: str, caps: dict[str, int], run: Callable[[Sequence[Claimed]], list[Ending]]
+) -> tuple[int, int]:
+    """Lock the next ready tasks, have them run, and write how they ended: one transaction.
+
+    For types that take milliseconds: claim and end are one write. Of ``caps`` a type with 0 stops
+    the queue, for it must be claimed; so does a task that may run but once, for if the commit
+    fails, what ran here runs again. Answers how many tasks were seen to wait, of which at most
+    ``max(caps) + 1``, and how many have ended. ``run`` may end fewer than it is given.
+
+    No attempt is written before it has run: where the process dies, ``own_up`` writes it.
+    """
+    with transaction.atomic():
+        rows = dialect().lock(
+            {"queue": queue, "caps": json.dumps(caps), "limit": max(caps.values()) + 1}
+        )
+        endings = run(list(_runnable(rows, caps))) if rows else []
+        if endings:
+            current = dict(dialect().settle({"rows": rows_of(endings)}))
+            _record_attempts(each for each in endings if each.status in ACTIVE and each.error_code)
+            _tell((current[each.task.id], each.task.id, each.status) for each in endings)
+    return len(rows), len(endings)
+
+
+def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[Claimed]:
+    fits = max(caps.values())
+    now = timezone.now()
+    for number, row in enumerate(rows, 1):
+        may_run_twice = row[4] > 1
+        fits = min(fits, caps[row[1]] if may_run_twice else 0)
+        if number > fits:
+            return
+        yield Claimed._make((*row, now, now, False))
+
+
+def own_up(task_id: int, fence: int, *, worker_id: int, process: int) -> None:
+    """Claim in a dead process's name the task that it was running without a claim.
+
+    From then on it is like any other that its process has dropped. Nothing happens where the
+    task was not running so: ``fence`` is that which the claim would have given it.
+    """
+    Task.objects.filter(id=task_id, fence=fence - 1, ready=True).update(
+        status=Status.IN_PROGRESS,
+        ready=False,
+        worker_id=worker_id,
+        process=process,
+        fence=fence,
+        attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
+        resumes=False,
+        claimed_at=Now(),
+        started_at=Coalesce("started_at", Now()),
+        changed=dialect().change(),
+    )
 
 
 def finish(endings: Sequence[Ending]) -> set[int]:
@@ -153,29 +192,9 @@ def finish(endings: Sequence[Ending]) -> set[int]:
     A terminal ending releases the quota place in the same transaction. An ending that is not in
     the answer came late: the task had been taken from this attempt, and nothing was written.
     """
-    sql = dialect()
-    rows = [
-        {
-            "id": ending.task.id,
-            "fence": ending.task.fence,
-            "status": ending.status.value,
-            "terminal": ending.status in TERMINAL,
-            "ready": ending.status not in TERMINAL and ending.wake_at is None,
-            "wake_at": ending.wake_at and sql.moment(ending.wake_at),
-            "resumes": ending.resumes,
-            "error_code": ending.error_code,
-            "error_message": ending.error_message,
-            "progress": orjson.Fragment(ending.progress),
-            "checkpoint": orjson.Fragment(ending.checkpoint),
-            "slept": ending.slept,
-            "result": orjson.Fragment(ending.result),
-        }
-        for ending in endings
-    ]
-    params = {"rows": orjson.dumps(rows).decode()}
     going_on = [ending for ending in endings if ending.status in ACTIVE]
     with transaction.atomic() if going_on else nullcontext():
-        current = dict(sql.finish(params))
+        current = dict(dialect().finish({"rows": rows_of(endings)}))
         going_on = [ending for ending in going_on if ending.task.id in current]
         _record_attempts(ending for ending in going_on if ending.error_code)
         if going_on:
@@ -183,7 +202,7 @@ def finish(endings: Sequence[Ending]) -> set[int]:
     for ending in endings:
         if ending.task.id not in current:
             logger.warning("late write refused", extra={"task": ending.task.id})
-    _tell_on_commit(
+    _tell(
         (current[ending.task.id], ending.task.id, ending.status)
         for ending in endings
         if ending.task.id in current
@@ -202,7 +221,7 @@ def report(task: Claimed, progress: str | None) -> Standing:
         return Standing.LOST
     owner_id, cancel_requested_at = found
     if progress is not None:
-        _tell_on_commit([(owner_id, task.id, Status.IN_PROGRESS)])
+        _tell([(owner_id, task.id, Status.IN_PROGRESS)])
     return Standing.CURRENT if cancel_requested_at is None else Standing.CANCELLING
 
 
@@ -230,7 +249,7 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
         )
         _settle_cancelled([task_id])
         task.refresh_from_db()
-    _tell_on_commit([(task.owner_id, task.id, Status(task.status))])
+    _tell([(task.owner_id, task.id, Status(task.status))])
     return task
 
 
@@ -253,19 +272,13 @@ def retry(task: Task) -> Task:
     )
 
 
-def delete(task: Task) -> None:
-    """Forget a task that has ended; raises StillActive."""
-    if not Task.objects.filter(id=task.id, finished_at__isnull=False).delete()[0]:
-        raise StillActive(status=task.status)
-
-
 def wake() -> set[str]:
     """Make ready what has waited long enough; the queues that have new work."""
     due = Task.objects.due_to_wake()
     if not due.exists():
         return set()
     with transaction.atomic():
-        chosen = dict(_locked(due).values_list("id", "queue")[:SWEEP])
+        chosen = dict(due.locked().values_list("id", "queue")[:SWEEP])
         Task.objects.filter(id__in=chosen).update(ready=True, wake_at=None)
     return set(chosen.values())
 
@@ -280,19 +293,27 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
         return set()
     with transaction.atomic():
         by_fate: dict[Fate, list[Task]] = {}
-        for task in _locked(lost)[:SWEEP]:
+        for task in lost.locked()[:SWEEP]:
             by_fate.setdefault(_fate(task, verdict(task)), []).append(task)
         for fate, tasks in by_fate.items():
             _take(tasks, fate)
-        ended = [
-            task for fate, tasks in by_fate.items() if fate.status in TERMINAL for task in tasks
-        ]
-        _release(Counter(task.owner_id for task in ended))
+        _release(
+            Counter(
+                (task.owner_id, fate.status)
+                for fate, tasks in by_fate.items()
+                if fate.status in TERMINAL
+                for task in tasks
+            )
+        )
     for fate, tasks in by_fate.items():
         for task in tasks:
             logger.warning("task taken back", extra={"task": task.id, "as": fate.code})
-        _tell_on_commit((task.owner_id, task.id, fate.status) for task in tasks)
+        _tell((task.owner_id, task.id, fate.status) for task in tasks)
     return {task.queue for fate, tasks in by_fate.items() if fate.again for task in tasks}
+
+
+def _tell(changes: Iterable[Change]) -> None:
+    announcements.on_commit((), changes)
 
 
 def _fate(task: Task, verdict: Verdict) -> Fate:
@@ -332,18 +353,12 @@ def _take(tasks: list[Task], fate: Fate) -> None:
     )
 
 
-def purge(older_than_days: int) -> int:
-    """Delete some of the terminal tasks that are older; how many (at most a sweep)."""
-    old = Task.objects.filter(finished_at__lt=Now() - timedelta(days=older_than_days))
-    return Task.objects.filter(id__in=list(old.values_list("id", flat=True)[:SWEEP])).delete()[0]
-
-
 def _settle_cancelled(task_ids: list[int]) -> None:
     """Cancel those of these tasks that were asked to stop and that no process holds."""
     idle = Task.objects.active().filter(
         id__in=task_ids, cancel_requested_at__isnull=False, worker=None
     )
-    owners = Counter(_locked(idle).values_list("owner_id", flat=True))
+    owners = list(idle.locked().values_list("owner_id", flat=True))
     if not owners:
         return
     idle.update(
@@ -354,16 +369,15 @@ def _settle_cancelled(task_ids: list[int]) -> None:
         error_code="cancelled_at_once",
         changed=dialect().change(),
     )
-    _release(owners)
+    _release(Counter((owner_id, Status.CANCELLED) for owner_id in owners))
 
 
-def _locked(tasks: TaskQuerySet) -> TaskQuerySet:
-    return tasks.select_for_update(skip_locked=True, of=("self",)).order_by("id")
-
-
-def _release(places: Counter[int]) -> None:
-    for owner_id in sorted(places):
-        Account.objects.filter(user_id=owner_id).update(active=F("active") - places[owner_id])
+def _release(ended: Counter[tuple[int, Status]]) -> None:
+    """Give back the places of tasks that ended so, and count them as that."""
+    for (owner_id, status), places in sorted(ended.items()):
+        Account.objects.filter(user_id=owner_id).update(
+            **{"active": F("active") - places, status.value: F(status.value) + places}
+        )
 
 
 def _record_attempts(endings: Iterable[Ending]) -> None:
@@ -378,15 +392,3 @@ def _record_attempts(endings: Iterable[Ending]) -> None:
         )
         for ending in endings
     )
-
-
-def _ring_on_commit(queues: Iterable[str]) -> None:
-    ring = import_string(settings.TASKYARD_BELL)
-    for queue in set(queues):
-        transaction.on_commit(partial(ring, queue))
-
-
-def _tell_on_commit(changes: Iterable[Change]) -> None:
-    told = list(changes)
-    if told:
-        transaction.on_commit(partial(import_string(settings.TASKYARD_TELL), told))

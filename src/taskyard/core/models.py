@@ -3,6 +3,8 @@
 Only ``core.lifecycle`` writes what changes a task's state.
 """
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -31,7 +33,10 @@ class Worker(models.Model):
 
 
 class Account(models.Model):
-    """How many active tasks a user has, and how many are allowed (null: the common limit)."""
+    """How many tasks a user has, and how many active ones are allowed (null: the common limit).
+
+    What has ended is counted here too, so that a list knows its length without counting.
+    """
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,
@@ -41,16 +46,27 @@ class Account(models.Model):
     )
     active = models.IntegerField(_("active tasks"), default=0, editable=False)
     active_limit = models.PositiveIntegerField(_("limit of active tasks"), null=True, blank=True)
+    completed = models.BigIntegerField(default=0, editable=False)
+    error = models.BigIntegerField(default=0, editable=False)
+    cancelled = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
         verbose_name = _("quota")
         verbose_name_plural = _("quotas")
         constraints = [
-            models.CheckConstraint(condition=Q(active__gte=0), name="account_active_not_negative")
+            models.CheckConstraint(condition=Q(active__gte=0), name="account_active_not_negative"),
+            models.CheckConstraint(
+                condition=Q(completed__gte=0, error__gte=0, cancelled__gte=0),
+                name="account_ended_not_negative",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.active}"
+
+    def ended(self, statuses: Iterable[str] = TERMINAL) -> int:
+        """How many of the user's tasks are in these terminal states."""
+        return sum(getattr(self, status) for status in TERMINAL.intersection(statuses))
 
 
 class Task(models.Model):
@@ -123,7 +139,12 @@ class Task(models.Model):
             ),
             models.Index(fields=["wake_at"], name="task_wake", condition=Q(wake_at__isnull=False)),
             models.Index(fields=["worker"], name="task_held", condition=Q(worker__isnull=False)),
-            models.Index(fields=["owner", "changed"], name="task_changed"),
+            # Only of what has ended: active tasks are few, and change often.
+            models.Index(
+                fields=["owner", "changed"],
+                name="task_ended",
+                condition=Q(finished_at__isnull=False),
+            ),
             models.Index(
                 fields=["retry_of"], name="task_retries", condition=Q(retry_of__isnull=False)
             ),

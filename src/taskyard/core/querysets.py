@@ -20,6 +20,14 @@ class TaskQuerySet(QuerySet["Task"]):
         """Those that hold a quota place."""
         return self.filter(finished_at=None)
 
+    def ended(self) -> "TaskQuerySet":
+        """Those in a terminal state."""
+        return self.filter(finished_at__isnull=False)
+
+    def locked(self) -> "TaskQuerySet":
+        """Locked until the transaction ends, in the one order; those locked already left out."""
+        return self.select_for_update(skip_locked=True, of=("self",)).order_by("id")
+
     def ready_in(self, queues: Iterable[str]) -> "TaskQuerySet":
         """Those of these queues that a worker may take now."""
         return self.filter(ready=True, queue__in=list(queues))

@@ -1,9 +1,6 @@
 """Pausing queues: what waits in a paused one is kept, and none of it is claimed."""
 
-from django.conf import settings
-from django.db import transaction
-from django.utils.module_loading import import_string
-
+from taskyard.core import announcements
 from taskyard.core.models import PausedQueue
 
 
@@ -15,8 +12,7 @@ def pause(name: str, *, by_id: int | None) -> None:
 def resume(name: str) -> None:
     """Let the queue's tasks begin again. Idempotent."""
     PausedQueue.objects.filter(name=name).delete()
-    ring = import_string(settings.TASKYARD_BELL)
-    transaction.on_commit(lambda: ring(name))
+    announcements.on_commit({name}, ())
 
 
 def paused() -> set[str]:

@@ -19,7 +19,10 @@ class Priority(IntegerChoices):
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.IN_PROGRESS, Status.CANCELLED}),
+    # Straight to its end goes what is quick: claim and end are one write.
+    Status.PENDING: frozenset(
+        {Status.IN_PROGRESS, Status.COMPLETED, Status.ERROR, Status.CANCELLED}
+    ),
     Status.IN_PROGRESS: frozenset(
         {Status.PENDING, Status.COMPLETED, Status.ERROR, Status.CANCELLED}
     ),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskyard.core.states import Priority, Status
 
@@ -67,17 +67,19 @@ class Limits:
         return max(0, self.active_limit - self.active)
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A task in the hands of this process, until it says how the attempt ended."""
+class Claimed(NamedTuple):
+    """A task in the hands of this process, until it says how the attempt ended.
+
+    ``input_data`` is JSON text. Made by the ten thousand a second, hence a tuple.
+    """
 
     id: int
     task_type: str
     fence: int
     attempt: int
     max_attempts: int
-    input_data: Any
-    checkpoint: Any
+    input_data: str
+    checkpoint: str | None
     slept: int
     timeout_seconds: float | None
     started_at: datetime
@@ -85,8 +87,7 @@ class Claimed:
     cancel_requested: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ending:
+class Ending(NamedTuple):
     """How an attempt ended; ``wake_at`` says when to go on, if ever.
 
     ``result``, ``progress`` and ``checkpoint`` are JSON text; no progress leaves what was there.
@@ -94,7 +95,7 @@ class Ending:
 
     task: Claimed
     status: Status
-    result: str = "null"
+    result: str | bytes = "null"
     error_code: str = ""
     error_message: str = ""
     progress: str = "null"

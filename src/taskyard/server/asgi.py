@@ -18,6 +18,7 @@ wsgi = get_wsgi_application()
 
 from taskyard.api.streams import Streams  # noqa: E402
 from taskyard.api.waits import Waits  # noqa: E402
+from taskyard.core import announcements  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
 from taskyard.server.bridge import Bridge, Receive, Scope, Send  # noqa: E402
 
@@ -50,12 +51,14 @@ class OnePort:
         allow_many_files()
         hub = Hub(self._redis_url)
         hub.start()
+        announcements.start()
         when_told_to_stop(hub.let_go)
         self._streams, self._waits = Streams(hub, self._bridge), Waits(hub, self._bridge)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()
         self._bridge.close()
+        announcements.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -6,6 +6,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from taskyard.server.env import BadEnvironment
 
+# A worker takes a few rows in the order of an index, whatever is in the table. Statistics are of
+# a table that was almost empty, or full of what has ended: by them a claim from a backlog of
+# 60,000 sorts all of it (90 ms instead of 2), and an ending walks what is in progress.
+FOR_WORKERS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_bitmapscan=off",
+        "enable_sort=off",
+        "jit=off",
+    )
+)
+
 
 def database(
     url: str | None, *, home: Path, for_worker: bool, answer_seconds: float | None = None
@@ -40,6 +54,8 @@ def database(
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": False,
         "OPTIONS": {
+            # Values travel beside the statement, or none could be prepared.
+            "server_side_binding": True,
             # Django turns prepared statements off unless it is named.
             "prepare_threshold": 5,
             # A database that went away must be an answer within five seconds.
@@ -50,8 +66,7 @@ def database(
             "keepalives_idle": 5,
             "keepalives_interval": 1,
             "keepalives_count": 3,
-            # Statistics say that almost nothing is in progress, and custom plans believe them.
-            **({"options": "-c plan_cache_mode=force_generic_plan"} if for_worker else {}),
+            **({"options": FOR_WORKERS} if for_worker else {}),
             **query,
         },
     }

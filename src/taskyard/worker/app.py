@@ -67,6 +67,6 @@ app.amqp.Connection = Broker
 @app.task(name="taskyard.bell", ignore_result=True)
 def bell(queue: str) -> None:
     """Queue ``queue`` has work, or had: look, and do what is there."""
-    from taskyard.worker import runner
+    from taskyard.worker import turn
 
-    runner.work(queue)
+    turn.take(queue)

@@ -6,6 +6,8 @@ latest, because upkeep rings for whatever is ready.
 """
 
 import logging
+import time
+from contextlib import suppress
 
 from kombu.exceptions import OperationalError
 from redis import RedisError
@@ -13,6 +15,8 @@ from redis import RedisError
 from taskyard.core.redis import BrokerAway, client
 
 BELL_SECONDS = 10
+HOLD_MILLISECONDS = 1000
+KEEP_SECONDS = 0.3
 logger = logging.getLogger(__name__)
 
 
@@ -32,13 +36,43 @@ def ring(queue: str) -> None:
         logger.info("bell not rung", extra={"queue": queue})
 
 
-def silence(queue: str) -> None:
-    """The bell was heard: the next ring is a new one."""
-    try:
-        with client() as redis:
-            redis.delete(_key(queue))
-    except BrokerAway:
-        pass
+class Bell:
+    """A queue's bell in the hands of a process that was woken by it.
+
+    While it is held nobody else is woken; the holder says so again and again, for it may die.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self._held_at: float | None = None
+        self._rings = True
+
+    def silence(self) -> None:
+        """From now on the next ring wakes somebody."""
+        if self._rings:
+            self._held_at, self._rings = None, False
+            with suppress(BrokerAway), client() as redis:
+                redis.delete(_key(self.queue))
+
+    def hold(self) -> bool:
+        """Keep it from ringing, if it does not ring already."""
+        with suppress(BrokerAway), client() as redis:
+            if redis.set(_key(self.queue), 1, nx=True, px=HOLD_MILLISECONDS):
+                self._held_at, self._rings = time.monotonic(), True
+                return True
+        return False
+
+    def keep(self) -> None:
+        """Go on holding."""
+        if self._held_at is not None and time.monotonic() - self._held_at > KEEP_SECONDS:
+            self._held_at = time.monotonic()
+            with suppress(BrokerAway), client() as redis:
+                redis.set(_key(self.queue), 1, px=HOLD_MILLISECONDS)
+
+    def pass_on(self) -> None:
+        """Wake the next process."""
+        self.silence()
+        ring(self.queue)
 
 
 def broker_alive() -> bool:

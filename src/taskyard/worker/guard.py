@@ -44,7 +44,8 @@ class Guard(threading.Thread):
         self._drained_at = math.inf
         self._stalled: dict[int, float] = {}
         self._beaten_at = time.monotonic()
-        self._swept_at = self._purged_at = 0.0
+        self._swept_at = self._purge_at = 0.0
+        self._purged_to = 0
         self.heard_at = time.monotonic()
         os.register_at_fork(
             before=self._before_fork,
@@ -102,9 +103,12 @@ class Guard(threading.Thread):
             queues |= self._rescue_dropped(alive=set(self._pool.info["processes"]))
             queues |= upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
-        if time.monotonic() - self._purged_at >= PURGE_SECONDS:
-            self._purged_at = time.monotonic()
-            upkeep.purge(identity.worker_id)
+        if time.monotonic() >= self._purge_at:
+            self._purged_to = upkeep.purge(identity.worker_id, beyond_id=self._purged_to) or 0
+            # A long purge goes on in small pieces, a second apart.
+            self._purge_at = time.monotonic() + (
+                SWEEP_SECONDS if self._purged_to else PURGE_SECONDS
+            )
         return queues
 
     def _beat(self) -> None:
@@ -142,7 +146,8 @@ class Guard(threading.Thread):
         for process in self._pool.info["processes"]:
             held = identity.slots().read(process)
             if held is not None and held.overdue:
-                self._kill(process, Verdict.TIMED_OUT)
+                # What was expected to take no time is begun again, as one that may.
+                self._kill(process, Verdict.TIMED_OUT if held.claimed else Verdict.UNCHARGED)
         grace = settings.TASKYARD_CANCEL_GRACE_SECONDS
         for task in Task.objects.overstaying(identity.worker_id, grace):
             if self._runs(task):
@@ -152,6 +157,12 @@ class Guard(threading.Thread):
                 self._kill(process, Verdict.UNCHARGED)
 
     def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
+        for process in identity.slots().left(alive):
+            held = identity.slots().read(process)
+            if held is not None and not held.claimed:
+                lifecycle.own_up(
+                    held.task_id, held.fence, worker_id=identity.worker_id, process=process
+                )
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, verdict=self._verdict)
         identity.slots().keep_only(alive)

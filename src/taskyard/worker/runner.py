@@ -1,9 +1,10 @@
-"""Run claimed tasks, in a worker's child process: claim, call, catch everything, finish."""
+"""Run tasks, in a worker's child process: call, catch everything, finish."""
 
+import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -20,35 +21,18 @@ from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
 from taskyard.core.values import Claimed, Ending, Standing, Verdict
 from taskyard.worker import identity
-from taskyard.worker.bell import ring, silence
+from taskyard.worker.pace import PATIENCE_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.timer import time_limit
 
-SLICE_SECONDS = 1.0
 HARD_LIMIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 MESSAGE_LENGTH = 2000
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
+pace = Pace()
 
 
-def work(queue: str) -> None:
-    """Do what is ready in a queue for ``SLICE_SECONDS``; then let other queues have a turn."""
-    silence(queue)
-    caps = {known.name: known.batch for known in registry.all()}
-    until = time.monotonic() + SLICE_SECONDS
-    while not identity.slots().draining:
-        claimed, more = _claim(queue, caps)
-        if not claimed:
-            return
-        if more:
-            ring(queue)
-        run_all(claimed)
-        if time.monotonic() > until:
-            break
-    ring(queue)
-
-
-def run_all(claimed: list[Claimed]) -> None:
+def run_claimed(claimed: Sequence[Claimed]) -> None:
     """Run claimed tasks and write how they ended; hand back the rest when the worker drains."""
     slots = identity.slots()
     endings = []
@@ -57,7 +41,9 @@ def run_all(claimed: list[Claimed]) -> None:
             break
         limit = None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
         slots.hold(task.id, task.fence, seconds=limit)
+        began = time.perf_counter()
         endings.append(execute(task))
+        pace.note(task.task_type, time.perf_counter() - began)
     slots.release()
     if endings:
         _finish(endings)
@@ -65,51 +51,78 @@ def run_all(claimed: list[Claimed]) -> None:
         _hand_back(Task.objects.filter(id__in=[task.id for task in rest]))
 
 
+def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
+    """Run tasks that are locked but not claimed, as many as fit into the transaction's time."""
+    slots = identity.slots()
+    endings: list[Ending] = []
+    now = began = time.perf_counter()
+    for task in locked:
+        if slots.draining or now - began > TOGETHER_SECONDS:
+            break
+        slots.hold(task.id, task.fence, seconds=PATIENCE_SECONDS, claimed=False)
+        endings.append(execute(task))
+        before, now = now, time.perf_counter()
+        pace.note(task.task_type, now - before)
+    slots.release()
+    return endings
+
+
 def execute(task: Claimed) -> Ending:
     """Call the task's handler and say how the attempt ended. Lets nothing out."""
     if task.cancel_requested:
         return Ending(task=task, status=Status.CANCELLED, error_code="cancelled_at_once")
+    try:
+        task_type = registry.get(task.task_type)
+    except UnknownTaskType:
+        message = "No such task type is known here."
+        return Ending(task, Status.ERROR, "null", "unknown_task_type", message)
+    if not task_type.asks_its_run:
+        return _attempt(task, task_type, None)
     reporter = Reporter(task)
     run = Run(
         task_id=task.id,
         attempt=task.attempt,
         started_at=task.started_at,
         now=task.claimed_at,
-        checkpoint=task.checkpoint,
+        checkpoint=task.checkpoint and json.loads(task.checkpoint),
         slept=task.slept,
         report=reporter.report,
         keep=reporter.keep,
     )
-    ending = _attempt(task, run)
+    ending = _attempt(task, task_type, run)
     reporter.write_down(run)
     return ending
 
 
-def _attempt(task: Claimed, run: Run) -> Ending:
-    end = partial(_end, task, run)
+def _attempt(task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
     try:
-        task_type = registry.get(task.task_type)
         with time_limit(task.timeout_seconds):
             result = task_type.encode_result(task_type.call(run, task.input_data))
-    except UnknownTaskType:
-        return end(Status.ERROR, "unknown_task_type", "No such task type is known here.")
-    except Suspend as suspend:
-        return end(Status.IN_PROGRESS, wake_at=suspend.wake_at, resumes=True)
-    except Cancelled:
-        return end(Status.CANCELLED, "cancelled_by_handler")
-    except TimedOut:
-        return end(Status.ERROR, "timeout", lifecycle.MESSAGES["timeout"])
-    except (Fail, BadResult) as failure:
-        return end(Status.ERROR, failure.code, str(failure))
-    except InvalidInput as error:
-        return end(Status.ERROR, "invalid_input", str(error))
-    except Retry as error:
-        return _try_again(task, run, task_type, "retry", str(error), after=error.after)
+        if run is None:
+            return Ending(task, Status.COMPLETED, result)
+        return _end(task, run, Status.COMPLETED, result=result)
     except BaseException as error:  # SystemExit and MemoryError too: a task never ends its worker
-        logger.warning("attempt failed", extra={"task": task.id, "error": type(error).__name__})
-        message = f"{type(error).__name__}: {error}"
-        return _try_again(task, run, task_type, "exception", message)
-    return end(Status.COMPLETED, result=result)
+        return _ending_of(error, task, task_type, run)
+
+
+def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
+    end = partial(_end, task, run)
+    match error:
+        case Suspend():
+            return end(Status.IN_PROGRESS, wake_at=error.wake_at, resumes=True)
+        case Cancelled():
+            return end(Status.CANCELLED, "cancelled_by_handler")
+        case TimedOut():
+            return end(Status.ERROR, "timeout", lifecycle.MESSAGES["timeout"])
+        case Fail() | BadResult():
+            return end(Status.ERROR, error.code, str(error))
+        case InvalidInput():
+            return end(Status.ERROR, "invalid_input", str(error))
+        case Retry():
+            return _try_again(task, run, task_type, "retry", str(error), after=error.after)
+    logger.warning("attempt failed", extra={"task": task.id, "error": type(error).__name__})
+    message = f"{type(error).__name__}: {error}"
+    return _try_again(task, run, task_type, "exception", message)
 
 
 class Reporter:
@@ -155,7 +168,7 @@ class Reporter:
 
 def _try_again(
     task: Claimed,
-    run: Run,
+    run: Run | None,
     task_type: TaskType,
     code: str,
     message: str,
@@ -164,22 +177,22 @@ def _try_again(
     if task.attempt >= task.max_attempts:
         return _end(task, run, Status.ERROR, code, message)
     pause = task_type.backoff(task.attempt) if after is None else max(0.0, after)
-    wake_at = run.now() + timedelta(seconds=pause)
+    now = run.now() if run else task.claimed_at
+    wake_at = now + timedelta(seconds=pause)
     return _end(task, run, Status.PENDING, code, message, wake_at=wake_at)
 
 
 def _end(
-    task: Claimed, run: Run, status: Status, code: str = "", message: str = "", **how: Any
+    task: Claimed, run: Run | None, status: Status, code: str = "", message: str = "", **how: Any
 ) -> Ending:
-    return Ending(
-        task=task,
-        status=status,
-        error_code=storable(code)[:100],
-        error_message=storable(message)[:MESSAGE_LENGTH],
+    said = storable(code)[:100], storable(message)[:MESSAGE_LENGTH]
+    ending = Ending(task, status, how.pop("result", "null"), *said, **how)
+    if run is None:
+        return ending
+    return ending._replace(
         progress=run.last_progress or "null",
         checkpoint=encode_json(run.checkpoint),
         slept=run.slept,
-        **how,
     )
 
 
@@ -188,13 +201,13 @@ def _hand_back(tasks: TaskQuerySet) -> None:
     _until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
 
 
-def _claim(queue: str, caps: dict[str, int]) -> tuple[list[Claimed], bool]:
+def claim(queue: str) -> tuple[list[Claimed], bool]:
     """Claim; where the answer to a claim was lost with the connection, give back what it took."""
     me = identity.worker_id
     process = os.getpid()
-    claim = partial(lifecycle.claim, queue, caps, worker_id=me, process=process)
+    caps = {known.name: known.batch for known in registry.all()}
     try:
-        return claim()
+        return lifecycle.claim(queue, caps, worker_id=me, process=process)
     except (OperationalError, InterfaceError) as error:
         logger.warning("claim failed: %s", error)
         connection.close()

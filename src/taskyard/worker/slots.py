@@ -14,16 +14,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-LAYOUT = struct.Struct("=qqd")
+LAYOUT = struct.Struct("=qqd?")
 
 
 @dataclass(frozen=True)
 class Held:
-    """The running task; ``deadline`` is by this machine's monotonic clock, in seconds."""
+    """The running task; ``deadline`` is by this machine's monotonic clock, in seconds.
+
+    Unless it was ``claimed``, the database does not know yet that it runs.
+    """
 
     task_id: int
     fence: int
     deadline: float
+    claimed: bool
 
     @property
     def overdue(self) -> bool:
@@ -35,39 +39,46 @@ class Slots:
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="taskyard-worker-")
-        self._draining = Path(self._directory.name, "draining")
+        # Shared with the children, which inherit it: they look before every task.
+        self._draining = mmap.mmap(-1, 1)
         self._mine: tuple[int, mmap.mmap] | None = None
 
-    def hold(self, task_id: int, fence: int, *, seconds: float | None) -> None:
+    def hold(
+        self, task_id: int, fence: int, *, seconds: float | None, claimed: bool = True
+    ) -> None:
         """This process runs a task from now on, for at most ``seconds``."""
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        LAYOUT.pack_into(self._file(), 0, task_id, fence, deadline)
+        LAYOUT.pack_into(self._file(), 0, task_id, fence, deadline, claimed)
 
     def release(self) -> None:
         """This process runs nothing."""
-        LAYOUT.pack_into(self._file(), 0, 0, 0, math.inf)
+        LAYOUT.pack_into(self._file(), 0, 0, 0, math.inf, True)
 
     def read(self, process: int) -> Held | None:
         """What a process runs, or ran when it died; None for nothing."""
         try:
-            task_id, fence, deadline = LAYOUT.unpack(self._path(process).read_bytes())
+            held = Held(*LAYOUT.unpack(self._path(process).read_bytes()))
         except (OSError, struct.error):
             return None
-        return Held(task_id, fence, deadline) if task_id else None
+        return held if held.task_id else None
+
+    def left(self, processes: set[int]) -> set[int]:
+        """The processes that had a slot and are not among these."""
+        known = {int(path.name) for path in Path(self._directory.name).iterdir()}
+        return known - processes
 
     def keep_only(self, processes: set[int]) -> None:
         """Forget processes that are gone."""
-        for path in Path(self._directory.name).iterdir():
-            if path.name.isdigit() and int(path.name) not in processes:
-                path.unlink(missing_ok=True)
+        for process in self.left(processes):
+            self._path(process).unlink(missing_ok=True)
 
     def drain(self) -> None:
         """Ask the processes to begin nothing more."""
-        self._draining.touch()
+        self._draining[0] = 1
 
     @property
     def draining(self) -> bool:
-        return self._draining.exists()
+        return bool(self._draining[0])
 
     def _path(self, process: int) -> Path:
         return Path(self._directory.name, str(process))

@@ -9,7 +9,7 @@ import logging
 from django.conf import settings
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import idempotency, leases, lifecycle, queues
+from taskyard.core import deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.models import Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -29,14 +29,20 @@ def sweep(worker_id: int) -> set[str]:
     return {queue for queue in open_queues if Task.objects.ready_in([queue]).exists()}
 
 
-def purge(worker_id: int) -> None:
-    """Delete what is past its time, some at a time: terminal tasks, keys, leases."""
+def purge(worker_id: int, *, beyond_id: int) -> int | None:
+    """Delete what is past its time, some at a time: terminal tasks, keys, leases.
+
+    Where to go on soon; None when there is nothing more to do for now.
+    """
     if not leases.leads(worker_id):
-        return
-    idempotency.forget_old()
-    leases.forget_old()
+        return None
+    if not beyond_id:
+        idempotency.forget_old()
+        leases.forget_old()
     days = settings.TASKYARD_RETENTION_DAYS
-    if days is not None:
-        deleted = lifecycle.purge(days)
-        if deleted:
-            logger.info("purged", extra={"tasks": deleted})
+    if days is None:
+        return None
+    deleted, go_on_at = deletion.purge(days, beyond_id=beyond_id)
+    if deleted:
+        logger.info("purged", extra={"tasks": deleted})
+    return go_on_at

@@ -1,8 +1,9 @@
 """Submitting: one task, many, the same again."""
 
 from collections.abc import Mapping
+from functools import cache
 
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -64,5 +65,14 @@ class TaskBulk(ApiView):
 
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:
     """201 with the task and its address."""
-    location = request.build_absolute_uri(reverse("api:task", args=[task.pk]) + "/")
+    location = request.build_absolute_uri(f"{_tasks_address()}/{task.pk}/")
     return Response(represent(task), 201, headers={"Location": location, **(headers or {})})
+
+
+def _tasks_address() -> str:
+    return _address_under(get_script_prefix())
+
+
+@cache
+def _address_under(prefix: str) -> str:
+    return reverse("api:task", args=[0]).removesuffix("/0")

@@ -16,7 +16,7 @@ from taskyard.api.openapi import documented, parameters_of
 from taskyard.api.representation import represent
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.api.views.submit import TaskCreate, created
-from taskyard.core import history, lifecycle
+from taskyard.core import deletion, history, lifecycle
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Task
 from taskyard.core.states import Status
@@ -60,7 +60,7 @@ class TaskDetail(ApiView):
     def delete(self, request: Request, task_id: str) -> Response:
         """With its attempts and log lines. Only a task that has ended can be deleted."""
         try:
-            lifecycle.delete(own_task(request, task_id))
+            deletion.delete(own_task(request, task_id))
         except StillActive:
             own_task(request, task_id)  # 404 where somebody else deleted it just now
             raise

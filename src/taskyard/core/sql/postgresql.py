@@ -59,34 +59,64 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
     (SELECT count(*) FROM picked)
 """
 
-FINISH = """
+LOCK = """
+SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
+    input_data, NULL, 0, timeout_seconds
+FROM taskyard_task
+WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
+  AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
+ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+_WRITE = """
 WITH done AS (
     UPDATE taskyard_task t SET
-        status = r.status, ready = r.ready, wake_at = r.wake_at, resumes = r.resumes,
-        worker_id = NULL, process = NULL, result = r.result, error_code = r.error_code,
-        error_message = r.error_message, progress = COALESCE(r.progress, t.progress),
-        checkpoint = r.checkpoint, slept = r.slept,
+        status = r.status, ready = COALESCE(r.ready, false), wake_at = r.wake_at,
+        resumes = COALESCE(r.resumes, false), worker_id = NULL, process = NULL,
+        result = r.result, error_code = COALESCE(r.error_code, ''),
+        error_message = COALESCE(r.error_message, ''),
+        progress = COALESCE(r.progress, t.progress), checkpoint = r.checkpoint,
+        slept = COALESCE(r.slept, 0),{also}
         finished_at = CASE WHEN r.terminal THEN now() END,
         changed = CASE WHEN r.status = 'in_progress' AND r.progress IS NULL THEN t.changed
             ELSE pg_current_xact_id()::text::bigint END
     FROM json_to_recordset(%(rows)s::json) AS r (
-        id bigint, fence integer, status text, ready boolean, wake_at timestamptz,
-        resumes boolean, result jsonb, error_code text, error_message text, progress jsonb,
-        checkpoint jsonb, slept integer, terminal boolean)
-    WHERE t.id = r.id AND t.fence = r.fence AND t.status = 'in_progress'
-      AND t.worker_id IS NOT NULL
-    RETURNING t.id, t.owner_id, r.terminal
+        id bigint, fence integer, attempt integer, status text, ready boolean,
+        wake_at timestamptz, resumes boolean, result jsonb, error_code text, error_message text,
+        progress jsonb, checkpoint jsonb, slept integer, terminal boolean)
+    WHERE t.id = r.id AND {current}
+    RETURNING t.id, t.owner_id, r.terminal, r.status
 ), owed AS (
-    SELECT owner_id, count(*) AS places FROM done WHERE terminal GROUP BY owner_id
+    SELECT owner_id, count(*) AS places,
+        count(*) FILTER (WHERE status = 'completed') AS completed,
+        count(*) FILTER (WHERE status = 'error') AS error,
+        count(*) FILTER (WHERE status = 'cancelled') AS cancelled
+    FROM done WHERE terminal GROUP BY owner_id
 ), locked AS (
-    SELECT user_id FROM taskyard_account WHERE user_id IN (SELECT owner_id FROM owed)
+    SELECT user_id FROM taskyard_account WHERE user_id = ANY(ARRAY(SELECT owner_id FROM owed))
     ORDER BY user_id FOR UPDATE
 ), released AS (
-    UPDATE taskyard_account a SET active = a.active - owed.places
+    UPDATE taskyard_account a SET
+        active = a.active - owed.places, completed = a.completed + owed.completed,
+        error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled
     FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
 )
 SELECT id, owner_id FROM done
 """
+
+# The end of an attempt that was claimed.
+FINISH = _WRITE.format(
+    also="",
+    current="t.fence = r.fence AND t.status = 'in_progress' AND t.worker_id IS NOT NULL",
+)
+
+# Claim and end in one, of a task that this transaction has locked.
+SETTLE = _WRITE.format(
+    also="""
+        fence = r.fence, attempt = r.attempt, claimed_at = now(),
+        started_at = COALESCE(t.started_at, now()),""",
+    current="t.fence = r.fence - 1 AND t.ready",
+)
 
 
 def submit(params: dict[str, Any]) -> list[Row]:
@@ -97,6 +127,16 @@ def submit(params: dict[str, Any]) -> list[Row]:
 def claim(params: dict[str, Any]) -> list[Row]:
     """Give the next ready tasks to a process."""
     return _fetch(CLAIM, params)
+
+
+def lock(params: dict[str, Any]) -> list[Row]:
+    """The next ready tasks, locked."""
+    return _fetch(LOCK, params)
+
+
+def settle(params: dict[str, Any]) -> list[Row]:
+    """Write how locked tasks ended; their ids and owners."""
+    return _fetch(SETTLE, params)
 
 
 def finish(params: dict[str, Any]) -> list[Row]:
@@ -121,7 +161,9 @@ def between(since: str, until: str) -> Q:
     committed late is not missed (PostgreSQL manual, "Transaction ID and Snapshot Information").
     """
     oldest = int(since.split(":")[0])
-    return Q(changed__gte=oldest) & ~Q(_visible_in(since)) & Q(_visible_in(until))
+    # Two arms, because each has its index: of the few that are active, of the many that ended.
+    found = Q(finished_at=None) | Q(finished_at__isnull=False, changed__gte=oldest)
+    return found & ~Q(_visible_in(since)) & Q(_visible_in(until))
 
 
 def _visible_in(snapshot: str) -> RawSQL:

@@ -3,6 +3,7 @@
 The database's clock is this machine's.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,27 +64,61 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
     timeout_seconds, started_at, %(now)s, priority, cancel_requested_at, owner_id
 """
 
-FINISH = """
+LOCK = """
+SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
+    input_data, NULL, 0, timeout_seconds
+FROM taskyard_task
+WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
+ORDER BY priority DESC, id LIMIT %(limit)s
+"""
+
+_WRITE = """
 UPDATE taskyard_task SET
-    status = r.value ->> 'status', ready = r.value ->> 'ready', wake_at = r.value ->> 'wake_at',
-    resumes = r.value ->> 'resumes', worker_id = NULL, process = NULL,
-    result = nullif(r.value -> 'result', 'null'), error_code = r.value ->> 'error_code',
-    error_message = r.value ->> 'error_message',
-    progress = COALESCE(nullif(r.value -> 'progress', 'null'), progress),
-    checkpoint = nullif(r.value -> 'checkpoint', 'null'), slept = r.value ->> 'slept',
+    status = r.value ->> 'status', ready = COALESCE(r.value ->> 'ready', 0),
+    wake_at = r.value ->> 'wake_at', resumes = COALESCE(r.value ->> 'resumes', 0),
+    worker_id = NULL, process = NULL, result = nullif(r.value -> 'result', 'null'),
+    error_code = COALESCE(r.value ->> 'error_code', ''),
+    error_message = COALESCE(r.value ->> 'error_message', ''),
+    progress = COALESCE(r.value -> 'progress', progress),
+    checkpoint = nullif(r.value -> 'checkpoint', 'null'),
+    slept = COALESCE(r.value ->> 'slept', 0),{also}
     finished_at = CASE WHEN r.value ->> 'terminal' THEN %(now)s END,
     changed = CASE WHEN r.value ->> 'status' = 'in_progress' AND r.value ->> 'progress' IS NULL
         THEN changed ELSE %(change)s END
 FROM json_each(%(rows)s) AS r
-WHERE taskyard_task.id = r.value ->> 'id' AND fence = r.value ->> 'fence'
-  AND status = 'in_progress' AND worker_id IS NOT NULL
-RETURNING taskyard_task.id, owner_id, finished_at
+WHERE taskyard_task.id = r.value ->> 'id' AND {current}
+RETURNING taskyard_task.id, owner_id, finished_at, status
 """
 
+# The end of an attempt that was claimed.
+FINISH = _WRITE.format(
+    also="",
+    current="fence = r.value ->> 'fence' AND status = 'in_progress' AND worker_id IS NOT NULL",
+)
+
+# Claim and end in one; nobody else writes in between.
+SETTLE = _WRITE.format(
+    also="""
+    fence = r.value ->> 'fence', attempt = r.value ->> 'attempt', claimed_at = %(now)s,
+    started_at = COALESCE(started_at, %(now)s),""",
+    current="fence = r.value ->> 'fence' - 1 AND ready",
+)
+
 RELEASE = """
-UPDATE taskyard_account SET active = active - (
-    SELECT count(*) FROM json_each(%(owners)s) WHERE value = user_id)
-WHERE user_id IN (SELECT value FROM json_each(%(owners)s))
+UPDATE taskyard_account SET
+    active = active - owed.places,
+    completed = taskyard_account.completed + owed.completed,
+    error = taskyard_account.error + owed.error,
+    cancelled = taskyard_account.cancelled + owed.cancelled
+FROM (
+    SELECT value ->> 0 AS owner, count(*) AS places,
+        count(*) FILTER (WHERE value ->> 1 = 'completed') AS completed,
+        count(*) FILTER (WHERE value ->> 1 = 'error') AS error,
+        count(*) FILTER (WHERE value ->> 1 = 'cancelled') AS cancelled
+    FROM json_each(%(ended)s) GROUP BY 1
+) AS owed
+WHERE user_id = owed.owner
 """
 
 
@@ -110,14 +145,30 @@ def claim(params: dict[str, Any]) -> list[Row]:
     return [(*row[:9], _aware(row[9]), _aware(row[10]), *row[11:], len(picked)) for row in rows]
 
 
+def lock(params: dict[str, Any]) -> list[Row]:
+    """The next ready tasks; nobody else writes in this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, params)
+        return list(cursor.fetchall())
+
+
+def settle(params: dict[str, Any]) -> list[Row]:
+    """Write how tasks ended that were not claimed before; their ids and owners."""
+    return _write(SETTLE, params)
+
+
 def finish(params: dict[str, Any]) -> list[Row]:
     """Write how attempts ended, where they are still current; the ids that were, and owners."""
+    return _write(FINISH, params)
+
+
+def _write(statement: str, params: dict[str, Any]) -> list[Row]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(FINISH, {**params, **_stamp()})
+        cursor.execute(statement, {**params, **_stamp()})
         rows = cursor.fetchall()
-        owners = [owner for _, owner, finished_at in rows if finished_at]
-        if owners:
-            cursor.execute(RELEASE, {"owners": str(owners)})
+        ended = [(owner, status) for _, owner, finished_at, status in rows if finished_at]
+        if ended:
+            cursor.execute(RELEASE, {"ended": json.dumps(ended)})
         return [row[:2] for row in rows]
 
 
@@ -141,7 +192,9 @@ def cursor() -> str:
 
 def between(since: str, until: str) -> Q:
     """Rows that changed after ``since`` and not after ``until``; writers come one by one."""
-    return Q(changed__gt=int(since.split(":")[0]), changed__lte=int(until))
+    changed = Q(changed__gt=int(since.split(":")[0]), changed__lte=int(until))
+    # Two arms, because each has its index: of the few that are active, of the many that ended.
+    return (Q(finished_at=None) & changed) | (Q(finished_at__isnull=False) & changed)
 
 
 def _stamp() -> dict[str, Any]:

@@ -5,6 +5,7 @@ waits for its disk, or sits behind a proxy that accepts everything; without a bo
 the guard of a worker, would wait for it for ever.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import Connection, OperationalError
 
+# A connection that answered so lately is taken for sound: asking first costs a round trip.
+SOUND_SECONDS = 1.0
 # With the time of a new connection (three seconds) a request's answer comes within five.
 HEALTH_SECONDS = 1.5
 # After an answer that did not come, new connections fail at once for so long: requests that
@@ -26,6 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     _hung_until = 0.0
     _answer_seconds: float | None = None
+    _answered_at = -math.inf
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
@@ -42,11 +46,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if time.monotonic() - began > HEALTH_SECONDS:
                 self._note_that_it_hangs()
             raise
-        if self._answer_seconds:
-            connection.wait = partial(self._wait, connection)
+        connection.wait = partial(self._wait, connection)
         return connection
 
     def is_usable(self) -> bool:
+        if time.monotonic() - self._answered_at < SOUND_SECONDS:
+            return not self.connection.closed
         with self._answering_within(HEALTH_SECONDS):
             return super().is_usable()
 
@@ -63,7 +68,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         seconds = how.setdefault("timeout", self._answer_seconds)
         began = time.monotonic()
         try:
-            return Connection.wait(connection, *args, **how)
+            answer = Connection.wait(connection, *args, **how)
         except OperationalError:
             if seconds and time.monotonic() - began >= seconds:
                 # The answer may still come, and nobody may take it for another's.
@@ -71,7 +76,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 # A kept connection may be dead alone; a statement was sent on one that lived.
                 if seconds > HEALTH_SECONDS:
                     self._note_that_it_hangs()
+            self._answered_at = -math.inf
             raise
+        self._answered_at = time.monotonic()
+        return answer
 
     def _note_that_it_hangs(self) -> None:
         DatabaseWrapper._hung_until = time.monotonic() + PAUSE_SECONDS

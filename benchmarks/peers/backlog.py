@@ -1,0 +1,139 @@
+"""One rule for all: how long a backlog of N sums takes, from the first done to the last recorded.
+
+The queue is filled with no worker about. The clock begins when the first task was done, so that
+nobody's start-up counts, and ends when the peer itself has every task down as finished. That the
+results are right is asserted each time.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.peers import tally
+from benchmarks.peers.stage import Stage, fresh, settle
+from taskyard.server import bound
+from tests import servers
+
+Command = tuple[str, ...]
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a peer is played. Commands run at the repository's root, with Stage.environment().
+
+    `fill` gets the count as its last argument; `kept`, where a peer keeps results, gets it too,
+    reads every result back through the peer and prints their sum. `left` says how many tasks the
+    peer has not down as finished. `copies` of `work` are started; one that is `gated` prints a
+    line when it is ready and begins when it gets one.
+    """
+
+    fill: Command
+    work: Command
+    left: Callable[[Stage], int]
+    kept: Command | None = None
+    copies: int = 2
+    gated: bool = True
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def python(module: str, *arguments: str) -> Command:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def drain(program: Program, stage: Stage, count: int) -> float:
+    """Tasks a second."""
+    with fresh(stage) as own:
+        run(program, own, program.fill, count)
+        settle(own)
+        with working(program, own):
+            _wait(lambda: tally.read(own.directory).count, count)
+            _wait(lambda: count - program.left(own), count)
+            last = time.monotonic()
+            done = tally.read(own.directory)
+        # Of every n in range(count) the sum with 1.
+        expected = count * (count + 1) // 2
+        assert (done.count, done.total) == (count, expected), f"{done}, not {count}, {expected}"
+        if program.kept:
+            kept = int(run(program, own, program.kept, count))
+            assert kept == expected, f"results that add up to {kept} were kept, not {expected}"
+    return (count - 1) / (last - done.first)
+
+
+def run(program: Program, stage: Stage, command: Command, count: int) -> str:
+    """Run one command of a peer to its end; what it printed."""
+    result = subprocess.run(
+        [*command, str(count)],
+        env={**stage.environment(), **dict(program.environment)},
+        cwd=servers.ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise RuntimeError(f"{command} failed:\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+@contextmanager
+def working(program: Program, stage: Stage) -> Iterator[None]:
+    """The workers of a peer, started together."""
+    log = stage.directory / "log"
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        with log.open("ab") as out:
+            for _ in range(program.copies):
+                processes.append(
+                    subprocess.Popen(
+                        program.work,
+                        env={**stage.environment(), **dict(program.environment)},
+                        cwd=servers.ROOT,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE if program.gated else out,
+                        stderr=out,
+                        start_new_session=True,
+                        preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+                    )
+                )
+        if program.gated:
+            _open_the_gate(processes)
+        yield
+    except BaseException:
+        sys.stderr.write(log.read_text(errors="replace")[-4000:])
+        raise
+    finally:
+        # Not long: with an empty queue nothing is lost, whatever they still wait for.
+        bound.stop(processes, seconds=0.5)
+        for process in processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+
+def _open_the_gate(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline(), "a worker ended before it was ready"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+
+
+def _wait(done: Callable[[], int], count: int) -> None:
+    """Until `done` says `count`; it may take long, but not stand still."""
+    before, at = -1, time.monotonic()
+    while (now := done()) < count:
+        if now > before:
+            before, at = now, time.monotonic()
+        elif time.monotonic() > at + PATIENCE_SECONDS:
+            raise RuntimeError(
+                f"{now} of {count} tasks done, and none for {PATIENCE_SECONDS:.0f} s"
+            )
+        time.sleep(0.005)

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class OrdinaryConfig(AppConfig):
+    name = "benchmarks.peers.ordinary"
+    label = "ordinary"

@@ -1,0 +1,49 @@
+"""Deleting tasks that have ended, with what belongs to them; the owner's counts follow."""
+
+from collections import Counter
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import BooleanField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+
+from taskyard.core.errors import StillActive
+from taskyard.core.models import Account, Task
+from taskyard.core.querysets import TaskQuerySet
+
+SWEEP = 1000
+
+
+def delete(task: Task) -> None:
+    """Forget a task that has ended; raises StillActive."""
+    if not _forget(Task.objects.filter(id=task.id).ended()):
+        raise StillActive(status=task.status)
+
+
+def purge(
+    older_than_days: int, *, beyond_id: int = 0, at_most: int = SWEEP
+) -> tuple[int, int | None]:
+    """Look at the next tasks by id and delete those that ended so many days ago.
+
+    How many were deleted, and where to go on; None when no task beyond can be old enough. Each
+    call looks at ``at_most`` tasks, however many there are.
+    """
+    oldest_kept = Now() - timedelta(days=older_than_days)
+    is_old = ExpressionWrapper(Q(created_at__lt=oldest_kept), output_field=BooleanField())
+    behind = Task.objects.filter(id__gt=beyond_id).order_by("id")
+    seen = list(behind.annotate(is_old=is_old).values_list("id", "is_old")[:at_most])
+    old = [task_id for task_id, long_ago in seen if long_ago]
+    if not old:
+        return 0, None
+    deleted = _forget(Task.objects.filter(id__in=old, finished_at__lt=oldest_kept))
+    return deleted, old[-1] if len(old) == at_most else None
+
+
+def _forget(tasks: TaskQuerySet) -> int:
+    with transaction.atomic():
+        found = list(tasks.locked().values_list("id", "owner_id", "status"))
+        Task.objects.filter(id__in=[task_id for task_id, _, _ in found]).delete()
+        ended = Counter((owner_id, status) for _, owner_id, status in found)
+        for (owner_id, status), many in sorted(ended.items()):
+            Account.objects.filter(user_id=owner_id).update(**{status: F(status) - many})
+    return len(found)

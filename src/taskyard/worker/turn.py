@@ -1,0 +1,97 @@
+"""A process's turn at a queue: from the bell until there is nothing more to do.
+
+Whoever has found work looks a little longer before it goes, and holds the bell meanwhile: where
+tasks come one after the other, none of them costs a message.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from taskyard.core import lifecycle
+from taskyard.worker import identity, runner
+from taskyard.worker.bell import Bell
+from taskyard.worker.runner import pace
+
+SLICE_SECONDS = 1.0
+LOOK_SECONDS = 0.005
+LOOKS = 4
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one look at the queue brought: whether anything was there, and whether more waits."""
+
+    found: bool
+    more: bool = False
+
+
+NOTHING = Round(found=False)
+
+
+def take(queue: str) -> None:
+    """Do what is ready in a queue for ``SLICE_SECONDS``; then let other queues have a turn."""
+    bell = Bell(queue)
+    bell.silence()
+    until = time.monotonic() + SLICE_SECONDS
+    looks = 0
+    while not identity.slots().draining:
+        round_ = _run_next(bell)
+        if round_.found:
+            looks = 0
+            if round_.more:
+                bell.pass_on()
+            if time.monotonic() > until:
+                break
+        elif looks == 0 and not bell.hold():
+            return  # somebody else looks
+        elif looks == LOOKS:
+            # Silence, then look once more: what came before was not rung for.
+            bell.silence()
+            if not _run_next(bell).found:
+                return
+            looks = 0
+        else:
+            looks += 1
+            bell.keep()
+            time.sleep(LOOK_SECONDS)
+    bell.pass_on()
+
+
+def _run_next(bell: Bell) -> Round:
+    together = _run_together(bell.queue)
+    if together is not None:
+        return together
+    claimed, more = runner.claim(bell.queue)
+    if not claimed:
+        return NOTHING
+    # These may take their time, and nobody may wait for it.
+    bell.silence()
+    if more:
+        bell.pass_on()
+    runner.run_claimed(claimed)
+    return Round(found=True)
+
+
+def _run_together(queue: str) -> Round | None:
+    """Run what is quick in one transaction; None where the next task must be claimed."""
+    caps = pace.caps()
+    if caps is None:
+        return None
+    try:
+        seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("nothing run: %s", error)
+        connection.close()
+        return NOTHING
+    except DatabaseError as error:
+        # One of them cannot be stored; claimed, each is looked at by itself.
+        logger.warning("run again: %s", error)
+        pace.distrust(list(caps))
+        return None
+    if seen and not ended:
+        return None
+    return Round(found=bool(seen), more=seen > ended)

@@ -1,0 +1,51 @@
+"""Deleting what has ended: the owner's counts follow, and a purge looks at a bounded part."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from taskyard.core import deletion, lifecycle
+from taskyard.core.models import Account, Task
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending
+
+pytestmark = pytest.mark.django_db
+
+
+def counts(owner_id: int) -> dict[str, int]:
+    account = Account.objects.get(user_id=owner_id)
+    return {name: getattr(account, name) for name in ("active", "completed", "error", "cancelled")}
+
+
+def test_every_ending_is_counted_and_every_deletion_too(
+    submit: Callable[..., Task], claim: Callable[..., list[Claimed]], owner_id: int
+) -> None:
+    for _ in range(4):
+        submit()
+    done, failed, *_ = claim(sum=2)
+    lifecycle.finish([Ending(done, Status.COMPLETED), Ending(failed, Status.ERROR, "null", "x")])
+    cancelled = lifecycle.cancel(Task.objects.filter(ready=True)[0].id, by_id=None)
+    assert counts(owner_id) == {"active": 1, "completed": 1, "error": 1, "cancelled": 1}
+    deletion.delete(cancelled)
+    deletion.delete(Task.objects.get(id=failed.id))
+    assert counts(owner_id) == {"active": 1, "completed": 1, "error": 0, "cancelled": 0}
+
+
+def test_a_purge_goes_on_where_it_was(
+    submit: Callable[..., Task],
+    claim: Callable[..., list[Claimed]],
+    owner_id: int,
+) -> None:
+    ids = [submit().id for _ in range(5)]
+    lifecycle.finish([Ending(task, Status.COMPLETED) for task in claim()[:4]])
+    long_ago = Now() - timedelta(days=9)
+    Task.objects.filter(id__in=ids[:4]).update(created_at=long_ago)
+    Task.objects.filter(id__in=ids[1:4]).update(finished_at=long_ago)
+    first, at = deletion.purge(7, at_most=2)
+    assert (first, at) == (1, ids[1])
+    assert deletion.purge(7, beyond_id=ids[1], at_most=2) == (2, ids[3])
+    assert deletion.purge(7, beyond_id=ids[3], at_most=2) == (0, None)
+    assert sorted(Task.objects.values_list("id", flat=True)) == [ids[0], ids[4]]
+    assert counts(owner_id)["completed"] == 1

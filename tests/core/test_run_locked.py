@@ -1,0 +1,143 @@
+"""Run in one transaction: what is quick is written once, and nothing of it is lost or doubled."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from taskyard.core import lifecycle
+from taskyard.core.models import Account, Attempt, Task, Worker
+from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending, Verdict
+
+Submit = Callable[..., Task]
+QUICK = {"sum": 100, "countdown": 0}
+
+
+def completing(locked: Sequence[Claimed]) -> list[Ending]:
+    return [Ending(task, Status.COMPLETED, b'{"result":6}') for task in locked]
+
+
+@pytest.mark.django_db
+def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
+    submit()
+    assert lifecycle.run_locked("default", QUICK, completing) == (1, 1)
+    task = Task.objects.get()
+    assert (task.status, task.attempt, task.fence) == ("completed", 1, 1)
+    assert task.result == {"result": 6}
+    assert task.created_at <= task.started_at <= task.finished_at
+    account = Account.objects.get(user_id=owner_id)
+    assert (account.active, account.completed) == (0, 1)
+
+
+@pytest.mark.django_db
+def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: int) -> None:
+    submit()
+
+    def failing(locked: Sequence[Claimed]) -> list[Ending]:
+        wake_at = locked[0].claimed_at
+        return [Ending(locked[0], Status.PENDING, "null", "exception", "no", wake_at=wake_at)]
+
+    assert lifecycle.run_locked("default", QUICK, failing) == (1, 1)
+    task = Task.objects.get()
+    assert (task.status, task.attempt, task.ready) == ("pending", 1, False)
+    assert Attempt.objects.get().error_code == "exception"
+    assert Account.objects.get(user_id=owner_id).active == 1
+
+
+@pytest.mark.django_db
+def test_the_queue_stops_at_what_must_be_claimed(submit: Submit) -> None:
+    first = submit()
+    submit("countdown", input_data={"seconds": 1})
+    submit()
+    assert lifecycle.run_locked("default", QUICK, completing) == (3, 1)
+    assert Task.objects.get(status="completed").id == first.id
+    assert lifecycle.run_locked("default", QUICK, completing) == (2, 0)
+
+
+@pytest.mark.django_db
+def test_what_may_run_but_once_is_claimed(submit: Submit) -> None:
+    submit(max_attempts=1)
+    assert lifecycle.run_locked("default", QUICK, completing) == (1, 0)
+
+
+@pytest.mark.django_db
+def test_what_there_was_no_time_for_stays_as_it_was(submit: Submit) -> None:
+    submit(), submit()
+    ended = lifecycle.run_locked("default", QUICK, lambda locked: completing(locked[:1]))
+    assert ended == (2, 1)
+    left = Task.objects.get(status="pending")
+    assert (left.ready, left.attempt, left.fence) == (True, 0, 0)
+
+
+@pytest.mark.django_db
+def test_nothing_is_written_when_the_process_dies(submit: Submit) -> None:
+    submit()
+
+    class Killed(BaseException):
+        pass
+
+    def die(locked: Sequence[Claimed]) -> list[Ending]:
+        raise Killed
+
+    with suppress(Killed), transaction.atomic():
+        lifecycle.run_locked("default", QUICK, die)
+    task = Task.objects.get()
+    assert (task.status, task.ready, task.fence) == ("pending", True, 0)
+
+
+def dropped(worker_id: int) -> TaskQuerySet:
+    return Task.objects.dropped_by(worker_id, alive=[])
+
+
+@pytest.mark.django_db
+def test_a_death_is_owned_up_to_and_charged(submit: Submit, worker_id: int) -> None:
+    task = submit(max_attempts=2)
+    for attempt in (1, 2):
+        lifecycle.own_up(task.id, attempt, worker_id=worker_id, process=7)
+        lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.LOST)
+    task.refresh_from_db()
+    assert (task.status, task.error_code, task.attempt) == ("error", "worker_lost", 2)
+
+
+@pytest.mark.django_db
+def test_only_a_task_that_ran_unclaimed_is_owned_up_to(submit: Submit, worker_id: int) -> None:
+    task = submit()
+    lifecycle.run_locked("default", QUICK, completing)
+    lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
+    other = submit()
+    lifecycle.own_up(other.id, 2, worker_id=worker_id, process=7)
+    assert not Task.objects.filter(worker_id__isnull=False).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None:
+    Account.objects.update_or_create(user_id=owner_id, defaults={"active_limit": 1000})
+    for _ in range(300):
+        submit()
+    ran: list[int] = []
+    start = threading.Barrier(4)
+
+    def run(locked: Sequence[Claimed]) -> list[Ending]:
+        ran.extend(task.id for task in locked)
+        return completing(locked)
+
+    def process() -> None:
+        start.wait()
+        while lifecycle.run_locked("default", {"sum": 7}, run)[0]:
+            pass
+        connection.close()
+
+    threads: list[Any] = [threading.Thread(target=process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ran) == len(set(ran)) == 300
+    account = Account.objects.get(user_id=owner_id)
+    assert (account.active, account.completed) == (0, 300)
+    assert not Worker.objects.exists()
