@@ -11,6 +11,7 @@ from django.db import OperationalError
 from django.db.utils import ConnectionHandler
 
 from taskyard.server.database import database
+from taskyard.server.postgresql.base import SOUND_SECONDS
 from tests.conftest import TEST_DB
 from tests.faults.proxy import Mode, Proxy
 
@@ -53,6 +54,7 @@ if TEST_DB == "postgresql":
             connection = ConnectionHandler({"default": given})["default"]
             connection.ensure_connection()
             link.become(Mode.HALF_OPEN)
+            time.sleep(SOUND_SECONDS)  # until then it is taken for sound
             began = time.monotonic()
             assert not connection.is_usable()
             assert time.monotonic() - began < 3.0

@@ -6,6 +6,7 @@ waits for the broker and many requests share its round trips; elsewhere they are
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -17,6 +18,8 @@ from django.utils.module_loading import import_string
 from taskyard.core.values import Change
 
 STOP_SECONDS = 3.0
+# The first word is passed on at once; what comes close behind it goes together.
+TOGETHER_SECONDS = 0.003
 News = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Announcer(threading.Thread):
                 _say(news)
             except Exception:
                 logger.exception("not announced")
+            time.sleep(TOGETHER_SECONDS)
 
     def stop(self) -> None:
         """Say what is left, for a few seconds at most."""

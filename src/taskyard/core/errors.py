@@ -45,3 +45,7 @@ class ActiveLimitExceeded(Refusal):
     def __init__(self, limit: int) -> None:
         super().__init__(limit=limit)
         self.limit = limit
+
+
+class Unproven(Exception):
+    """A submit was not accepted, and by its credential alone nobody is told why."""

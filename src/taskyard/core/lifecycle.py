@@ -22,6 +22,7 @@ from taskyard.core.errors import (
     ActiveLimitExceeded,
     NotCancellable,
     NotRetryable,
+    Unproven,
 )
 from taskyard.core.models import Account, Attempt, Task
 from taskyard.core.querysets import TaskQuerySet
@@ -68,13 +69,19 @@ def limits(owner_id: int) -> Limits:
     return Limits(settings.TASKYARD_ACTIVE_LIMIT if limit is None else limit, len(active), active)
 
 
-def submit(owner_id: int, new: NewTask) -> Task:
-    """Accept one task; raises ActiveLimitExceeded."""
-    return submit_all(owner_id, [new])[0]
+def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
+    """Accept one task; raises ActiveLimitExceeded, with a credential Unproven.
+
+    ``credential`` is the fingerprint of the owner's password, for whoever has not looked the owner
+    up: the statement that takes the place then also sees that the owner is active and has it.
+    """
+    return submit_all(owner_id, [new], credential=credential)[0]
 
 
-def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[Task]:
-    """Accept all of them, in this order, or none; raises ActiveLimitExceeded.
+def submit_all(
+    owner_id: int, new: Sequence[NewTask], *, credential: str | None = None
+) -> list[Task]:
+    """Accept all of them, in this order, or none; raises as ``submit``.
 
     The quota places and the rows are one change. The bells ring once it is durable.
     """
@@ -83,9 +90,12 @@ def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[Task]:
     params = {
         "owner": owner_id,
         "limit": settings.TASKYARD_ACTIVE_LIMIT,
+        "credential": credential,
         "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
     }
     accepted = sql.submit(params)
+    if not accepted and credential is not None:
+        raise Unproven
     if not accepted:
         open_account(owner_id)
         accepted = sql.submit(params)

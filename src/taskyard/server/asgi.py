@@ -1,6 +1,7 @@
 """The one port: streams and waits go to async applications, everything else to WSGI threads."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 # Django is set up before anything that has models is imported.
 wsgi = get_wsgi_application()
@@ -53,6 +55,7 @@ class OnePort:
         hub.start()
         announcements.start()
         when_told_to_stop(hub.let_go)
+        settle_memory()
         self._streams, self._waits = Streams(hub, self._bridge), Waits(hub, self._bridge)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -76,6 +79,16 @@ def when_told_to_stop(call: Callable[[], None]) -> None:
                 server_stops(number, frame)
 
         signal.signal(number, stop)
+
+
+def settle_memory() -> None:
+    """What was loaded stays: the collector need not look at it again with every few requests.
+
+    It took a fifth of a create's time.
+    """
+    get_resolver().url_patterns  # noqa: B018  # loaded now, with all the views
+    gc.collect()
+    gc.freeze()
 
 
 def allow_many_files() -> None:

@@ -87,7 +87,6 @@ MIDDLEWARE = [
     "taskyard.server.middleware.SiteCsrf",
     "taskyard.server.middleware.SiteAuthentication",
     "taskyard.server.middleware.SiteMessages",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "taskyard.server.urls"

@@ -1,6 +1,7 @@
 """What Celery tells us of its processes: when a worker starts, forks, is ready, and ends."""
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -28,6 +29,9 @@ def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
     identity.slots()
     enter(concurrency=sender.concurrency)
     connections.close_all()
+    # What was loaded stays, and its pages are shared with the children as long as nobody writes.
+    gc.collect()
+    gc.freeze()
 
 
 @signals.worker_process_init.connect

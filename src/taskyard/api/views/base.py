@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.authentication import Claimant, TokenAuthentication
 from taskyard.accounts.models import User
 from taskyard.api import errors
 from taskyard.api.json import BODY_LIMIT, AlwaysJson, Parser, Renderer
@@ -48,5 +48,6 @@ class OpenView(ApiView):
 
 
 def user_of(request: Request) -> User:
-    """Whom the token names; only for views that let nobody else in."""
-    return cast("User", request.user)
+    """Whom the token names; only for views that let nobody else in. Raises TokenRefused."""
+    user: Any = request.user
+    return user.proven if isinstance(user, Claimant) else cast("User", user)

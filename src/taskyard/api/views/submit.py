@@ -2,21 +2,27 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import cast
 
 from django.urls import get_script_prefix, reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskyard.accounts.authentication import Claimant, ClaimAuthentication
 from taskyard.api import idempotency, intake, shapes
 from taskyard.api.json import BULK_LIMIT
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
 from taskyard.api.representation import represent
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.core import lifecycle
+from taskyard.core.errors import Unproven
 from taskyard.core.models import Task
+from taskyard.core.values import NewTask
 
 
 class TaskCreate(ApiView):
+    authentication_classes = (ClaimAuthentication,)
+
     @documented(
         "Submit a task",
         shapes.TaskCreate,
@@ -28,7 +34,7 @@ class TaskCreate(ApiView):
         key = idempotency.key_of(request)
         new = intake.one(request.data)
         if key is None:
-            return created(request, lifecycle.submit(user_of(request).pk, new))
+            return created(request, submit(request, new))
         (task_id,), replayed = idempotency.submit_once(
             user_of(request).pk, key, request.data, [new], endpoint="create"
         )
@@ -61,6 +67,15 @@ class TaskBulk(ApiView):
             )
         headers = idempotency.REPLAYED if replayed else None
         return Response({"count": len(ids), "ids": ids}, 201, headers=headers)
+
+
+def submit(request: Request, new: NewTask) -> Task:
+    """Accept a task for the token's owner; the statement itself proves the token."""
+    claim = cast("Claimant", request.user).claim
+    try:
+        return lifecycle.submit(claim.user_id, new, credential=claim.credential)
+    except Unproven:
+        return lifecycle.submit(user_of(request).pk, new)
 
 
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:

@@ -4,8 +4,10 @@
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
@@ -17,6 +19,9 @@ WITH place AS (
     UPDATE taskyard_account SET active = active + json_array_length(%(rows)s::json)
     WHERE user_id = %(owner)s
       AND active + json_array_length(%(rows)s::json) <= COALESCE(active_limit, %(limit)s)
+      AND (%(credential)s::text IS NULL OR EXISTS (
+          SELECT FROM {users} WHERE id = %(owner)s AND is_active AND %(credential)s::text
+              = left(encode(sha256(convert_to(password, 'UTF8')), 'hex'), 32)))
     RETURNING user_id
 )
 INSERT INTO taskyard_task (
@@ -121,7 +126,7 @@ SETTLE = _WRITE.format(
 
 def submit(params: dict[str, Any]) -> list[Row]:
     """Take the places and insert the rows; no row where the quota does not allow them all."""
-    return _fetch(SUBMIT, params)
+    return _fetch(_submit(), params)
 
 
 def claim(params: dict[str, Any]) -> list[Row]:
@@ -177,6 +182,11 @@ def _visible_in(snapshot: str) -> RawSQL:
 def moment(when: datetime) -> str:
     """A time as the JSON rows carry it."""
     return when.isoformat()
+
+
+@cache
+def _submit() -> str:
+    return SUBMIT.format(users=get_user_model()._meta.db_table)
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[Row]:

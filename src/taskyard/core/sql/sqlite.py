@@ -5,8 +5,10 @@ The database's clock is this machine's.
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -18,6 +20,9 @@ TAKE_PLACES = """
 UPDATE taskyard_account SET active = active + json_array_length(%(rows)s)
 WHERE user_id = %(owner)s
   AND active + json_array_length(%(rows)s) <= COALESCE(active_limit, %(limit)s)
+  AND (%(credential)s IS NULL OR EXISTS (
+      SELECT 1 FROM {users} WHERE id = %(owner)s AND is_active
+        AND %(credential)s = substr(sha256(password), 1, 32)))
 """
 
 INSERT = """
@@ -125,7 +130,7 @@ WHERE user_id = owed.owner
 def submit(params: dict[str, Any]) -> list[Row]:
     """Take the places and insert the rows; no row where the quota does not allow them all."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TAKE_PLACES, params)
+        cursor.execute(_take_places(), params)
         if not cursor.rowcount:
             return []
         cursor.execute(INSERT, {**params, **_stamp()})
@@ -160,6 +165,11 @@ def settle(params: dict[str, Any]) -> list[Row]:
 def finish(params: dict[str, Any]) -> list[Row]:
     """Write how attempts ended, where they are still current; the ids that were, and owners."""
     return _write(FINISH, params)
+
+
+@cache
+def _take_places() -> str:
+    return TAKE_PLACES.format(users=get_user_model()._meta.db_table)
 
 
 def _write(statement: str, params: dict[str, Any]) -> list[Row]:
