@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from taskyard import Fail, Retry, Run, task_type
+from taskyard.worker.pace import PATIENCE_SECONDS
 
 
 @task_type("busy")
@@ -145,3 +146,13 @@ def fills_the_memory() -> int:
             if size == 1:
                 raise
             size //= 2
+
+
+@task_type("quick", batch=50)
+def quick(does: str = "nothing") -> str:
+    """Takes no time, unless it dies or dawdles."""
+    if does == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "dawdle":
+        time.sleep(PATIENCE_SECONDS + 2)
+    return does

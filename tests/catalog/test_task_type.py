@@ -198,3 +198,9 @@ def reporting(report: Callable[[Run], bool]) -> Run:
         now=new_run().started_at,
         report=report,
     )
+
+
+def test_an_integer_that_could_not_be_read_again_is_no_result() -> None:
+    with pytest.raises(BadResult):
+        declare(word_count).encode_result({"words": 10**4400})
+    assert json.loads(declare(word_count).encode_result({"words": 10**1100})) == {"words": 10**1100}

@@ -17,8 +17,9 @@ Priority = Literal["low", "normal", "high"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 
-# Pydantic writes a NaN as one of these, and U+0000 as the last: then the value is looked at.
-MAY_BE_LOST = re.compile(rb"null|NaN|Infinity|\\u0000")
+# A result is looked at more closely where pydantic may have written a NaN, U+0000, or an integer
+# that could not be read again (more than 4,300 digits).
+DOUBTFUL = re.compile(rb"null|NaN|Infinity|\\u0000|[0-9]{1000}")
 
 
 class UnknownTaskType(LookupError):
@@ -101,7 +102,7 @@ class TaskType:
         result = self.signature.result
         try:
             text = result.dump_json(value, warnings="error")
-            if len(text) <= self.result_limit and not MAY_BE_LOST.search(text):
+            if len(text) <= self.result_limit and not DOUBTFUL.search(text):
                 return text
             plain = result.dump_python(value, mode="json", warnings="error")
             return encode_json(plain, limit=self.result_limit).encode()

@@ -1,0 +1,49 @@
+"""Quick tasks run without a claim, and nothing that they do is lost on anybody."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract.client import User
+from tests.running import Live
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def user(new_live: Any) -> User:
+    live: Live = new_live(TASKYARD_ACTIVE_LIMIT="1000")
+    user = User.register(live)
+    # Both processes get to know the type; only then it is run without a claim.
+    for _ in range(3):
+        ended(user, submit(user, *["nothing"] * 100))
+    return user
+
+
+def submit(user: User, *does: str, **options: Any) -> list[int]:
+    tasks = [{"task_type": "quick", "input_data": {"does": each}, **options} for each in does]
+    answer = user.http.post("/tasks/bulk/", json={"tasks": tasks})
+    assert answer.status_code == 201, answer.text
+    return list(answer.json()["ids"])
+
+
+def ended(user: User, ids: list[int], *, seconds: float = 60) -> list[dict[str, Any]]:
+    return [user.wait(task_id, seconds=seconds) for task_id in ids]
+
+
+def test_a_poison_ends_by_its_attempts_and_takes_nobody_along(user: User) -> None:
+    before = submit(user, *["nothing"] * 20)
+    (poison,) = submit(user, "die", max_attempts=2)
+    after = submit(user, *["nothing"] * 20)
+    (task,) = ended(user, [poison])
+    assert (task["status"], task["error"]["code"], task["attempt"]) == ("error", "worker_lost", 2)
+    others = ended(user, before + after)
+    assert {(each["status"], each["attempt"]) for each in others} == {("completed", 1)}
+
+
+def test_one_that_dawdles_is_begun_again_with_care(user: User) -> None:
+    (slow,) = submit(user, "dawdle")
+    others = submit(user, *["nothing"] * 20)
+    (task,) = ended(user, [slow])
+    assert (task["status"], task["result"], task["attempt"]) == ("completed", "dawdle", 1)
+    assert {each["status"] for each in ended(user, others)} == {"completed"}
