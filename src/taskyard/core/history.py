@@ -1,11 +1,12 @@
 """What happened to a task: its attempts in order, and what its handler said."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskyard.core.models import LogLine, Task
+from taskyard.core.models import Attempt, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
+from taskyard.core.values import Ending
 
 LINES_KEPT = 1000
 LINE_LENGTH = 2000
@@ -57,6 +58,21 @@ def _outcome(task: Task) -> str:
     if task.worker_id is not None:
         return "running"
     return "suspended" if task.status == Status.IN_PROGRESS else "handed_back"
+
+
+def record_attempts(endings: Iterable[Ending]) -> None:
+    """Keep attempts that ended without ending their task."""
+    Attempt.objects.bulk_create(
+        Attempt(
+            task_id=ending.task.id,
+            number=ending.task.attempt,
+            fence=ending.task.fence,
+            started_at=ending.task.claimed_at,
+            error_code=ending.error_code,
+            error_message=ending.error_message,
+        )
+        for ending in endings
+    )
 
 
 def write_down(

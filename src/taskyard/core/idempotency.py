@@ -38,7 +38,7 @@ def submit_once(
             raise KeyReused
         if known.task_ids:
             return known.task_ids, True
-        ids = [task.pk for task in lifecycle.submit_all(owner_id, new)]
+        ids = lifecycle.submit_all(owner_id, new)
         mine.update(task_ids=ids)
         return ids, False
 

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from taskyard.core import announcements
+from taskyard.core import announcements, history
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     NotCancellable,
@@ -40,6 +41,7 @@ from taskyard.core.values import (
 )
 
 SWEEP = 1000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MESSAGES = {
     "worker_lost": "The worker was lost while it ran the task.",
     "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
@@ -75,15 +77,27 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
     ``credential`` is the fingerprint of the owner's password, for whoever has not looked the owner
     up: the statement that takes the place then also sees that the owner is active and has it.
     """
-    return submit_all(owner_id, [new], credential=credential)[0]
+    ((task_id, created_at, ready),) = _accept(owner_id, [new], credential)
+    return Task(
+        id=task_id,
+        owner_id=owner_id,
+        created_at=EPOCH + timedelta(microseconds=created_at),
+        ready=bool(ready),
+        **{**vars(new), "tags": list(new.tags)},
+    )
 
 
-def submit_all(
-    owner_id: int, new: Sequence[NewTask], *, credential: str | None = None
-) -> list[Task]:
-    """Accept all of them, in this order, or none; raises as ``submit``.
+def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:
+    """Accept all of them, in this order, or none; their ids. Raises ActiveLimitExceeded."""
+    return [row[0] for row in _accept(owner_id, new)]
 
-    The quota places and the rows are one change. The bells ring once it is durable.
+
+def _accept(
+    owner_id: int, new: Sequence[NewTask], credential: str | None = None
+) -> list[tuple[int, int, bool]]:
+    """Take the quota places and insert the rows, in one change; id, time (µs), readiness of each.
+
+    The bells ring once it is durable.
     """
     sql = dialect()
     rows = [{**vars(each), "run_at": each.run_at and sql.moment(each.run_at)} for each in new]
@@ -101,21 +115,12 @@ def submit_all(
         accepted = sql.submit(params)
     if not accepted:
         raise ActiveLimitExceeded(limits(owner_id).active_limit)
-    tasks = [
-        Task(
-            id=task_id,
-            owner_id=owner_id,
-            created_at=created_at,
-            ready=bool(ready),
-            **{**vars(each), "tags": list(each.tags)},
-        )
-        for (task_id, created_at, ready), each in zip(sorted(accepted), new, strict=True)
-    ]
+    accepted.sort()
     announcements.on_commit(
-        {task.queue for task in tasks if task.ready},
-        [(owner_id, task.id, Status.PENDING) for task in tasks],
+        {each.queue for (_, _, ready), each in zip(accepted, new, strict=True) if ready},
+        [(owner_id, row[0], Status.PENDING) for row in accepted],
     )
-    return tasks
+    return list(accepted)
 
 
 def claim(
@@ -160,7 +165,9 @@ def run_locked(
         endings = run(list(_runnable(rows, caps))) if rows else []
         if endings:
             current = dict(dialect().settle({"rows": rows_of(endings)}))
-            _record_attempts(each for each in endings if each.status in ACTIVE and each.error_code)
+            history.record_attempts(
+                each for each in endings if each.status in ACTIVE and each.error_code
+            )
             _tell((current[each.task.id], each.task.id, each.status) for each in endings)
     return len(rows), len(endings)
 
@@ -206,7 +213,7 @@ def finish(endings: Sequence[Ending]) -> set[int]:
     with transaction.atomic() if going_on else nullcontext():
         current = dict(dialect().finish({"rows": rows_of(endings)}))
         going_on = [ending for ending in going_on if ending.task.id in current]
-        _record_attempts(ending for ending in going_on if ending.error_code)
+        history.record_attempts(ending for ending in going_on if ending.error_code)
         if going_on:
             _settle_cancelled([ending.task.id for ending in going_on])
     for ending in endings:
@@ -388,17 +395,3 @@ def _release(ended: Counter[tuple[int, Status]]) -> None:
         Account.objects.filter(user_id=owner_id).update(
             **{"active": F("active") - places, status.value: F(status.value) + places}
         )
-
-
-def _record_attempts(endings: Iterable[Ending]) -> None:
-    Attempt.objects.bulk_create(
-        Attempt(
-            task_id=ending.task.id,
-            number=ending.task.attempt,
-            fence=ending.task.fence,
-            started_at=ending.task.claimed_at,
-            error_code=ending.error_code,
-            error_message=ending.error_message,
-        )
-        for ending in endings
-    )

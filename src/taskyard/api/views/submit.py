@@ -60,7 +60,7 @@ class TaskBulk(ApiView):
         new = intake.many(request.data)
         replayed = False
         if key is None:
-            ids = [task.pk for task in lifecycle.submit_all(user_of(request).pk, new)]
+            ids = lifecycle.submit_all(user_of(request).pk, new)
         else:
             ids, replayed = idempotency.submit_once(
                 user_of(request).pk, key, request.data, new, endpoint="bulk"

@@ -4,7 +4,7 @@ The database's clock is this machine's.
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -37,7 +37,7 @@ SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data
     value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s,
     0, value ->> 'max_attempts', 0, 0, 0, %(now)s, %(change)s
 FROM json_each(%(rows)s) ORDER BY key
-RETURNING id, created_at, ready
+RETURNING id, ready
 """
 
 TICK = """
@@ -133,8 +133,13 @@ def submit(params: dict[str, Any]) -> list[Row]:
         cursor.execute(_take_places(), params)
         if not cursor.rowcount:
             return []
-        cursor.execute(INSERT, {**params, **_stamp()})
-        return [(*row[:1], _aware(row[1]), *row[2:]) for row in cursor.fetchall()]
+        stamp = _stamp()
+        cursor.execute(INSERT, {**params, **stamp})
+        now = _aware(stamp["now"]) - datetime(1970, 1, 1, tzinfo=UTC)
+        return [
+            (task_id, now // timedelta(microseconds=1), ready)
+            for task_id, ready in cursor.fetchall()
+        ]
 
 
 def claim(params: dict[str, Any]) -> list[Row]:
