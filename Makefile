@@ -32,7 +32,7 @@ test: $(VENV)/.bench
 	@$(BIN)/python -m tests.servers $(TESTS)
 
 hostile: $(VENV)/.dev
-	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.servers -q tests/hostile
+	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.servers -q -o faulthandler_timeout=7200 tests/hostile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
