@@ -55,7 +55,10 @@ class Bell:
                 redis.delete(_key(self.queue))
 
     def hold(self) -> bool:
-        """Keep it from ringing, if it does not ring already."""
+        """Keep it from ringing, if it does not ring already, or go on doing so."""
+        if self._held_at is not None:
+            self.keep()
+            return True
         with suppress(BrokerAway), client() as redis:
             if redis.set(_key(self.queue), 1, nx=True, px=HOLD_MILLISECONDS):
                 self._held_at, self._rings = time.monotonic(), True
