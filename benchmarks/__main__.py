@@ -7,9 +7,11 @@ the table and the plots into docs/. `--short` shows that all of it runs, and wri
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks import plots, table
+from benchmarks.ground import shared
 from benchmarks.questions import QUESTIONS
 
 ROUNDS = 5
@@ -23,7 +25,8 @@ def main() -> int:
     given = options.parse_args()
     chosen = {name: ask for name, ask in QUESTIONS.items() if name in (given.only or QUESTIONS)}
     rounds = 1 if given.short else given.rounds
-    answers = table.run(chosen, rounds, given.short)
+    with shared() if given.short else nullcontext():
+        answers = table.run(chosen, rounds, given.short)
     if given.short:
         with tempfile.TemporaryDirectory(prefix="taskyard-short-") as directory:
             kept = table.keep(answers, Path(directory) / "latest.json")

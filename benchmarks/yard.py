@@ -10,15 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
 
 import psutil
 import psycopg
 
-from benchmarks.drain import seconds_between
+from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
 from benchmarks.system import books, fill
 from taskyard.server import bound
@@ -28,6 +29,7 @@ from tests.running import Live
 USERS = 1000
 BACKLOG = 8192
 START_SECONDS = 40.0
+PATIENCE_SECONDS = 300.0
 
 # Users and their tokens, made in process: hashing a password takes longer than a thousand creates.
 OPEN_ACCOUNTS = """
@@ -135,27 +137,38 @@ class Yard(Live):
                 connection.execute("CHECKPOINT")
 
     def drain(self, count: int, *, owners: int = USERS, processes: int = 2) -> float:
-        """A backlog of sums from the first ending to the last, by the database's clock."""
+        """A backlog of sums: tasks a second, from the first ending until all are seen ended.
+
+        What was left over from before is worked off first.
+        """
         with books(self) as ask:
-            ended = "SELECT sum(completed + error + cancelled) FROM taskyard_account"
-            before = ask(ended)[0][0]
+            left = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
+            if ask(left)[0][0]:
+                self._work(lambda: not ask(left)[0][0], 2)
             last = fill(self, count, owners)
-            active = ask("SELECT sum(active) FROM taskyard_account")[0][0]
             self.settle()
-            worker = self.start_worker(TASKYARD_CONCURRENCY=str(processes))
-            try:
-                deadline = time.monotonic() + 60 + (active or 0) / 200
-                while ask(ended)[0][0] < before + active:
-                    assert time.monotonic() < deadline, "the backlog is not worked off"
-                    time.sleep(0.05)
-            finally:
-                self.stop_worker(worker)
-            done, first, end = ask(
-                "SELECT count(*), min(finished_at), max(finished_at) FROM taskyard_task"
+            seen = self._work(lambda: not ask(left)[0][0], processes)
+            done, first = ask(
+                "SELECT count(*), min(finished_at) FROM taskyard_task"
                 f" WHERE id > {last} AND status = 'completed'"
             )[0]
             assert done == count, f"{done} of {count} completed"
-        return count / max(seconds_between(first, end), 0.001)
+        return count / (seen - _epoch(first))
+
+    def _work(self, done: Callable[[], bool], processes: int) -> float:
+        """Let a worker work until all is done; when that was seen."""
+        worker = self.start_worker(TASKYARD_CONCURRENCY=str(processes))
+        try:
+            until(done, PATIENCE_SECONDS, "the backlog worked off")
+            return time.time()
+        finally:
+            self.stop_worker(worker)
+
+
+def _epoch(moment: object) -> float:
+    """SQLite's is a text without a zone."""
+    read = datetime.fromisoformat(str(moment))
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 
 def _polls(pid: int, inode: int) -> bool:

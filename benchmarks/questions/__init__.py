@@ -1,6 +1,18 @@
 """What is asked, in the order of the table."""
 
-from benchmarks.questions import bulk, create, drains, end_to_end, latency
+from benchmarks.questions import (
+    bulk,
+    create,
+    drains,
+    end_to_end,
+    fairness,
+    history,
+    idle,
+    latency,
+    slope,
+    sqlite,
+    wakeups,
+)
 from benchmarks.table import Ask
 
 QUESTIONS: dict[str, Ask] = {
@@ -9,4 +21,10 @@ QUESTIONS: dict[str, Ask] = {
     "drain": drains.ask,
     "bulk": bulk.ask,
     "latency": latency.ask,
+    "history": history.ask,
+    "fairness": fairness.ask,
+    "wake-ups": wakeups.ask,
+    "idle": idle.ask,
+    "sqlite": sqlite.ask,
+    "slope": slope.ask,
 }

@@ -3,8 +3,8 @@
 import json
 
 from benchmarks.figures import Figure, per_second, value
+from benchmarks.ground import ground
 from benchmarks.load import Target
-from benchmarks.peers.stage import stage
 from benchmarks.yard import yard
 
 SIZE = 1000
@@ -17,7 +17,7 @@ BODY = json.dumps(
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 4
-    with stage() as ground, yard(ground.postgresql) as own:
+    with ground() as servers, yard(servers.postgresql) as own:
         target = Target(own.port, BULK_PATH, own.tokens)
         target.create(CONNECTIONS, 1, BODY)
         rates = [target.create(CONNECTIONS, seconds, BODY).per_second * SIZE for _ in range(rounds)]

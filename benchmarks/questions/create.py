@@ -3,9 +3,9 @@
 from contextlib import ExitStack
 
 from benchmarks.figures import Figure, interleaved, ratio
+from benchmarks.ground import ground
 from benchmarks.load import Target
 from benchmarks.peers.ordinary.served import served
-from benchmarks.peers.stage import stage
 from benchmarks.yard import yard
 
 FORMS = {"ordinary": 8.0, "ordinary-kept": 3.0, "celery-per-task": None, "bare": 0.9}
@@ -18,15 +18,17 @@ USERS = 1000
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 5
     with ExitStack() as stack:
-        ground = stack.enter_context(stage())
+        servers = stack.enter_context(ground())
         targets = {}
-        for name in FORMS:
-            form = stack.enter_context(served(ground, name, users=USERS, worked=False))
+        names = ("ordinary", "bare") if short else tuple(FORMS)
+        for name in names:
+            form = stack.enter_context(served(servers, name, users=USERS, worked=False))
             targets[name] = Target(form.port, form.create_path, form.tokens)
-        targets["taskyard"] = stack.enter_context(yard(ground.postgresql)).target
+        targets["taskyard"] = stack.enter_context(yard(servers.postgresql)).target
         figures = []
         for target in targets.values():
-            target.create(8, 1)
+            if not short:
+                target.create(8, 1)
         for connections in CONNECTIONS[-1:] if short else CONNECTIONS:
             found = interleaved(
                 {
@@ -43,6 +45,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
                     (name, found[name]),
                 )
                 for name, at_least in FORMS.items()
+                if name in names
             ]
         figures.append(_sweep(targets, figures, (2,) if short else SWEEP, min(seconds, 3)))
     return figures

@@ -4,9 +4,10 @@ from functools import partial
 
 from benchmarks.figures import Figure, interleaved, ratio, value
 from benchmarks.figures import per_second as form
+from benchmarks.ground import ground
 from benchmarks.peers import PEERS
 from benchmarks.peers.backlog import Program, drain, python
-from benchmarks.peers.stage import Stage, rows, stage
+from benchmarks.peers.stage import Stage, rows
 
 COUNT, SLOW_COUNT, SHORT_COUNT = 50_000, 5_000, 200
 # They take many seconds for a few thousand.
@@ -28,9 +29,9 @@ TASKYARD = Program(
 def ask(rounds: int, short: bool) -> list[Figure]:
     # The suite drains every peer in its short form already (tests/benchmarks/test_peers.py).
     names = WANTED if short else PEERS
-    with stage() as ground:
-        measures = {name: partial(_peer, ground, name, short) for name in names}
-        measures["taskyard"] = partial(drain, TASKYARD, ground, SHORT_COUNT if short else COUNT)
+    with ground() as servers:
+        measures = {name: partial(_peer, servers, name, short) for name in names}
+        measures["taskyard"] = partial(drain, TASKYARD, servers, SHORT_COUNT if short else COUNT)
         found = interleaved(measures, rounds)
     figures = [
         value("drain, results and quota kept", found["taskyard"], form),
@@ -46,6 +47,6 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     ]
 
 
-def _peer(ground: Stage, name: str, short: bool) -> float:
+def _peer(servers: Stage, name: str, short: bool) -> float:
     count = SLOW_COUNT if name in SLOW else COUNT
-    return PEERS[name].drain(ground, SHORT_COUNT if short else count)
+    return PEERS[name].drain(servers, SHORT_COUNT if short else count)

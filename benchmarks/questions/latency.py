@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.figures import Figure, milliseconds, percentile, value
-from benchmarks.peers.stage import stage
+from benchmarks.ground import ground
 from benchmarks.yard import Yard, yard
 
 TASK = json.dumps({"task_type": "sum", "input_data": {"numbers": [1, 2]}})
@@ -18,7 +18,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     waited: list[float] = []
     middle: list[float] = []
     high: list[float] = []
-    with stage() as ground, yard(ground.postgresql, users=1) as own:
+    with ground() as servers, yard(servers.postgresql, users=1) as own:
         own.start_worker()
         client = Client(own)
         for _ in range(20):
