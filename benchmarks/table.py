@@ -50,10 +50,16 @@ def run(questions: Mapping[str, Ask], rounds: int, short: bool) -> dict[str, dic
 
 def keep(answers: Mapping[str, dict[str, Any]], latest: Path = LATEST) -> dict[str, Any]:
     """Put the answers in the place of older ones; what failed leaves the older one as it was."""
-    kept: dict[str, Any] = json.loads(latest.read_text()) if latest.exists() else {}
+    kept = read(latest)
     kept |= {name: answer for name, answer in answers.items() if "figures" in answer}
     latest.parent.mkdir(parents=True, exist_ok=True)
     latest.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    return kept
+
+
+def read(latest: Path = LATEST) -> dict[str, Any]:
+    """What was measured so far, by question."""
+    kept: dict[str, Any] = json.loads(latest.read_text()) if latest.exists() else {}
     return kept
 
 

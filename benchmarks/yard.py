@@ -80,6 +80,11 @@ class Yard(Live):
     def target(self) -> Target:
         return Target(self.port, CREATE_PATH, self.tokens)
 
+    @property
+    def broker_pid(self) -> int:
+        assert self._broker_process is not None
+        return self._broker_process.pid
+
     def start_webs(self, count: int) -> None:
         """So many web processes that accept from one inherited socket."""
         listener = self._listener = socket.socket()

@@ -18,6 +18,7 @@ SIZES = (100_000, 1_000_000, 10_000_000)
 SHORT_SIZES = (50_000,)
 DRAINED, SHORT_DRAINED = 20_000, 500
 CONNECTIONS = 8
+SECONDS, SHORT_SECONDS = 3, 1
 AT_LEAST = 0.8
 
 # Every column as a submit and a quick run leave it; `changed` grows as transactions do.
@@ -40,6 +41,7 @@ class Side:
 
     own: Yard
     middle: int
+    seconds: int
 
     def page(self) -> float:
         return self._get("/api/tasks/")
@@ -51,29 +53,27 @@ class Side:
         return self._get(f"/api/tasks/{self.middle}/")
 
     def _get(self, path: str) -> float:
-        return self.own.target.get([path], CONNECTIONS, SECONDS).per_second
+        return self.own.target.get([path], CONNECTIONS, self.seconds).per_second
 
     def create(self) -> float:
-        return self.own.target.create(CONNECTIONS, SECONDS).per_second
+        return self.own.target.create(CONNECTIONS, self.seconds).per_second
 
     def drain(self, count: int) -> float:
         return self.own.drain(count, owners=1)
 
 
-SECONDS = 3
-
-
 def ask(rounds: int, short: bool) -> list[Figure]:
     sizes = SHORT_SIZES if short else SIZES
+    seconds = SHORT_SECONDS if short else SECONDS
     curve: dict[str, list[float]] = {"rows": [float(size) for size in sizes]}
     figures: list[Figure] = []
     with ExitStack() as stack:
         servers = stack.enter_context(ground())
         few, many = (stack.enter_context(yard(servers.postgresql, users=1)) for _ in range(2))
-        little = Side(few, _add(few, FEW))
+        little = Side(few, _add(few, FEW), seconds)
         there = 0
         for size in sizes:
-            much = Side(many, _add(many, size - there))
+            much = Side(many, _add(many, size - there), seconds)
             there = size
             figures = _compare(little, much, rounds if size == sizes[-1] else 1, short, curve)
     line = Figure("cost of history by rows (plot)", "", "", "", f"{len(sizes)} sizes", None, curve)
@@ -94,7 +94,7 @@ def _compare(
     sides = {"none": little, "old rows": much}
     figures = []
     for what, measure in asked.items():
-        if what != "drain":
+        if what != "drain" and not short:
             for side in sides.values():
                 measure(side)
         found = interleaved({name: partial(measure, side) for name, side in sides.items()}, rounds)

@@ -14,14 +14,14 @@ TASK = json.dumps({"task_type": "sum", "input_data": {"numbers": [1, 2]}})
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
-    times = 20 if short else 200
+    times = 5 if short else 200
     waited: list[float] = []
     middle: list[float] = []
     high: list[float] = []
     with ground() as servers, yard(servers.postgresql, users=1) as own:
         own.start_worker()
         client = Client(own)
-        for _ in range(20):
+        for _ in range(1 if short else 20):
             client.waited()
         for _ in range(rounds):
             waited.append(percentile([client.waited() for _ in range(times)], 0.5))

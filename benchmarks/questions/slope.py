@@ -1,10 +1,11 @@
 """From one process to two, and what a task costs: CPU, WAL, bytes on the disk."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.figures import Figure, interleaved, ratio, until, value
+from benchmarks.figures import Figure, interleaved, per_second, ratio, until, value
 from benchmarks.ground import ground
 from benchmarks.system import books, fill
 from benchmarks.yard import PATIENCE_SECONDS, Yard, cpu_seconds, yard
@@ -21,7 +22,8 @@ def ask(rounds: int, short: bool) -> list[Figure]:
         def created(webs: int) -> float:
             own.stop_webs()
             own.start_webs(webs)
-            own.target.create(CONNECTIONS, 1)
+            if not short:
+                own.target.create(CONNECTIONS, 1)
             return own.target.create(CONNECTIONS, seconds).per_second
 
         creates = interleaved({"1": lambda: created(1), "2": lambda: created(2)}, rounds)
@@ -53,6 +55,7 @@ class Cost:
     web_server: float
     worker: float
     worker_server: float
+    broker: float
     wal_create: float
     wal_drain: float
     size: float
@@ -70,12 +73,26 @@ def _cost_figures(costs: list[Cost]) -> list[Figure]:
         ("CPU of PostgreSQL, a create", "web_server", ms),
         ("CPU of the worker, a task drained", "worker", ms),
         ("CPU of PostgreSQL, a task drained", "worker_server", ms),
+        ("CPU of Redis, a task created and drained", "broker", ms),
         ("WAL, a create", "wal_create", size),
         ("WAL, a task drained", "wal_drain", size),
         ("table and indexes, a completed task, not vacuumed", "size", size),
     )
+    carried: tuple[tuple[str, Callable[[Cost], float]], ...] = (
+        ("one core of web carries, creates", lambda cost: cost.web),
+        ("one core of worker carries, quick tasks", lambda cost: cost.worker),
+        (
+            "one core of PostgreSQL carries, tasks created and drained",
+            lambda cost: cost.web_server + cost.worker_server,
+        ),
+        ("one Redis carries, tasks created and drained", lambda cost: cost.broker),
+    )
     return [
-        value(what, [getattr(cost, name) for cost in costs], form) for what, name, form in named
+        *(value(what, [getattr(cost, name) for cost in costs], form) for what, name, form in named),
+        *(
+            value(what, [1000 / max(of(cost), 1e-6) for cost in costs], per_second)
+            for what, of in carried
+        ),
     ]
 
 
@@ -107,6 +124,7 @@ def _costs(seconds: int, count: int) -> Cost:
         web_server=creates.server / creates.tasks * 1000,
         worker=workers / remaining * 1000,
         worker_server=drains.server / backlog * 1000,
+        broker=(creates.broker / creates.tasks + drains.broker / backlog) * 1000,
         wal_create=creates.wal / creates.tasks,
         wal_drain=drains.wal / backlog,
         size=drains.size_at_last / drains.tasks_at_last,
@@ -119,6 +137,7 @@ class Spent:
 
     webs: float
     server: float
+    broker: float
     tasks: int
     wal: int
     size_at_last: int
@@ -128,6 +147,7 @@ class Spent:
         return Spent(
             webs=self.webs - before.webs,
             server=self.server - before.server,
+            broker=self.broker - before.broker,
             tasks=self.tasks - before.tasks,
             wal=self.wal - before.wal,
             size_at_last=self.size_at_last,
@@ -144,6 +164,7 @@ def _spent(own: Yard, server: int) -> Spent:
     return Spent(
         webs=sum(cpu_seconds(web.pid) for web in own.webs),
         server=cpu_seconds(server),
+        broker=cpu_seconds(own.broker_pid),
         tasks=int(tasks),
         wal=int(wal),
         size_at_last=int(size),
