@@ -33,9 +33,11 @@ PATIENCE_SECONDS = 300.0
 
 # Users and their tokens, made in process: hashing a password takes longer than a thousand creates.
 OPEN_ACCOUNTS = """
+from django.core.management import call_command
 from taskyard.accounts import tokens
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
+call_command("migrate", verbosity=0)
 new = [User(username=f"owner-{{n}}", password=f"!{{n}}") for n in range({users})]
 for user in User.objects.bulk_create(new):
     lifecycle.open_account(user.pk)
@@ -59,7 +61,6 @@ class Yard(Live):
     def __enter__(self) -> Self:
         try:
             self.start_broker()
-            self.command("migrate", "--verbosity", "0")
             made = self.command(
                 *("manage", "shell", "--no-imports", "-c"), OPEN_ACCOUNTS.format(users=self._users)
             )

@@ -17,7 +17,8 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     with ground() as servers, yard(servers.postgresql) as own:
         many = own.target
         one = replace(many, tokens=many.tokens[:1])
-        many.create(CONNECTIONS, 1)
+        if not short:
+            many.create(CONNECTIONS, 1)
         created = interleaved(
             {
                 "one user": lambda: one.create(CONNECTIONS, seconds).per_second,

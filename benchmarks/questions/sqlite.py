@@ -11,7 +11,7 @@ DRAINED, SHORT_DRAINED = 50_000, 500
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 4
     with ground() as servers, yard(None) as file, yard(servers.postgresql) as server:
-        for own in (file, server):
+        for own in () if short else (file, server):
             own.target.create(CONNECTIONS, 1)
         created = interleaved(
             {

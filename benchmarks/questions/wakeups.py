@@ -8,7 +8,7 @@ from benchmarks.yard import Yard, yard
 COUNT, SHORT_COUNT = 10_000, 300
 WITHIN_SECONDS, SHORT_WITHIN_SECONDS = 10.0, 2.0
 # Until the first is due all of them must have been submitted and put to sleep.
-LEAD_SECONDS, SHORT_LEAD_SECONDS = 20.0, 5.0
+LEAD_SECONDS, SHORT_LEAD_SECONDS = 20.0, 4.0
 
 SUBMIT = """
 import time
