@@ -34,8 +34,8 @@ def main() -> int:
             plots.draw(kept, Path(directory))
     else:
         kept = table.keep(answers)
-        table.write(kept, list(QUESTIONS))
         plots.draw(kept)
+        table.write(kept, list(QUESTIONS))
     failed = [name for name, answer in answers.items() if "error" in answer]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

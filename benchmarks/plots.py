@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import ROOT
+from benchmarks.table import PLOT, PLOTS, ROOT
 
-PLOTS = ROOT / "docs" / "plots"
+DIRECTORY = ROOT / "docs" / "plots"
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 180, 40, 50
 # Told apart by lightness too; the text takes the page's own colour.
@@ -34,18 +34,19 @@ class Plot:
     up_form: str = "{:,.0f}"
 
 
-def draw(kept: Mapping[str, Any], directory: Path = PLOTS) -> None:
+def draw(kept: Mapping[str, Any], directory: Path = DIRECTORY) -> None:
     """Each plot whose question was answered."""
     directory.mkdir(parents=True, exist_ok=True)
-    makers: dict[str, tuple[str, Callable[[Mapping[str, list[float]]], Plot]]] = {
-        "create": ("throughput", _throughput),
-        "history": ("history", _history),
-        "wake-ups": ("wake-ups", _wake_ups),
+    makers: dict[str, Callable[[str, Mapping[str, list[float]]], Plot]] = {
+        "create": _throughput,
+        "history": _history,
+        "wake-ups": _wake_ups,
     }
-    for question, (name, make) in makers.items():
+    for question, make in makers.items():
+        name, title = PLOTS[question]
         for figure in kept.get(question, {}).get("figures", []):
-            if figure["what"].endswith("(plot)"):
-                (directory / f"{name}.svg").write_text(svg(make(figure["raw"])))
+            if figure["what"].endswith(PLOT):
+                (directory / f"{name}.svg").write_text(svg(make(title, figure["raw"])))
 
 
 def svg(plot: Plot) -> str:
@@ -97,20 +98,20 @@ def svg(plot: Plot) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _throughput(raw: Mapping[str, list[float]]) -> Plot:
+def _throughput(title: str, raw: Mapping[str, list[float]]) -> Plot:
     counts = raw["connections"]
     names = sorted(set(raw) - {"connections"}, key=lambda name: -max(raw[name]))
     return Plot(
-        title="Creates a second against connections",
+        title=title,
         across="connections",
         lines={name: list(zip(counts, raw[name], strict=True)) for name in names},
         logarithmic=True,
     )
 
 
-def _history(raw: Mapping[str, list[float]]) -> Plot:
+def _history(title: str, raw: Mapping[str, list[float]]) -> Plot:
     return Plot(
-        title="Rate with old rows of the same user, of the rate without",
+        title=title,
         across="old rows",
         lines={
             name: list(zip(raw["rows"], values, strict=True))
@@ -123,9 +124,9 @@ def _history(raw: Mapping[str, list[float]]) -> Plot:
     )
 
 
-def _wake_ups(raw: Mapping[str, list[float]]) -> Plot:
+def _wake_ups(title: str, raw: Mapping[str, list[float]]) -> Plot:
     return Plot(
-        title="Lateness of wake-ups, seconds",
+        title=title,
         across="share of the tasks that were not later",
         lines={"taskyard": list(zip(raw["share"], raw["late"], strict=True))},
         across_form="{:.0%}",

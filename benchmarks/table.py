@@ -18,6 +18,13 @@ LATEST = ROOT / "benchmarks" / "results" / "latest.json"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEAD = "| what | wanted | measured | spread | absolute | holds |"
+# A figure that is there for a plot only, and the plots: file and title by question.
+PLOT = "(plot)"
+PLOTS = {
+    "create": ("throughput", "Creates a second against connections"),
+    "history": ("history", "Rate with old rows of the same user, of the rate without"),
+    "wake-ups": ("wake-ups", "Lateness of wake-ups, seconds"),
+}
 
 Ask = Callable[[int, bool], list[Figure]]
 
@@ -74,16 +81,20 @@ def write(kept: Mapping[str, Any], order: Sequence[str], page: Path = PAGE) -> N
 def render(kept: Mapping[str, Any], order: Sequence[str]) -> str:
     if not kept:
         return "Not measured yet: `make bench`."
-    rows = [row(figure) for name in order if name in kept for figure in kept[name]["figures"]]
+    figures = [figure for name in order if name in kept for figure in kept[name]["figures"]]
+    rows = [row(figure) for figure in figures if not figure["what"].endswith(PLOT)]
+    drawn = [
+        f"\n![{title}](plots/{file}.svg)" for name, (file, title) in PLOTS.items() if name in kept
+    ]
     answered = [kept[name] for name in order if name in kept]
     dates = sorted({answer["at"][:10] for answer in answered})
     machines = ", ".join(sorted({answer["machine"] for answer in answered}))
     rounds = sorted({answer["rounds"] for answer in answered})
     note = (
-        f"{' and '.join(dates)}, {machines}; {' and '.join(str(each) for each in rounds)} rounds, "
-        "medians, and from the least to the most of the rounds."
+        f"{' and '.join(dates)}, {machines}; medians of {' or '.join(str(each) for each in rounds)} "
+        "rounds; the spread is from the least to the most of them."
     )
-    return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows])
+    return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows, *drawn])
 
 
 def row(figure: Mapping[str, Any]) -> str:
