@@ -91,8 +91,8 @@ def render(kept: Mapping[str, Any], order: Sequence[str]) -> str:
     machines = ", ".join(sorted({answer["machine"] for answer in answered}))
     rounds = sorted({answer["rounds"] for answer in answered})
     note = (
-        f"{' and '.join(dates)}, {machines}; medians of {' or '.join(str(each) for each in rounds)} "
-        "rounds; the spread is from the least to the most of them."
+        f"{' and '.join(dates)}, {machines}; "
+        f"medians of {' or '.join(str(each) for each in rounds)} rounds; the spread is from the least to the most of them."
     )
     return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows, *drawn])
 
