@@ -90,9 +90,10 @@ def render(kept: Mapping[str, Any], order: Sequence[str]) -> str:
     dates = sorted({answer["at"][:10] for answer in answered})
     machines = ", ".join(sorted({answer["machine"] for answer in answered}))
     rounds = sorted({answer["rounds"] for answer in answered})
+    times = " or ".join(str(each) for each in rounds)
     note = (
-        f"{' and '.join(dates)}, {machines}; "
-        f"medians of {' or '.join(str(each) for each in rounds)} rounds; the spread is from the least to the most of them."
+        f"{' and '.join(dates)}, {machines}; medians of {times} rounds; "
+        "the spread is from the least to the most of them."
     )
     return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows, *drawn])
 
