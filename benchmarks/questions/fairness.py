@@ -17,19 +17,20 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     with ground() as servers, yard(servers.postgresql) as own:
         many = own.target
         one = replace(many, tokens=many.tokens[:1])
+        # Before the creates, so that no worker must clear away what they leave.
+        worked = interleaved(
+            {
+                "one user": partial(own.drain, drained, owners=1),
+                "1,000 users": partial(own.drain, drained, owners=USERS),
+            },
+            rounds,
+        )
         if not short:
             many.create(CONNECTIONS, 1)
         created = interleaved(
             {
                 "one user": lambda: one.create(CONNECTIONS, seconds).per_second,
                 "1,000 users": lambda: many.create(CONNECTIONS, seconds).per_second,
-            },
-            rounds,
-        )
-        worked = interleaved(
-            {
-                "one user": partial(own.drain, drained, owners=1),
-                "1,000 users": partial(own.drain, drained, owners=USERS),
             },
             rounds,
         )

@@ -26,7 +26,6 @@ def ask(rounds: int, short: bool) -> list[Figure]:
                 own.target.create(CONNECTIONS, 1)
             return own.target.create(CONNECTIONS, seconds).per_second
 
-        creates = interleaved({"1": lambda: created(1), "2": lambda: created(2)}, rounds)
         drains = interleaved(
             {
                 "1": lambda: own.drain(count, processes=1),
@@ -34,6 +33,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             },
             rounds,
         )
+        creates = interleaved({"1": lambda: created(1), "2": lambda: created(2)}, rounds)
     costs = [_costs(seconds, count) for _ in range(rounds)]
     return [
         ratio("two webs against one: create", None, ("two", creates["2"]), ("one", creates["1"])),

@@ -11,6 +11,7 @@ DRAINED, SHORT_DRAINED = 50_000, 500
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 4
     with ground() as servers, yard(None) as file, yard(servers.postgresql) as server:
+        drained = [file.drain(SHORT_DRAINED if short else DRAINED) for _ in range(rounds)]
         for own in () if short else (file, server):
             own.target.create(CONNECTIONS, 1)
         created = interleaved(
@@ -20,7 +21,6 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             },
             rounds,
         )
-        drained = [file.drain(SHORT_DRAINED if short else DRAINED) for _ in range(rounds)]
     return [
         ratio(
             "SQLite: create against PostgreSQL",
