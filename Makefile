@@ -12,6 +12,9 @@ endif
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
+# The load generator of the benchmarks; their short form is in the suite.
+WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
+
 .PHONY: help up test hostile faults lint bench docs requirements clean
 
 help:
@@ -19,7 +22,7 @@ help:
 	@echo "make test          the whole suite, on SQLite and on PostgreSQL"
 	@echo "make hostile       the hostile programme alone, a line for each row (CASES=50000: the long one)"
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
-	@echo "make bench         the benchmarks"
+	@echo "make bench         Taskyard beside its peers, into docs/performance.md (BENCH='--only drain': a part)"
 	@echo "make faults        every fault of docs/reliability.md in its long form, one line each"
 	@echo "make docs          check the documentation"
 	@echo "make requirements  pin the dependencies again"
@@ -29,6 +32,7 @@ up: $(VENV)/.base
 	@exec $(BIN)/taskyard up
 
 test: $(VENV)/.bench
+	@$(WRK)
 	@$(BIN)/python -m tests.servers $(TESTS)
 
 hostile: $(VENV)/.dev
@@ -43,8 +47,8 @@ lint: $(VENV)/.dev
 	$(BIN)/taskyard manage makemigrations --check --dry-run
 
 bench: $(VENV)/.bench
-	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk
-	$(BIN)/python -m benchmarks
+	@$(WRK)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults $(FAULTS)

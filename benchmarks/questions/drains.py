@@ -1,0 +1,52 @@
+"""A backlog worked off: every peer and Taskyard by the one rule of peers/backlog.py."""
+
+from functools import partial
+
+from benchmarks.figures import Figure, interleaved, ratio, value
+from benchmarks.figures import per_second as form
+from benchmarks.ground import ground
+from benchmarks.peers import PEERS
+from benchmarks.peers.backlog import Program, drain, python
+from benchmarks.peers.stage import Stage, rows
+
+COUNT, SLOW_COUNT, SHORT_COUNT = 50_000, 5_000, 200
+# They take many seconds for a few thousand.
+SLOW = (
+    *("ordinary", "ordinary-kept", "celery-per-task", "celery"),
+    *("procrastinate", "saq", "taskiq", "dramatiq"),
+)
+WANTED = {"celery": 40.0, "pgqueuer": 1.5, "bullmq": 1.5, "graphile-worker": 1.0}
+TASKYARD = Program(
+    fill=python("benchmarks.peers.taskyard", "fill"),
+    work=python("benchmarks.peers.taskyard", "work"),
+    left=lambda stage: rows(stage, "SELECT count(*) FROM taskyard_task WHERE finished_at IS NULL"),
+    kept=python("benchmarks.peers.taskyard", "kept"),
+    copies=1,
+    gated=False,
+)
+
+
+def ask(rounds: int, short: bool) -> list[Figure]:
+    # The suite drains every peer in its short form already (tests/benchmarks/test_peers.py).
+    names = WANTED if short else PEERS
+    with ground() as servers:
+        measures = {name: partial(_peer, servers, name, short) for name in names}
+        measures["taskyard"] = partial(drain, TASKYARD, servers, SHORT_COUNT if short else COUNT)
+        found = interleaved(measures, rounds)
+    figures = [
+        value("drain, results and quota kept", found["taskyard"], form),
+    ]
+    return figures + [
+        ratio(
+            f"drain against {name}{'' if PEERS[name].keeps_result else ' (keeps no result)'}",
+            WANTED.get(name),
+            ("taskyard", found["taskyard"]),
+            (name, found[name]),
+        )
+        for name in names
+    ]
+
+
+def _peer(servers: Stage, name: str, short: bool) -> float:
+    count = SLOW_COUNT if name in SLOW else COUNT
+    return PEERS[name].drain(servers, SHORT_COUNT if short else count)

@@ -1,0 +1,64 @@
+"""Created and completed: what is done a second while creates keep coming."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.figures import Figure, interleaved, ratio
+from benchmarks.ground import ground
+from benchmarks.load import Target
+from benchmarks.peers.ordinary.served import served
+from benchmarks.peers.stage import Stage
+from benchmarks.yard import yard
+
+CONNECTIONS = 32
+FORMS = {"ordinary": 15.0, "ordinary-kept": None, "celery-per-task": 4.0}
+USERS = 1000
+
+
+def ask(rounds: int, short: bool) -> list[Figure]:
+    seconds = 1 if short else 8
+    names = ("celery-per-task",) if short else tuple(FORMS)
+    with ground() as servers:
+        found = interleaved(
+            {
+                **{name: partial(_of_form, servers, name, seconds) for name in names},
+                "taskyard": partial(_of_taskyard, servers, seconds),
+            },
+            rounds,
+        )
+    return [
+        ratio(
+            f"created and completed, {CONNECTIONS} connections, against {name}",
+            at_least,
+            ("taskyard", found["taskyard"]),
+            (name, found[name]),
+        )
+        for name, at_least in FORMS.items()
+        if name in names
+    ]
+
+
+# Each is started for its turn alone: a worker that idles beside another is in its way.
+def _of_form(servers: Stage, name: str, seconds: int) -> float:
+    with served(servers, name, users=USERS) as form:
+        return _window(Target(form.port, form.create_path, form.tokens), form.completed, seconds)
+
+
+def _of_taskyard(servers: Stage, seconds: int) -> float:
+    with yard(servers.postgresql) as own:
+        own.start_worker()
+        return _window(own.target, own.completed, seconds)
+
+
+def _window(target: Target, completed: Callable[[], int], seconds: int) -> float:
+    """Only what was completed between the two counts; what is still open then is not counted."""
+    target.create(CONNECTIONS, 1)
+    deadline = time.monotonic() + 30
+    while not completed():
+        if time.monotonic() > deadline:
+            raise RuntimeError("nothing was completed")
+        time.sleep(0.05)
+    before, began = completed(), time.monotonic()
+    target.create(CONNECTIONS, seconds)
+    return (completed() - before) / (time.monotonic() - began)

@@ -1,0 +1,112 @@
+"""The table of docs/performance.md: asked question by question, kept as raw numbers, rendered."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure
+
+ROOT = Path(__file__).parent.parent
+LATEST = ROOT / "benchmarks" / "results" / "latest.json"
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+HEAD = "| what | wanted | measured | spread | absolute | holds |"
+# A figure that is there for a plot only, and the plots: file and title by question.
+PLOT = "(plot)"
+PLOTS = {
+    "create": ("throughput", "Creates a second against connections"),
+    "history": ("history", "Rate with old rows of the same user, of the rate without"),
+    "wake-ups": ("wake-ups", "Lateness of wake-ups, seconds"),
+}
+
+Ask = Callable[[int, bool], list[Figure]]
+
+
+def run(questions: Mapping[str, Ask], rounds: int, short: bool) -> dict[str, dict[str, Any]]:
+    """Ask each; a row is printed as soon as it is known. A question that fails says so."""
+    answers: dict[str, dict[str, Any]] = {}
+    for name, ask in questions.items():
+        began = time.monotonic()
+        print(f"--- {name}", flush=True)
+        try:
+            figures = ask(rounds, short)
+        except Exception:
+            traceback.print_exc()
+            answers[name] = {"error": traceback.format_exc(limit=3)}
+            continue
+        for figure in figures:
+            print(row(dataclasses.asdict(figure)), flush=True)
+        took = time.monotonic() - began
+        print(f"    {took:.0f} s", flush=True)
+        answers[name] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rounds": rounds,
+            "seconds": round(took),
+            "machine": machine(),
+            "figures": [dataclasses.asdict(figure) for figure in figures],
+        }
+    return answers
+
+
+def keep(answers: Mapping[str, dict[str, Any]], latest: Path = LATEST) -> dict[str, Any]:
+    """Put the answers in the place of older ones; what failed leaves the older one as it was."""
+    kept = read(latest)
+    kept |= {name: answer for name, answer in answers.items() if "figures" in answer}
+    latest.parent.mkdir(parents=True, exist_ok=True)
+    latest.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    return kept
+
+
+def read(latest: Path = LATEST) -> dict[str, Any]:
+    """What was measured so far, by question."""
+    kept: dict[str, Any] = json.loads(latest.read_text()) if latest.exists() else {}
+    return kept
+
+
+def write(kept: Mapping[str, Any], order: Sequence[str], page: Path = PAGE) -> None:
+    """The table between the marks of the page."""
+    text = page.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{render(kept, order)}\n{END}{after}")
+
+
+def render(kept: Mapping[str, Any], order: Sequence[str]) -> str:
+    if not kept:
+        return "Not measured yet: `make bench`."
+    figures = [figure for name in order if name in kept for figure in kept[name]["figures"]]
+    rows = [row(figure) for figure in figures if not figure["what"].endswith(PLOT)]
+    drawn = [
+        f"\n![{title}](plots/{file}.svg)" for name, (file, title) in PLOTS.items() if name in kept
+    ]
+    answered = [kept[name] for name in order if name in kept]
+    dates = sorted({answer["at"][:10] for answer in answered})
+    machines = ", ".join(sorted({answer["machine"] for answer in answered}))
+    rounds = sorted({answer["rounds"] for answer in answered})
+    times = " or ".join(str(each) for each in rounds)
+    note = (
+        f"{' and '.join(dates)}, {machines}; medians of {times} rounds; "
+        "the spread is from the least to the most of them."
+    )
+    return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows, *drawn])
+
+
+def row(figure: Mapping[str, Any]) -> str:
+    holds = {True: "yes", False: "**no**", None: "–"}[figure["holds"]]
+    cells = [
+        *(figure[name] for name in ("what", "wanted", "measured", "spread", "absolute")),
+        holds,
+    ]
+    return f"| {' | '.join(cell or '–' for cell in cells)} |"
+
+
+def machine() -> str:
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {platform.machine()}, Python {platform.python_version()}"
