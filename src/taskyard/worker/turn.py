@@ -16,8 +16,8 @@ from taskyard.worker.bell import Bell
 from taskyard.worker.runner import pace
 
 SLICE_SECONDS = 1.0
-LOOK_SECONDS = 0.005
-LOOKS = 4
+# How long to wait before each further look: 20 ms in all.
+LOOKS_AFTER = (0.002, 0.003, 0.005, 0.010)
 logger = logging.getLogger(__name__)
 
 
@@ -48,16 +48,16 @@ def take(queue: str) -> None:
                 break
         elif looks == 0 and not bell.hold():
             return  # somebody else looks
-        elif looks == LOOKS:
+        elif looks == len(LOOKS_AFTER):
             # Silence, then look once more: what came before was not rung for.
             bell.silence()
             if not _run_next(bell).found:
                 return
             looks = 0
         else:
-            looks += 1
             bell.keep()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOKS_AFTER[looks])
+            looks += 1
     bell.pass_on()
 
 
