@@ -141,3 +141,13 @@ def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None
     account = Account.objects.get(user_id=owner_id)
     assert (account.active, account.completed) == (0, 300)
     assert not Worker.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_was_handed_back_is_claimed(submit: Submit, worker_id: int) -> None:
+    task = submit()
+    lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
+    lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.UNCHARGED)
+    assert lifecycle.run_locked("default", QUICK, completing) == (1, 0)
+    (claimed,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)
+    assert claimed.attempt == 1

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
@@ -45,5 +45,7 @@ def _forget(tasks: TaskQuerySet) -> int:
         Task.objects.filter(id__in=[task_id for task_id, _, _ in found]).delete()
         ended = Counter((owner_id, status) for _, owner_id, status in found)
         for (owner_id, status), many in sorted(ended.items()):
-            Account.objects.filter(user_id=owner_id).update(**{status: F(status) - many})
+            Account.objects.filter(user_id=owner_id).update(
+                **{status: Greatest(F(status) - many, 0)}
+            )
     return len(found)

@@ -30,6 +30,7 @@ from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.sql import dialect, rows_of
 from taskyard.core.states import ACTIVE, TERMINAL, Status
 from taskyard.core.values import (
+    MESSAGES,
     Change,
     Claimed,
     Ending,
@@ -42,12 +43,6 @@ from taskyard.core.values import (
 
 SWEEP = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MESSAGES = {
-    "worker_lost": "The worker was lost while it ran the task.",
-    "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
-    "timeout": "The task took longer than its timeout.",
-    "handed_back": "The worker stopped and handed the task back.",
-}
 logger = logging.getLogger(__name__)
 
 
@@ -95,10 +90,7 @@ def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:
 def _accept(
     owner_id: int, new: Sequence[NewTask], credential: str | None = None
 ) -> list[tuple[int, int, bool]]:
-    """Take the quota places and insert the rows, in one change; id, time (µs), readiness of each.
-
-    The bells ring once it is durable.
-    """
+    """Take the places and insert the rows, in one change; id, time (µs), readiness of each."""
     sql = dialect()
     rows = [{**vars(each), "run_at": each.run_at and sql.moment(each.run_at)} for each in new]
     params = {
@@ -151,10 +143,11 @@ def run_locked(
 ) -> tuple[int, int]:
     """Lock the next ready tasks, have them run, and write how they ended: one transaction.
 
-    For types that take milliseconds: claim and end are one write. Of ``caps`` a type with 0 stops
-    the queue, for it must be claimed; so does a task that may run but once, for if the commit
-    fails, what ran here runs again. Answers how many tasks were seen to wait, of which at most
-    ``max(caps) + 1``, and how many have ended. ``run`` may end fewer than it is given.
+    For types that take milliseconds: claim and end are one write. A type of which ``caps`` has 0
+    stops the queue, for it must be claimed. So does a task that may run but once, for if the
+    commit fails, what ran here runs again; and one that was begun before and handed back.
+    Answers how many tasks were seen to wait, of which at most ``max(caps) + 1``, and how many
+    have ended. ``run`` may end fewer than it is given.
 
     No attempt is written before it has run: where the process dies, ``own_up`` writes it.
     """
@@ -176,11 +169,11 @@ def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[C
     fits = max(caps.values())
     now = timezone.now()
     for number, row in enumerate(rows, 1):
-        may_run_twice = row[4] > 1
-        fits = min(fits, caps[row[1]] if may_run_twice else 0)
+        must_be_claimed = row[-1]
+        fits = min(fits, 0 if must_be_claimed else caps[row[1]])
         if number > fits:
             return
-        yield Claimed._make((*row, now, now, False))
+        yield Claimed._make((*row[:-1], now, now, False))
 
 
 def own_up(task_id: int, fence: int, *, worker_id: int, process: int) -> None:
@@ -189,18 +182,23 @@ def own_up(task_id: int, fence: int, *, worker_id: int, process: int) -> None:
     From then on it is like any other that its process has dropped. Nothing happens where the
     task was not running so: ``fence`` is that which the claim would have given it.
     """
-    Task.objects.filter(id=task_id, fence=fence - 1, ready=True).update(
-        status=Status.IN_PROGRESS,
-        ready=False,
-        worker_id=worker_id,
-        process=process,
-        fence=fence,
-        attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
-        resumes=False,
-        claimed_at=Now(),
-        started_at=Coalesce("started_at", Now()),
-        changed=dialect().change(),
-    )
+    running = Task.objects.filter(id=task_id, fence=fence - 1, ready=True)
+    with transaction.atomic():
+        # Locked still, it is in another's hands already, and the guard may not wait for that.
+        if not running.locked().exists():
+            return
+        running.update(
+            status=Status.IN_PROGRESS,
+            ready=False,
+            worker_id=worker_id,
+            process=process,
+            fence=fence,
+            attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
+            resumes=False,
+            claimed_at=Now(),
+            started_at=Coalesce("started_at", Now()),
+            changed=dialect().change(),
+        )
 
 
 def finish(endings: Sequence[Ending]) -> set[int]:
@@ -271,22 +269,26 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
 
 
 def retry(task: Task) -> Task:
-    """Submit the same again as a new task; raises NotRetryable, ActiveLimitExceeded."""
+    """Submit the same again as a new task; raises NotRetryable, ActiveLimitExceeded,
+    Task.DoesNotExist where it has just been deleted."""
     if task.status not in (Status.ERROR, Status.CANCELLED):
         raise NotRetryable(status=task.status)
-    return submit(
-        task.owner_id,
-        NewTask(
-            task_type=task.task_type,
-            queue=task.queue,
-            input_data=task.input_data,
-            priority=task.priority,
-            max_attempts=task.max_attempts,
-            timeout_seconds=task.timeout_seconds,
-            tags=tuple(task.tags),
-            retry_of_id=task.id,
-        ),
-    )
+    with transaction.atomic():
+        # Tasks before accounts: the new row refers to this one, which may be being deleted.
+        Task.objects.select_for_update(of=("self",), no_key=True).get(id=task.id)
+        return submit(
+            task.owner_id,
+            NewTask(
+                task_type=task.task_type,
+                queue=task.queue,
+                input_data=task.input_data,
+                priority=task.priority,
+                max_attempts=task.max_attempts,
+                timeout_seconds=task.timeout_seconds,
+                tags=tuple(task.tags),
+                retry_of_id=task.id,
+            ),
+        )
 
 
 def wake() -> set[str]:

@@ -46,9 +46,9 @@ class Account(models.Model):
     )
     active = models.IntegerField(_("active tasks"), default=0, editable=False)
     active_limit = models.PositiveIntegerField(_("limit of active tasks"), null=True, blank=True)
-    completed = models.BigIntegerField(default=0, editable=False)
-    error = models.BigIntegerField(default=0, editable=False)
-    cancelled = models.BigIntegerField(default=0, editable=False)
+    completed = models.BigIntegerField(default=0, db_default=0, editable=False)
+    error = models.BigIntegerField(default=0, db_default=0, editable=False)
+    cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("quota")

@@ -43,6 +43,14 @@ class Verdict(Enum):
     UNCHARGED = "handed_back"
 
 
+MESSAGES = {
+    "worker_lost": "The worker was lost while it ran the task.",
+    "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
+    "timeout": "The task took longer than its timeout.",
+    "handed_back": "The worker stopped and handed the task back.",
+}
+
+
 @dataclass(frozen=True)
 class Fate:
     status: Status

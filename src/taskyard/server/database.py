@@ -17,6 +17,9 @@ FOR_WORKERS = " ".join(
         "enable_bitmapscan=off",
         "enable_sort=off",
         "jit=off",
+        # What is run without a claim has no lease: a worker that vanishes in the middle may not
+        # keep its rows locked. Its own guard ends it after a second.
+        "idle_in_transaction_session_timeout=5s",
     )
 )
 

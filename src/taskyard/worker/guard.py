@@ -64,6 +64,7 @@ class Guard(threading.Thread):
         self._connection = connections["default"]
         self._connection.inc_thread_sharing()
         while not self._stopping.wait(TICK_SECONDS):
+            self._end_overdue()  # before the database is asked: they may be what holds it up
             try:
                 with self._database:
                     queues = self._tick()
@@ -104,11 +105,10 @@ class Guard(threading.Thread):
             queues |= upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
         if time.monotonic() >= self._purge_at:
+            self._purge_at = time.monotonic() + PURGE_SECONDS  # also where it fails
             self._purged_to = upkeep.purge(identity.worker_id, beyond_id=self._purged_to) or 0
-            # A long purge goes on in small pieces, a second apart.
-            self._purge_at = time.monotonic() + (
-                SWEEP_SECONDS if self._purged_to else PURGE_SECONDS
-            )
+            if self._purged_to:  # a long purge goes on in small pieces
+                self._purge_at = time.monotonic() + SWEEP_SECONDS
         return queues
 
     def _beat(self) -> None:
@@ -141,13 +141,21 @@ class Guard(threading.Thread):
             if now - since > settings.TASKYARD_LEASE_SECONDS:
                 self._kill(process, Verdict.LOST)
 
-    def _end_overstayers(self) -> None:
-        """Kill the processes whose task ran out of time, or does not stop when asked."""
+    def _end_overdue(self) -> None:
+        """Kill the processes whose task ran out of time."""
         for process in self._pool.info["processes"]:
             held = identity.slots().read(process)
-            if held is not None and held.overdue:
+            if held is None or not held.overdue or process in self._killed:
+                continue
+            if held.claimed:
+                self._kill(process, Verdict.TIMED_OUT)
+            else:
                 # What was expected to take no time is begun again, as one that may.
-                self._kill(process, Verdict.TIMED_OUT if held.claimed else Verdict.UNCHARGED)
+                identity.slots().take_care()
+                self._kill(process, Verdict.UNCHARGED)
+
+    def _end_overstayers(self) -> None:
+        """Kill the processes whose task does not stop when asked."""
         grace = settings.TASKYARD_CANCEL_GRACE_SECONDS
         for task in Task.objects.overstaying(identity.worker_id, grace):
             if self._runs(task):
@@ -160,6 +168,7 @@ class Guard(threading.Thread):
         for process in identity.slots().left(alive):
             held = identity.slots().read(process)
             if held is not None and not held.claimed:
+                identity.slots().take_care()
                 lifecycle.own_up(
                     held.task_id, held.fence, worker_id=identity.worker_id, process=process
                 )

@@ -12,7 +12,7 @@ QUICK_SECONDS = 0.005
 # How long the tasks of one transaction may run together; others wait for its locks.
 TOGETHER_SECONDS = 0.025
 # A task that takes so long after all has its process ended, and is begun again with care.
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 1.0
 
 
 class Pace:

@@ -19,7 +19,7 @@ from taskyard.core import history, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, Standing, Verdict
+from taskyard.core.values import MESSAGES, Claimed, Ending, Standing, Verdict
 from taskyard.worker import identity
 from taskyard.worker.pace import PATIENCE_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.timer import time_limit
@@ -113,7 +113,7 @@ def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Ru
         case Cancelled():
             return end(Status.CANCELLED, "cancelled_by_handler")
         case TimedOut():
-            return end(Status.ERROR, "timeout", lifecycle.MESSAGES["timeout"])
+            return end(Status.ERROR, "timeout", MESSAGES["timeout"])
         case Fail() | BadResult():
             return end(Status.ERROR, error.code, str(error))
         case InvalidInput():

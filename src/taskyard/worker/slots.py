@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYOUT = struct.Struct("=qqd?")
+# Of all processes: whether they drain, and until when they take care.
+SHARED = struct.Struct("=?d")
+CARE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Slots:
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="taskyard-worker-")
         # Shared with the children, which inherit it: they look before every task.
-        self._draining = mmap.mmap(-1, 1)
+        self._shared = mmap.mmap(-1, SHARED.size)
         self._mine: tuple[int, mmap.mmap] | None = None
 
     def hold(
@@ -74,11 +77,27 @@ class Slots:
 
     def drain(self) -> None:
         """Ask the processes to begin nothing more."""
-        self._draining[0] = 1
+        self._write(draining=True)
 
     @property
     def draining(self) -> bool:
-        return bool(self._draining[0])
+        return bool(SHARED.unpack(self._shared)[0])
+
+    def take_care(self) -> None:
+        """For a while the processes run nothing without a claim: one of them died so."""
+        self._write(careful_until=time.monotonic() + CARE_SECONDS)
+
+    @property
+    def careful(self) -> bool:
+        return time.monotonic() < float(SHARED.unpack(self._shared)[1])
+
+    def _write(self, *, draining: bool | None = None, careful_until: float | None = None) -> None:
+        before = SHARED.unpack(self._shared)
+        now = (
+            before[0] if draining is None else draining,
+            before[1] if careful_until is None else careful_until,
+        )
+        SHARED.pack_into(self._shared, 0, *now)
 
     def _path(self, process: int) -> Path:
         return Path(self._directory.name, str(process))

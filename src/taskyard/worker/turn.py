@@ -18,6 +18,7 @@ from taskyard.worker.runner import pace
 SLICE_SECONDS = 1.0
 # How long to wait before each further look: 20 ms in all.
 LOOKS_AFTER = (0.002, 0.003, 0.005, 0.010)
+LAST_LOOK = -1
 logger = logging.getLogger(__name__)
 
 
@@ -46,14 +47,12 @@ def take(queue: str) -> None:
                 bell.pass_on()
             if time.monotonic() > until:
                 break
-        elif looks == 0 and not bell.hold():
-            return  # somebody else looks
+        elif looks == LAST_LOOK or (looks == 0 and not bell.hold()):
+            return  # nothing more, or somebody else looks
         elif looks == len(LOOKS_AFTER):
             # Silence, then look once more: what came before was not rung for.
             bell.silence()
-            if not _run_next(bell).found:
-                return
-            looks = 0
+            looks = LAST_LOOK
         else:
             bell.keep()
             time.sleep(LOOKS_AFTER[looks])
@@ -79,7 +78,7 @@ def _run_next(bell: Bell) -> Round:
 def _run_together(queue: str) -> Round | None:
     """Run what is quick in one transaction; None where the next task must be claimed."""
     caps = pace.caps()
-    if caps is None:
+    if caps is None or identity.slots().careful:
         return None
     try:
         seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)

@@ -97,7 +97,10 @@ class TaskRetry(ApiView):
         in error or was cancelled."""
         task = own_task(request, task_id)
         intake.known_type(task.task_type)
-        return created(request, lifecycle.retry(task))
+        try:
+            return created(request, lifecycle.retry(task))
+        except Task.DoesNotExist:
+            raise NotFound from None
 
 
 class TaskAttempts(ApiView):

@@ -66,7 +66,7 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
 
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, NULL, 0, timeout_seconds
+    input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes
 FROM taskyard_task
 WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
   AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
