@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.schema import Flaw
-from taskyard.core.values import MESSAGES
+from taskyard.core.values import MESSAGES as SAID
 
 _NUMBER = _("A number is expected.")
 _INTEGER = _("A whole number is expected.")
@@ -114,10 +114,10 @@ MESSAGES: dict[str, Promise] = {
 
 # What Taskyard itself says of a failed task; it is kept in English and shown in any language.
 FAILURES: dict[str, Promise] = {
-    MESSAGES["worker_lost"]: _("The worker was lost while it ran the task."),
-    MESSAGES["timeout"]: _("The task took longer than its timeout."),
-    MESSAGES["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
-    MESSAGES["handed_back"]: _("The worker stopped and handed the task back."),
+    SAID["worker_lost"]: _("The worker was lost while it ran the task."),
+    SAID["timeout"]: _("The task took longer than its timeout."),
+    SAID["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
+    SAID["handed_back"]: _("The worker stopped and handed the task back."),
 }
 
 
