@@ -54,7 +54,11 @@ class Yard(Live):
         super().__init__(directory, environment)
         self._webs_wanted = webs
         self._users = users
-        self._listener: socket.socket | None = None
+        # Bound from the beginning: a free port that is only remembered may be taken meanwhile.
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env["PORT"] = str(self.port)
         self.webs: list[subprocess.Popen[bytes]] = []
         self.tokens: tuple[str, ...] = ()
 
@@ -75,6 +79,7 @@ class Yard(Live):
 
     def close(self) -> None:
         self.stop_webs()
+        self._listener.close()
         super().close()
 
     @property
@@ -88,10 +93,7 @@ class Yard(Live):
 
     def start_webs(self, count: int) -> None:
         """So many web processes that accept from one inherited socket."""
-        listener = self._listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        listener.listen(BACKLOG)
+        listener = self._listener
         log: IO[bytes]
         with self.log.open("ab") as log:
             for _ in range(count):
@@ -116,7 +118,6 @@ class Yard(Live):
 
     def _wait_for_all(self) -> None:
         """Until every web accepts: /readyz is answered by the first that does."""
-        assert self._listener is not None
         inode = os.fstat(self._listener.fileno()).st_ino
         deadline = time.monotonic() + START_SECONDS
         while not all(_polls(web.pid, inode) for web in self.webs):
@@ -127,9 +128,6 @@ class Yard(Live):
         bound.stop(self.webs, seconds=10)
         self.webs = []
         self._web = None
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = None
 
     def completed(self) -> int:
         with books(self) as ask:
