@@ -19,6 +19,7 @@ from typing import IO, Self
 import psutil
 import psycopg
 
+from benchmarks import ground
 from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
 from benchmarks.system import books, fill
@@ -191,6 +192,20 @@ def yard(
     server: str | None, *, webs: int = 2, users: int = USERS, **environment: str
 ) -> Iterator[Yard]:
     """A Yard on a fresh database of this PostgreSQL; without one, on SQLite."""
+    common = server is not None and (webs, users, environment) == (2, USERS, {})
+    if common and (kept := ground.kept()) is not None:
+        own = kept.get("yard") or kept["stack"].enter_context(_made(server, webs, users, {}))
+        kept["yard"] = own
+        yield own
+        while own.workers:
+            own.stop_worker()
+        return
+    with _made(server, webs, users, environment) as own:
+        yield own
+
+
+@contextmanager
+def _made(server: str | None, webs: int, users: int, environment: dict[str, str]) -> Iterator[Yard]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-yard-")))
         given = {

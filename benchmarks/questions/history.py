@@ -15,10 +15,10 @@ from benchmarks.yard import Yard, yard
 # Ten pages, so that the one without history has the same answers to give; drains add to it.
 FEW = 100
 SIZES = (100_000, 1_000_000, 10_000_000)
-SHORT_SIZES = (50_000,)
+SHORT_SIZES = (20_000,)
 DRAINED, SHORT_DRAINED = 20_000, 500
 CONNECTIONS = 8
-SECONDS, SHORT_SECONDS = 3, 1
+SECONDS, SHORT_SECONDS = 2, 1
 AT_LEAST = 0.8
 
 # Every column as a submit and a quick run leave it; `changed` grows as transactions do.

@@ -23,7 +23,7 @@ PAUSE_SECONDS = 0.05
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     times = 5 if short else 100
-    with ground() as servers, yard(servers.postgresql, users=1) as own:
+    with ground() as servers, yard(servers.postgresql) as own:
         own.start_worker()
         client = Client(own)
         # The first of all waits for the worker to start, and until then no type is known as quick.
