@@ -1,4 +1,4 @@
-"""A Taskyard as it is measured: two webs on one socket, one worker of two processes.
+"""A Taskyard as it is measured: two webs on one port, one worker of two processes.
 
 Its database is a fresh one on a given PostgreSQL, or SQLite; its broker is its own.
 """
@@ -22,6 +22,7 @@ import psycopg
 from benchmarks import ground
 from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
+from benchmarks.sockets import bound_socket
 from benchmarks.system import books, fill
 from taskyard.server import bound
 from tests import servers
@@ -56,8 +57,9 @@ class Yard(Live):
         self._webs_wanted = webs
         self._users = users
         # Bound from the beginning: a free port that is only remembered may be taken meanwhile.
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-        self.port = int(self._listener.getsockname()[1])
+        self._reserved = bound_socket(0)
+        self._listeners: list[socket.socket] = []
+        self.port = int(self._reserved.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.env["PORT"] = str(self.port)
         self.webs: list[subprocess.Popen[bytes]] = []
@@ -80,7 +82,7 @@ class Yard(Live):
 
     def close(self) -> None:
         self.stop_webs()
-        self._listener.close()
+        self._reserved.close()
         super().close()
 
     @property
@@ -93,11 +95,17 @@ class Yard(Live):
         return self._broker_process.pid
 
     def start_webs(self, count: int) -> None:
-        """So many web processes that accept from one inherited socket."""
-        listener = self._listener
+        """So many web processes on one port, each with a socket of its own.
+
+        On one inherited socket whoever wakes first accepts all that wait: of 32 connections that
+        were opened at once one web got none, and kept connections stay where they are.
+        """
         log: IO[bytes]
         with self.log.open("ab") as log:
             for _ in range(count):
+                listener = bound_socket(self.port)
+                listener.listen(BACKLOG)
+                self._listeners.append(listener)
                 self.webs.append(
                     subprocess.Popen(
                         [
@@ -114,18 +122,22 @@ class Yard(Live):
                     )
                 )
         self._web = self.webs[0]
-        self.wait_until_ready()
         self._wait_for_all()
+        self.wait_until_ready()
 
     def _wait_for_all(self) -> None:
-        """Until every web accepts: /readyz is answered by the first that does."""
-        inode = os.fstat(self._listener.fileno()).st_ino
+        """Until every web accepts."""
+        inodes = [os.fstat(listener.fileno()).st_ino for listener in self._listeners]
         deadline = time.monotonic() + START_SECONDS
-        while not all(_polls(web.pid, inode) for web in self.webs):
+        while not all(_polls(web.pid, inode) for web, inode in zip(self.webs, inodes, strict=True)):
             assert time.monotonic() < deadline, "a web did not start"
             time.sleep(0.05)
 
     def stop_webs(self) -> None:
+        # Ours too, before anything else: connections would go on waiting in it.
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
         bound.stop(self.webs, seconds=10)
         self.webs = []
         self._web = None

@@ -17,7 +17,7 @@ from benchmarks.ground import ground
 from benchmarks.system import books, fill
 from benchmarks.yard import PATIENCE_SECONDS, Yard, cpu_seconds, yard
 
-CONNECTIONS = 8
+CONNECTIONS = 32
 DRAINED, SHORT_DRAINED = 50_000, 500
 # At a sixth of a core each the rest of the machine keeps up with two of them.
 SHARE = 0.15
