@@ -37,25 +37,24 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     count = SHORT_DRAINED if short else DRAINED
     with ground() as servers, yard(servers.postgresql) as own:
         own.drain(1)  # nothing of an earlier question is left
+        measures: dict[str, Callable[[int], float]] = {}
+        limitable = limits.possible()
+        if limitable:
+            measures[f"two workers against one, each {SHARE:.0%} of a core: drain"] = partial(
+                _drain_limited, own, SHORT_LIMITED if short else LIMITED
+            )
+            measures[f"two webs against one, each {SHARE:.0%} of a core: create"] = partial(
+                _create_limited, own, seconds
+            )
+        if not (short and limitable):
+            drain, create = partial(_drain, own, count), partial(_create, own, seconds)
+            measures["two worker processes against one: drain"] = drain
+            measures["two webs against one: create"] = create
+        # Drains first, so that no worker must clear away what creates leave.
         figures = [
-            _against("two worker processes against one: drain", rounds, partial(_drain, own, count))
+            _against(what, rounds, measures[what])
+            for what in sorted(measures, key=lambda what: what.endswith("create"))
         ]
-        if limits.possible():
-            figures += [
-                _against(
-                    f"two workers against one, each {SHARE:.0%} of a core: drain",
-                    rounds,
-                    partial(_drain_limited, own, SHORT_LIMITED if short else LIMITED),
-                ),
-                _against(
-                    f"two webs against one, each {SHARE:.0%} of a core: create",
-                    rounds,
-                    partial(_create_limited, own, seconds),
-                ),
-            ]
-        figures.append(
-            _against("two webs against one: create", rounds, partial(_create, own, seconds))
-        )
     costs = [_costs(seconds, count) for _ in range(min(rounds, COSTS))]
     return [*figures, *_cost_figures(costs)]
 
