@@ -22,7 +22,8 @@ DRAINED, SHORT_DRAINED = 50_000, 500
 # At a sixth of a core each the rest of the machine keeps up with two of them.
 SHARE = 0.15
 LIMITED, SHORT_LIMITED = 20_000, 2_000
-COSTS = 3
+# Nothing is wanted of these.
+ROUNDS = 3
 # What Celery says when it takes messages.
 READY = ' ready."'
 PAUSE = (
@@ -33,7 +34,7 @@ LEFT = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
-    seconds = 1 if short else 3
+    seconds, rounds = 1 if short else 3, min(rounds, ROUNDS)
     count = SHORT_DRAINED if short else DRAINED
     with ground() as servers, yard(servers.postgresql) as own:
         own.drain(1)  # nothing of an earlier question is left
@@ -55,7 +56,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             _against(what, rounds, measures[what])
             for what in sorted(measures, key=lambda what: what.endswith("create"))
         ]
-    costs = [_costs(seconds, count) for _ in range(min(rounds, COSTS))]
+    costs = [_costs(seconds, count) for _ in range(rounds)]
     return [*figures, *_cost_figures(costs)]
 
 
