@@ -7,7 +7,7 @@ the table and the plots into docs/. `--short` shows that all of it runs, and wri
 import argparse
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import plots, table
@@ -25,18 +25,22 @@ def main() -> int:
     given = options.parse_args()
     chosen = {name: ask for name, ask in QUESTIONS.items() if name in (given.only or QUESTIONS)}
     rounds = 1 if given.short else given.rounds
-    with shared() if given.short else nullcontext():
-        answers = table.run(chosen, rounds, given.short)
-    if given.short:
-        with tempfile.TemporaryDirectory(prefix="taskyard-short-") as directory:
-            kept = table.keep(answers, Path(directory) / "latest.json")
-            table.render(kept, list(QUESTIONS))
-            plots.draw(kept, Path(directory))
-    else:
-        kept = table.keep(answers)
-        plots.draw(kept)
-        table.write(kept, list(QUESTIONS))
-    failed = [name for name, answer in answers.items() if "error" in answer]
+    with ExitStack() as stack:
+        latest, plotted = table.LATEST, plots.PLOTS
+        if given.short:
+            stack.enter_context(shared())
+            elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="short-")))
+            latest, plotted = elsewhere / "latest.json", elsewhere
+        failed = []
+        for name, answer in table.run(chosen, rounds, given.short):
+            # Kept one by one: who stops the run has what was answered until then.
+            kept = table.keep({name: answer}, latest)
+            failed += [name] * ("error" in answer)
+            plots.draw(kept, plotted)
+            if given.short:
+                table.render(kept, list(QUESTIONS))
+            else:
+                table.write(kept, list(QUESTIONS))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-import os
-import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import versions
 from benchmarks.figures import Figure
 
 ROOT = Path(__file__).parent.parent
@@ -29,9 +28,11 @@ PLOTS = {
 Ask = Callable[[int, bool], list[Figure]]
 
 
-def run(questions: Mapping[str, Ask], rounds: int, short: bool) -> dict[str, dict[str, Any]]:
+def run(
+    questions: Mapping[str, Ask], rounds: int, short: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ask each; a row is printed as soon as it is known. A question that fails says so."""
-    answers: dict[str, dict[str, Any]] = {}
+    measured_on = {"machine": versions.machine(), "versions": versions.versions()}
     for name, ask in questions.items():
         began = time.monotonic()
         print(f"--- {name}", flush=True)
@@ -39,20 +40,22 @@ def run(questions: Mapping[str, Ask], rounds: int, short: bool) -> dict[str, dic
             figures = ask(rounds, short)
         except Exception:
             traceback.print_exc()
-            answers[name] = {"error": traceback.format_exc(limit=3)}
+            yield name, {"error": traceback.format_exc(limit=3)}
             continue
         for figure in figures:
             print(row(dataclasses.asdict(figure)), flush=True)
         took = time.monotonic() - began
         print(f"    {took:.0f} s", flush=True)
-        answers[name] = {
+        answer = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "rounds": rounds,
             "seconds": round(took),
-            "machine": machine(),
+            **measured_on,
             "figures": [dataclasses.asdict(figure) for figure in figures],
         }
-    return answers
+        if name == "drain":
+            answer["peers"] = versions.peers()
+        yield name, answer
 
 
 def keep(answers: Mapping[str, dict[str, Any]], latest: Path = LATEST) -> dict[str, Any]:
@@ -91,11 +94,24 @@ def render(kept: Mapping[str, Any], order: Sequence[str]) -> str:
     machines = ", ".join(sorted({answer["machine"] for answer in answered}))
     rounds = sorted({answer["rounds"] for answer in answered})
     times = " or ".join(str(each) for each in rounds)
+    parts: dict[str, list[str]] = {}
+    for answer in answered:
+        for name, version in answer["versions"].items():
+            found = parts.setdefault(name, [])
+            found += [version] * (version not in found)
+    built = ", ".join(f"{name} {' and '.join(found)}" for name, found in parts.items())
     note = (
-        f"{' and '.join(dates)}, {machines}; medians of {times} rounds; "
-        "the spread is from the least to the most of them."
+        f"{' and '.join(dates)}, {machines}; {built}. "
+        f"Medians of {times} rounds; the spread is from the least to the most of them."
     )
-    return "\n".join([note, "", HEAD, "| --- | --- | --- | --- | --- | --- |", *rows, *drawn])
+    ruler = "| --- | --- | --- | --- | --- | --- |"
+    return "\n".join([note, "", HEAD, ruler, *rows, *drawn, *_peers(kept)])
+
+
+def _peers(kept: Mapping[str, Any]) -> list[str]:
+    peers = kept.get("drain", {}).get("peers", [])
+    rows = [f"| {peer['name']} | {peer['version']} | {peer['setting']} |" for peer in peers]
+    return rows and ["", "| peer | version | how it was set |", "| --- | --- | --- |", *rows]
 
 
 def row(figure: Mapping[str, Any]) -> str:
@@ -105,8 +121,3 @@ def row(figure: Mapping[str, Any]) -> str:
         holds,
     ]
     return f"| {' | '.join(cell or '–' for cell in cells)} |"
-
-
-def machine() -> str:
-    cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores of {platform.machine()}, Python {platform.python_version()}"

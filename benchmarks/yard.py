@@ -1,4 +1,4 @@
-"""A Taskyard as it is measured: two webs on one socket, one worker of two processes.
+"""A Taskyard as it is measured: two webs on one port, one worker of two processes.
 
 Its database is a fresh one on a given PostgreSQL, or SQLite; its broker is its own.
 """
@@ -19,8 +19,10 @@ from typing import IO, Self
 import psutil
 import psycopg
 
+from benchmarks import ground
 from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
+from benchmarks.sockets import bound_socket
 from benchmarks.system import books, fill
 from taskyard.server import bound
 from tests import servers
@@ -54,7 +56,12 @@ class Yard(Live):
         super().__init__(directory, environment)
         self._webs_wanted = webs
         self._users = users
-        self._listener: socket.socket | None = None
+        # Bound from the beginning: a free port that is only remembered may be taken meanwhile.
+        self._reserved = bound_socket(0)
+        self._listeners: list[socket.socket] = []
+        self.port = int(self._reserved.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env["PORT"] = str(self.port)
         self.webs: list[subprocess.Popen[bytes]] = []
         self.tokens: tuple[str, ...] = ()
 
@@ -75,6 +82,7 @@ class Yard(Live):
 
     def close(self) -> None:
         self.stop_webs()
+        self._reserved.close()
         super().close()
 
     @property
@@ -87,14 +95,17 @@ class Yard(Live):
         return self._broker_process.pid
 
     def start_webs(self, count: int) -> None:
-        """So many web processes that accept from one inherited socket."""
-        listener = self._listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        listener.listen(BACKLOG)
+        """So many web processes on one port, each with a socket of its own.
+
+        On one inherited socket whoever wakes first accepts all that wait: of 32 connections that
+        were opened at once one web got none, and kept connections stay where they are.
+        """
         log: IO[bytes]
         with self.log.open("ab") as log:
             for _ in range(count):
+                listener = bound_socket(self.port)
+                listener.listen(BACKLOG)
+                self._listeners.append(listener)
                 self.webs.append(
                     subprocess.Popen(
                         [
@@ -111,25 +122,25 @@ class Yard(Live):
                     )
                 )
         self._web = self.webs[0]
-        self.wait_until_ready()
         self._wait_for_all()
+        self.wait_until_ready()
 
     def _wait_for_all(self) -> None:
-        """Until every web accepts: /readyz is answered by the first that does."""
-        assert self._listener is not None
-        inode = os.fstat(self._listener.fileno()).st_ino
+        """Until every web accepts."""
+        inodes = [os.fstat(listener.fileno()).st_ino for listener in self._listeners]
         deadline = time.monotonic() + START_SECONDS
-        while not all(_polls(web.pid, inode) for web in self.webs):
+        while not all(_polls(web.pid, inode) for web, inode in zip(self.webs, inodes, strict=True)):
             assert time.monotonic() < deadline, "a web did not start"
             time.sleep(0.05)
 
     def stop_webs(self) -> None:
+        # Ours too, before anything else: connections would go on waiting in it.
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
         bound.stop(self.webs, seconds=10)
         self.webs = []
         self._web = None
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = None
 
     def completed(self) -> int:
         with books(self) as ask:
@@ -193,6 +204,20 @@ def yard(
     server: str | None, *, webs: int = 2, users: int = USERS, **environment: str
 ) -> Iterator[Yard]:
     """A Yard on a fresh database of this PostgreSQL; without one, on SQLite."""
+    common = server is not None and (webs, users, environment) == (2, USERS, {})
+    if common and (kept := ground.kept()) is not None:
+        own = kept.get("yard") or kept["stack"].enter_context(_made(server, webs, users, {}))
+        kept["yard"] = own
+        yield own
+        while own.workers:
+            own.stop_worker()
+        return
+    with _made(server, webs, users, environment) as own:
+        yield own
+
+
+@contextmanager
+def _made(server: str | None, webs: int, users: int, environment: dict[str, str]) -> Iterator[Yard]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-yard-")))
         given = {

@@ -1,63 +1,85 @@
 """Creates over HTTP: Taskyard with its worker stopped, the others with theirs."""
 
+import statistics
 from contextlib import ExitStack
+from functools import partial
 
-from benchmarks.figures import Figure, interleaved, ratio
+from benchmarks.figures import Figure, interleaved, milliseconds, ratio, value
 from benchmarks.ground import ground
-from benchmarks.load import Target
+from benchmarks.load import Load, Target
 from benchmarks.peers.ordinary.served import served
 from benchmarks.yard import yard
 
 FORMS = {"ordinary": 8.0, "ordinary-kept": 3.0, "celery-per-task": None, "bare": 0.9}
 CONNECTIONS = (8, 32)
-# For the plot; one round of it.
+# For the plot alone; one round of it.
 SWEEP = (1, 2, 4, 16, 64)
+SECONDS, SWEEP_SECONDS = 3, 2
 USERS = 1000
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
-    seconds = 1 if short else 5
+    seconds = 1 if short else SECONDS
+    names = ("ordinary", "bare") if short else tuple(FORMS)
+    asked = CONNECTIONS[-1:] if short else CONNECTIONS
     with ExitStack() as stack:
         servers = stack.enter_context(ground())
         targets = {}
-        names = ("ordinary", "bare") if short else tuple(FORMS)
         for name in names:
             form = stack.enter_context(served(servers, name, users=USERS, worked=False))
             targets[name] = Target(form.port, form.create_path, form.tokens)
         targets["taskyard"] = stack.enter_context(yard(servers.postgresql)).target
-        figures = []
-        for target in targets.values():
-            if not short:
+        if not short:
+            for target in targets.values():
                 target.create(8, 1)
-        for connections in CONNECTIONS[-1:] if short else CONNECTIONS:
-            found = interleaved(
-                {
-                    name: lambda target=target: target.create(connections, seconds).per_second  # noqa: B023
-                    for name, target in targets.items()
-                },
-                rounds,
+        loads = {count: _compare(targets, count, seconds, rounds) for count in asked}
+        for count in () if short else SWEEP:
+            loads[count] = _compare(targets, count, SWEEP_SECONDS, 1)
+    figures = [figure for count in asked for figure in _figures(count, loads[count])]
+    return [*figures, _plot(loads)]
+
+
+def _compare(
+    targets: dict[str, Target], connections: int, seconds: int, rounds: int
+) -> dict[str, list[Load]]:
+    loads: dict[str, list[Load]] = {name: [] for name in targets}
+
+    def measure(name: str) -> float:
+        loads[name].append(targets[name].create(connections, seconds))
+        return loads[name][-1].per_second
+
+    interleaved({name: partial(measure, name) for name in targets}, rounds)
+    return loads
+
+
+def _figures(connections: int, loads: dict[str, list[Load]]) -> list[Figure]:
+    what = f"create over HTTP, {connections} connections"
+    rates = {name: [load.per_second for load in each] for name, each in loads.items()}
+    ours = loads["taskyard"]
+    return [
+        *(
+            ratio(
+                f"{what}, against {name}",
+                at_least,
+                ("taskyard", rates["taskyard"]),
+                (name, rates[name]),
             )
-            figures += [
-                ratio(
-                    f"create over HTTP, {connections} connections, against {name}",
-                    at_least,
-                    ("taskyard", found["taskyard"]),
-                    (name, found[name]),
-                )
-                for name, at_least in FORMS.items()
-                if name in names
-            ]
-        figures.append(_sweep(targets, figures, (2,) if short else SWEEP, min(seconds, 3)))
-    return figures
+            for name, at_least in FORMS.items()
+            if name in rates
+        ),
+        value(f"{what}, answered within, p50", [load.p50 for load in ours], milliseconds),
+        value(f"{what}, answered within, p99", [load.p99 for load in ours], milliseconds),
+    ]
 
 
-def _sweep(
-    targets: dict[str, Target], figures: list[Figure], counts: tuple[int, ...], seconds: int
-) -> Figure:
+def _plot(loads: dict[int, dict[str, list[Load]]]) -> Figure:
     """What the plot of throughput against connections is drawn from."""
+    counts = sorted(loads)
     raw: dict[str, list[float]] = {"connections": [float(count) for count in counts]}
-    for name, target in targets.items():
-        raw[name] = [target.create(count, seconds).per_second for count in counts]
+    for name in loads[counts[0]]:
+        raw[name] = [
+            statistics.median(load.per_second for load in loads[count][name]) for count in counts
+        ]
     ours = ", ".join(
         f"{count}: {rate:,.0f}/s" for count, rate in zip(counts, raw["taskyard"], strict=True)
     )

@@ -8,11 +8,11 @@ from benchmarks.ground import ground
 from benchmarks.yard import USERS, yard
 
 CONNECTIONS = 8
-DRAINED, SHORT_DRAINED = 50_000, 500
+DRAINED, SHORT_DRAINED = 30_000, 500
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
-    seconds = 1 if short else 4
+    seconds = 1 if short else 3
     drained = SHORT_DRAINED if short else DRAINED
     with ground() as servers, yard(servers.postgresql) as own:
         many = own.target

@@ -1,50 +1,115 @@
-"""From one process to two, and what a task costs: CPU, WAL, bytes on the disk."""
+"""From one process to two, and what a task costs: CPU, WAL, bytes on the disk.
 
+One web, one worker, PostgreSQL and the load fill two cores between them, so a second process finds
+little left. What it adds is seen where each has only a part of a core (`benchmarks/limits.py`).
+"""
+
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
+from benchmarks import limits
 from benchmarks.figures import Figure, interleaved, per_second, ratio, until, value
 from benchmarks.ground import ground
 from benchmarks.system import books, fill
 from benchmarks.yard import PATIENCE_SECONDS, Yard, cpu_seconds, yard
 
-CONNECTIONS = 8
+CONNECTIONS = 32
 DRAINED, SHORT_DRAINED = 50_000, 500
+# At a sixth of a core each the rest of the machine keeps up with two of them.
+SHARE = 0.15
+LIMITED, SHORT_LIMITED = 20_000, 2_000
+# Nothing is wanted of these.
+ROUNDS = 3
+# What Celery says when it takes messages.
+READY = ' ready."'
+PAUSE = (
+    "INSERT INTO taskyard_pausedqueue (name, paused_at) VALUES ('default', now()) RETURNING name"
+)
+RESUME = "DELETE FROM taskyard_pausedqueue RETURNING name"
+LEFT = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
-    seconds = 1 if short else 4
+    seconds, rounds = 1 if short else 3, min(rounds, ROUNDS)
     count = SHORT_DRAINED if short else DRAINED
-    with ground() as servers, yard(servers.postgresql, webs=1) as own:
-
-        def created(webs: int) -> float:
-            own.stop_webs()
-            own.start_webs(webs)
-            if not short:
-                own.target.create(CONNECTIONS, 1)
-            return own.target.create(CONNECTIONS, seconds).per_second
-
-        drains = interleaved(
-            {
-                "1": lambda: own.drain(count, processes=1),
-                "2": lambda: own.drain(count, processes=2),
-            },
-            rounds,
-        )
-        creates = interleaved({"1": lambda: created(1), "2": lambda: created(2)}, rounds)
+    with ground() as servers, yard(servers.postgresql) as own:
+        own.drain(1)  # nothing of an earlier question is left
+        measures: dict[str, Callable[[int], float]] = {}
+        limitable = limits.possible()
+        if limitable:
+            measures[f"two workers against one, each {SHARE:.0%} of a core: drain"] = partial(
+                _drain_limited, own, SHORT_LIMITED if short else LIMITED
+            )
+            measures[f"two webs against one, each {SHARE:.0%} of a core: create"] = partial(
+                _create_limited, own, seconds
+            )
+        if not (short and limitable):
+            drain, create = partial(_drain, own, count), partial(_create, own, seconds)
+            measures["two worker processes against one: drain"] = drain
+            measures["two webs against one: create"] = create
+        # Drains first, so that no worker must clear away what creates leave.
+        figures = [
+            _against(what, rounds, measures[what])
+            for what in sorted(measures, key=lambda what: what.endswith("create"))
+        ]
     costs = [_costs(seconds, count) for _ in range(rounds)]
-    return [
-        ratio("two webs against one: create", None, ("two", creates["2"]), ("one", creates["1"])),
-        ratio(
-            "two worker processes against one: drain",
-            None,
-            ("two", drains["2"]),
-            ("one", drains["1"]),
-        ),
-        *_cost_figures(costs),
-    ]
+    return [*figures, *_cost_figures(costs)]
+
+
+def _against(what: str, rounds: int, measure: Callable[[int], float]) -> Figure:
+    found = interleaved({"one": partial(measure, 1), "two": partial(measure, 2)}, rounds)
+    return ratio(what, None, ("two", found["two"]), ("one", found["one"]))
+
+
+def _drain(own: Yard, count: int, processes: int) -> float:
+    return own.drain(count, processes=processes)
+
+
+def _create(own: Yard, seconds: int, webs: int) -> float:
+    own.stop_webs()
+    own.start_webs(webs)
+    own.target.create(CONNECTIONS, 1)
+    return own.target.create(CONNECTIONS, seconds).per_second
+
+
+def _create_limited(own: Yard, seconds: int, webs: int) -> float:
+    own.stop_webs()
+    own.start_webs(webs)
+    with limits.limited([[web.pid] for web in own.webs], SHARE):
+        own.target.create(CONNECTIONS, 1)
+        return own.target.create(CONNECTIONS, seconds).per_second
+
+
+def _drain_limited(own: Yard, count: int, workers: int) -> float:
+    """Each is up and limited while its queue is paused; from the first of the backlog on."""
+    with books(own) as ask:
+        ready = own.log.read_text().count(READY)
+        started = [own.start_worker(TASKYARD_CONCURRENCY="1") for _ in range(workers)]
+        until(
+            lambda: own.log.read_text().count(READY) == ready + workers,
+            PATIENCE_SECONDS,
+            "workers ready",
+        )
+        ask(PAUSE)
+        fill(own, count, len(own.tokens))
+        own.settle()
+        with limits.limited([_family(worker.pid) for worker in started], SHARE):
+            ask(RESUME)
+            until(lambda: ask(LEFT)[0][0] < count, PATIENCE_SECONDS, "a first task done")
+            began, left = time.monotonic(), int(ask(LEFT)[0][0])
+            until(lambda: not ask(LEFT)[0][0], PATIENCE_SECONDS, "the backlog worked off")
+            took = time.monotonic() - began
+        for worker in started:
+            own.stop_worker(worker)
+    return (left or count) / took
+
+
+def _family(pid: int) -> list[int]:
+    return [pid, *(child.pid for child in psutil.Process(pid).children())]
 
 
 @dataclass(frozen=True)
@@ -108,14 +173,13 @@ def _costs(seconds: int, count: int) -> Cost:
 
         fill(own, count, len(own.tokens))
         own.settle()
-        left = "SELECT sum(active) FROM taskyard_account"
-        backlog = int(ask(left)[0][0])
+        backlog = int(ask(LEFT)[0][0])
         at_first = _spent(own, server)
         worker = own.start_worker()
         # Starting is paid once, whatever there is to do.
-        until(lambda: ask(left)[0][0] < backlog, PATIENCE_SECONDS, "a first task done")
-        begun, remaining = cpu_seconds(worker.pid), int(ask(left)[0][0]) or backlog
-        until(lambda: ask(left)[0][0] == 0, PATIENCE_SECONDS, "the backlog worked off")
+        until(lambda: ask(LEFT)[0][0] < backlog, PATIENCE_SECONDS, "a first task done")
+        begun, remaining = cpu_seconds(worker.pid), int(ask(LEFT)[0][0]) or backlog
+        until(lambda: ask(LEFT)[0][0] == 0, PATIENCE_SECONDS, "the backlog worked off")
         workers = cpu_seconds(worker.pid) - begun
         drains = _spent(own, server).since(at_first)
         own.stop_worker(worker)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import psutil
+
 from benchmarks.peers.backlog import Command, Program, python, run, working
 from benchmarks.peers.stage import Stage, fresh, rows
 from taskyard.server import bound
@@ -28,6 +30,7 @@ class Form:
     web: Command
     create_path: str
     program: Program
+    sockets: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,8 @@ def _gunicorn() -> Command:
     )
 
 
-def _uvicorn() -> Command:
-    return python(
-        "uvicorn",
-        *("benchmarks.peers.ordinary.asgi:application", "--host", "127.0.0.1", "--port", "{port}"),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "off"),
-        *("--no-access-log", "--no-server-header", "--log-level", "warning", "--backlog", "8192"),
-    )
+def _uvicorns() -> Command:
+    return python("benchmarks.peers.ordinary.uvicorns", "{port}")
 
 
 FORMS: dict[str, Form] = {
@@ -116,10 +114,11 @@ FORMS: dict[str, Form] = {
         ),
         Form(
             "bare",
-            "one DRF view, one INSERT on kept connections; uvicorn, 4 threads, as Taskyard",
-            _uvicorn(),
+            "one DRF view, one INSERT on kept connections; 2 uvicorns of 4 threads, as Taskyard",
+            _uvicorns(),
             "/api/bare/create/",
             _program("bare"),
+            sockets=2,
         ),
     )
 }
@@ -154,7 +153,7 @@ def _web(form: Form, stage: Stage, port: int) -> Iterator[None]:
             preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
         )
     try:
-        _wait_for(process, port)
+        _wait_for(process, port, form.sockets)
         yield
     except BaseException:
         sys.stderr.write(log.read_text(errors="replace")[-4000:])
@@ -163,16 +162,25 @@ def _web(form: Form, stage: Stage, port: int) -> Iterator[None]:
         bound.stop([process], seconds=10)
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int, sockets: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/api/tasks/")
-            if connection.getresponse().status in (401, 403):
+            answered = connection.getresponse().status in (401, 403)
+            if answered and _listening(port) == sockets:
                 return
         except (OSError, http.client.HTTPException):
             time.sleep(0.05)
         finally:
             connection.close()
     raise RuntimeError("the web did not start")
+
+
+def _listening(port: int) -> int:
+    """How many sockets of this machine listen on the port."""
+    return sum(
+        each.status == psutil.CONN_LISTEN and each.laddr.port == port
+        for each in psutil.net_connections("tcp4")
+    )
