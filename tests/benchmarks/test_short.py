@@ -1,14 +1,18 @@
 """`make bench` in its short form: every question is answered. Nothing is timed, nothing written."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
-from benchmarks import plots, table
+from benchmarks import limits, plots, table, versions
 from benchmarks.figures import ratio
+from benchmarks.peers import PEERS
 from benchmarks.questions import QUESTIONS
+from benchmarks.yard import cpu_seconds
 from tests import servers
 
 
@@ -50,3 +54,33 @@ def test_a_plot_is_drawn_from_one_point_and_from_many() -> None:
         drawn = plots.svg(plots.Plot("A title", "x", {"a & b": points}, logarithmic=True))
         assert "a &amp; b" in drawn
         assert "nan" not in drawn
+
+
+def test_the_table_says_on_what_it_was_measured() -> None:
+    answer = {
+        "at": "2026-11-24T10:00:00+00:00",
+        "rounds": 5,
+        "machine": versions.machine(),
+        "versions": versions.versions(),
+        "peers": versions.peers(),
+        "figures": [],
+    }
+    shown = table.render({"drain": answer}, ["drain"])
+    for name, version in answer["versions"].items():
+        assert f"{name} {version}" in shown
+    assert all(f"| {name} |" in shown for name in PEERS)
+
+
+def test_a_limited_process_gets_its_share_and_nothing_stays_behind() -> None:
+    if not limits.possible():
+        pytest.skip("control groups are not ours to make")
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            with limits.limited([[process.pid]], 0.1):
+                before = cpu_seconds(process.pid)
+                time.sleep(1)
+                assert cpu_seconds(process.pid) - before < 0.3
+            groups = (limits.FIRST, limits.SECOND)
+            assert not any(list(group.glob(f"taskyard-bench-{os.getpid()}-*")) for group in groups)
+        finally:
+            process.kill()
