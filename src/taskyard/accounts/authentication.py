@@ -1,7 +1,6 @@
 """Who a request comes from: ``Authorization: Bearer <access token>``."""
 
-from functools import cached_property
-
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -32,6 +31,8 @@ class Claimant:
         self.claim = tokens.claim_of(access)
         self._access = access
 
+    # Django's: until Python 3.12 the standard library's holds one lock for all of a class, and one
+    # owner's wait for the database would be everybody's.
     @cached_property
     def proven(self) -> User:
         """The user; raises TokenRefused."""
