@@ -13,7 +13,6 @@ from taskyard.core import idempotency
 from taskyard.core.errors import Refusal
 from taskyard.core.values import NewTask
 
-HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -32,7 +31,7 @@ class TaskDeleted(Refusal):
 
 def key_of(request: Request) -> str | None:
     """The key of a request, if it has one; raises KeyInvalid."""
-    key = request.headers.get(HEADER)
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not PRINTABLE.fullmatch(key):
         raise KeyInvalid
     return key

@@ -31,6 +31,8 @@ DEPTH_LIMIT = 64
 DIGITS_LIMIT = 4300
 
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_LIKE_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Unreadable(exceptions.ParseError):
@@ -65,11 +67,11 @@ class Parser(BaseParser):
         context = parser_context or {}
         request: Request = context["request"]
         limit = getattr(context.get("view"), "body_limit", BODY_LIMIT)
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             raise exceptions.UnsupportedMediaType(
                 MEDIA_TYPE, _("Compressed request bodies are not supported.")
             )
-        if _declared(request) > limit:
+        if declared_size(request) > limit:
             raise TooLarge(limit)
         raw = stream.read(limit + 1)
         if len(raw) > limit:
@@ -128,7 +130,7 @@ def loads(raw: bytes) -> Any:
     if text.startswith("\ufeff"):
         raise Unreadable(_("The body begins with a byte order mark."))
     try:
-        value = _decode(text)
+        value = (_decode_warily if _may_be_large(raw) else _decode)(text)
     except json.JSONDecodeError as error:
         raise Unreadable(
             _("The body is not JSON (line %(line)s, column %(column)s)."),
@@ -137,7 +139,7 @@ def loads(raw: bytes) -> Any:
         ) from None
     except RecursionError:
         raise _too_deep() from None
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT or _SUSPECT.search(raw):
+    if _may_be_deep(raw) or _SUSPECT.search(raw):
         _walk(value, (), 0)
     return value
 
@@ -152,7 +154,8 @@ def dumps(data: Any) -> bytes:
         return text.encode(errors="replace")
 
 
-def _declared(request: Request) -> int:
+def declared_size(request: Request) -> int:
+    """Bytes of the body as its sender says; no more of it is read."""
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -187,12 +190,38 @@ def _constant(text: str) -> Any:
     raise Unreadable(_("%(name)s is not a JSON number."), name=text)
 
 
-_decode = json.JSONDecoder(
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+_decode_warily = json.JSONDecoder(
     object_pairs_hook=_object,
     parse_float=_number,
     parse_int=_integer,
     parse_constant=_constant,
 ).decode
+
+
+def _may_be_large(raw: bytes) -> bool:
+    """Whether it may hold a number that is too large; false where every number is an ordinary one.
+
+    Three digits of exponent, or two hundred digits, are found faster than numbers are.
+    """
+    alike = raw.translate(_LIKE_DIGITS)
+    return b"e000" in alike or b"e+000" in alike or b"0" * 200 in alike
+
+
+def _may_be_deep(raw: bytes) -> bool:
+    """False where it is not; brackets within strings may make it seem so.
+
+    Each round takes the innermost brackets away, one level or two, at the speed of C.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH_LIMIT:
+        return False
+    brackets = raw.translate(None, _ALL_BUT_BRACKETS)
+    for _round in range(DEPTH_LIMIT // 2):
+        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if left == brackets:
+            break
+        brackets = left
+    return bool(brackets)
 
 
 def _walk(value: Any, path: Path, depth: int) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from django.utils import timezone
 from pydantic import (
@@ -15,11 +15,10 @@ from pydantic import (
     RootModel,
     SkipValidation,
     ValidationError,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from taskyard.catalog.schema import InvalidInput, flaws_of
+from taskyard.catalog.schema import Flaw, InvalidInput, flaws_of
 
 YEAR_SECONDS = 366 * 24 * 3600
 LARGEST_ID = 2**63 - 1
@@ -108,19 +107,19 @@ class TaskCreate(Shape):
     timeout: float | None = Field(
         None, gt=0, le=YEAR_SECONDS, description="Seconds that one attempt may take"
     )
-    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=10)
-
-    @model_validator(mode="after")
-    def one_moment(self) -> Self:
-        if self.run_at is not None and self.delay is not None:
-            raise PydanticCustomError("run_at_and_delay", "Give either run_at or delay, not both.")
-        return self
+    # A default that is a list would be copied deeply for each.
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field(
+        default_factory=list, max_length=10, json_schema_extra={"default": []}
+    )
 
     def due(self) -> datetime | None:
-        """When the task may first run; None for at once."""
-        if self.delay:
-            return timezone.now() + timedelta(seconds=self.delay)
-        return self.run_at
+        """When the task may first run; None for at once. Raises InvalidInput."""
+        if self.delay is None:
+            return self.run_at
+        if self.run_at is not None:
+            message = "Give either run_at or delay, not both."
+            raise InvalidInput([Flaw((), "run_at_and_delay", message)])
+        return timezone.now() + timedelta(seconds=self.delay) if self.delay else None
 
 
 class Bulk(Shape):

@@ -19,6 +19,10 @@ def at(route: str, view: type[ApiView], name: str | None = None) -> Any:
 
 
 urlpatterns = [
+    # First what is asked most: they are tried in turn.
+    at("tasks/create", submit.TaskCreate),
+    at(ONE, tasks.TaskDetail, "task"),
+    at("tasks", tasks.Tasks),
     at("register", accounts.Register),
     at("token", accounts.Token),
     at("token/refresh", accounts.TokenRefresh),
@@ -28,11 +32,8 @@ urlpatterns = [
     at("limits", accounts.Limits),
     at("task-types", task_types.TaskTypes),
     at("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
-    at("tasks", tasks.Tasks),
-    at("tasks/create", submit.TaskCreate),
     at("tasks/bulk", submit.TaskBulk),
     at("tasks/events", events.AllEvents),
-    at(ONE, tasks.TaskDetail, "task"),
     at(f"{ONE}/cancel", tasks.TaskCancel),
     at(f"{ONE}/retry", tasks.TaskRetry),
     at(f"{ONE}/attempts", tasks.TaskAttempts),

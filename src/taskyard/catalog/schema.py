@@ -67,24 +67,27 @@ class Signature:
         )
         self.result = _result_adapter(hints.get("return", Any))
 
-    def parse(self, data: object) -> dict[str, Any]:
-        """The handler's keyword arguments for this input; raises InvalidInput."""
+    def check(self, data: object) -> None:
+        """Raises InvalidInput."""
         try:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
             raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
-        return self.parse_json(text)
+        self._read(text)
 
     def parse_json(self, text: str | bytes) -> dict[str, Any]:
-        """The same for an input that is JSON text still."""
+        """The handler's keyword arguments for this input, which is JSON text; as ``check``."""
+        model = self._read(text)
+        given = model.model_fields_set
+        return {name: getattr(model, key) for key, name in self._fields.items() if key in given}
+
+    def _read(self, text: str | bytes) -> BaseModel:
         try:
-            model = self.model.model_validate_json(text)
+            return self.model.model_validate_json(text)
         except ValidationError as error:
             raise InvalidInput(flaws_of(error, json.loads(text))) from None
         except (ValueError, RecursionError):
             raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
-        given = model.model_fields_set
-        return {name: getattr(model, key) for key, name in self._fields.items() if key in given}
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class TaskType:
 
     def validate(self, input_data: object) -> dict[str, Any]:
         """The input as it was given, once it is known to fit; raises InvalidInput."""
-        self.signature.parse(input_data)
+        self.signature.check(input_data)
         return cast("dict[str, Any]", input_data)
 
     @property

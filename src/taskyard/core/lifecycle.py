@@ -27,7 +27,7 @@ from taskyard.core.errors import (
 )
 from taskyard.core.models import Account, Attempt, Task
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.sql import dialect, rows_of
+from taskyard.core.sql import dialect, rows_of, rows_of_new
 from taskyard.core.states import ACTIVE, TERMINAL, Status
 from taskyard.core.values import (
     MESSAGES,
@@ -78,7 +78,7 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
         owner_id=owner_id,
         created_at=EPOCH + timedelta(microseconds=created_at),
         ready=bool(ready),
-        **{**vars(new), "tags": list(new.tags)},
+        **{**new._asdict(), "tags": list(new.tags)},
     )
 
 
@@ -92,12 +92,11 @@ def _accept(
 ) -> list[tuple[int, int, bool]]:
     """Take the places and insert the rows, in one change; id, time (µs), readiness of each."""
     sql = dialect()
-    rows = [{**vars(each), "run_at": each.run_at and sql.moment(each.run_at)} for each in new]
     params = {
         "owner": owner_id,
         "limit": settings.TASKYARD_ACTIVE_LIMIT,
         "credential": credential,
-        "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
+        "rows": rows_of_new(new),
     }
     accepted = sql.submit(params)
     if not accepted and credential is not None:

@@ -11,8 +11,7 @@ from taskyard.core.states import Priority, Status
 Change = tuple[int, int, Status]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewTask:
+class NewTask(NamedTuple):
     """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware."""
 
     task_type: str
@@ -24,6 +23,10 @@ class NewTask:
     tags: tuple[str, ...] = ()
     run_at: datetime | None = None
     retry_of_id: int | None = None
+
+
+# What most tasks have, and a submit's rows leave out.
+USUAL = NewTask._field_defaults
 
 
 class Standing(Enum):

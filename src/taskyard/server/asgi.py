@@ -12,7 +12,9 @@ from types import FrameType
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
 from django.conf import settings
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
 # Django is set up before anything that has models is imported.
@@ -55,6 +57,7 @@ class OnePort:
         hub.start()
         announcements.start()
         when_told_to_stop(hub.let_go)
+        look_at_connections_once()
         settle_memory()
         self._streams, self._waits = Streams(hub, self._bridge), Waits(hub, self._bridge)
         await send({"type": "lifespan.startup.complete"})
@@ -79,6 +82,16 @@ def when_told_to_stop(call: Callable[[], None]) -> None:
                 server_stops(number, frame)
 
         signal.signal(number, stop)
+
+
+def look_at_connections_once() -> None:
+    """When a request begins, whether the last one left a connection broken; not at its end too.
+
+    Nor is there a log of queries to empty where none is kept.
+    """
+    request_finished.disconnect(close_old_connections)
+    if not settings.DEBUG:
+        request_started.disconnect(reset_queries)
 
 
 def settle_memory() -> None:

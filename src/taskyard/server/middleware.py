@@ -1,8 +1,9 @@
 """What every request passes, and what requests to the API are spared."""
 
 import re
-import uuid
+import secrets
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,11 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from taskyard.server.logs import request_id
@@ -39,8 +44,8 @@ class RequestId:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
-        current = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        current = given if _USABLE_ID.fullmatch(given) else secrets.token_hex(16)
         token = request_id.set(current)
         try:
             response = self.get_response(request)
@@ -65,6 +70,37 @@ class ForBrowsers:
         return response
 
 
+class ForPrograms:
+    """What requests to the API pass in place of Django's middleware for a site.
+
+    They name a host of ours, and a language in Accept-Language, most of them the same one.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(WITHOUT_SITE):
+            return self.get_response(request)
+        request.get_host()
+        language = _language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
+        translation.activate(language)
+        response = self.get_response(request)
+        if "Vary" in response:
+            patch_vary_headers(response, ("Accept-Language",))
+        else:
+            response.headers["Vary"] = "Accept-Language"
+        response.headers["Content-Language"] = language
+        return response
+
+
+@lru_cache(maxsize=256)
+def _language(accepted: str) -> str:
+    asking = HttpRequest()
+    asking.META["HTTP_ACCEPT_LANGUAGE"] = accepted
+    return translation.get_language_from_request(asking)
+
+
 class _SiteOnly(MiddlewareMixin):
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith(WITHOUT_SITE):
@@ -85,6 +121,14 @@ class SiteQuery(_SiteOnly, MiddlewareMixin):
         # The admin would filter by it, which PostgreSQL refuses and SQLite does not.
         if "%00" in request.META.get("QUERY_STRING", ""):
             raise BadRequest("null characters are not allowed")
+
+
+class SiteLocale(_SiteOnly, LocaleMiddleware):
+    pass
+
+
+class SiteCommon(_SiteOnly, CommonMiddleware):
+    pass
 
 
 class SiteAuthentication(_SiteOnly, AuthenticationMiddleware):

@@ -1,6 +1,7 @@
 """What every view of the API shares. Nothing here depends on settings a host project may have."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, cast
 
 from rest_framework.permissions import IsAuthenticated
@@ -11,7 +12,7 @@ from rest_framework.views import APIView
 from taskyard.accounts.authentication import Claimant, TokenAuthentication
 from taskyard.accounts.models import User
 from taskyard.api import errors
-from taskyard.api.json import BODY_LIMIT, AlwaysJson, Parser, Renderer
+from taskyard.api.json import BODY_LIMIT, MEDIA_TYPE, AlwaysJson, Parser, Renderer
 
 
 class ApiView(APIView):
@@ -27,6 +28,17 @@ class ApiView(APIView):
     metadata_class = None
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # There is one form of answer and one version, and throttles are where they are needed.
+        self.format_kwarg = None
+        request.accepted_renderer, request.accepted_media_type = RENDERER, MEDIA_TYPE
+        self.perform_authentication(request)
+        self.check_permissions(request)
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {"Allow": _allowed_by(type(self))}  # type: ignore[arg-type]  # a class is hashable
+
     def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response | None]:
         return errors.handle
 
@@ -38,6 +50,14 @@ class ApiView(APIView):
 
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+RENDERER = Renderer()
+
+
+@cache
+def _allowed_by(view: Any) -> str:
+    return ", ".join(view().allowed_methods)
 
 
 class OpenView(ApiView):

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from taskyard.accounts.authentication import Claimant, ClaimAuthentication
 from taskyard.api import idempotency, intake, shapes
-from taskyard.api.json import BULK_LIMIT
+from taskyard.api.json import BULK_LIMIT, declared_size
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
 from taskyard.api.representation import represent
 from taskyard.api.views.base import ApiView, user_of
@@ -57,7 +57,7 @@ class TaskBulk(ApiView):
     def post(self, request: Request) -> Response:
         """All of them or none. Each takes a place of the quota; what is wrong is said by index."""
         key = idempotency.key_of(request)
-        new = intake.many(request.data)
+        new = intake.many(request.data, size=declared_size(request))
         replayed = False
         if key is None:
             ids = lifecycle.submit_all(user_of(request).pk, new)
@@ -80,7 +80,8 @@ def submit(request: Request, new: NewTask) -> Task:
 
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:
     """201 with the task and its address."""
-    location = request.build_absolute_uri(f"{_tasks_address()}/{task.pk}/")
+    site = f"{request.scheme}://{request.get_host()}"
+    location = f"{site}{_tasks_address()}/{task.pk}/"
     return Response(represent(task), 201, headers={"Location": location, **(headers or {})})
 
 

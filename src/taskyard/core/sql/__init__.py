@@ -3,6 +3,7 @@
 Rows travel as one JSON parameter, so a statement for one task and for a thousand is the same.
 """
 
+import json
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -11,18 +12,36 @@ from django.db import connection
 
 from taskyard.core.sql import postgresql, sqlite
 from taskyard.core.states import TERMINAL
-from taskyard.core.values import Ending
+from taskyard.core.values import USUAL, Ending, NewTask
 
 
 def dialect() -> ModuleType:
     return postgresql if connection.vendor == "postgresql" else sqlite
 
 
-def rows_of(endings: Iterable[Ending]) -> str:
-    """Endings as the rows of a statement; what is JSON text already goes in as it is.
+def rows_of_new(new: Iterable[NewTask]) -> str:
+    """New tasks as the rows of a statement; raises ValueError for a NaN or an infinity.
 
     What is as usual is left out: a database reads every word of it.
     """
+    rows = []
+    for each in new:
+        row = {name: value for name, value in each._asdict().items() if value != USUAL.get(name)}
+        if each.run_at is not None:
+            row["run_at"] = dialect().moment(each.run_at)
+        rows.append(row)
+    try:
+        text = orjson.dumps(rows)
+    except TypeError:  # integers beyond 64 bits
+        text = b"null"
+    if b"null" not in text:
+        return text.decode()
+    # In the place of a null there may have been a NaN.
+    return json.dumps(rows, ensure_ascii=False, allow_nan=False)
+
+
+def rows_of(endings: Iterable[Ending]) -> str:
+    """Endings as the rows of a statement; what is JSON text already goes in as it is."""
     rows = []
     for end in endings:
         row: dict[str, object] = {

@@ -12,6 +12,8 @@ from django.db import connection
 from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
 
+from taskyard.core.values import USUAL
+
 Row = tuple[Any, ...]
 
 SUBMIT = """
@@ -28,10 +30,12 @@ INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
     slept, created_at, changed)
-SELECT place.user_id, r.task_type, r.queue, r.input_data, 'pending', '', '', r.tags, r.priority,
+SELECT place.user_id, r.task_type, r.queue, r.input_data, 'pending', '', '',
+    COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
     r.timeout_seconds, r.retry_of_id, r.run_at,
     CASE WHEN r.run_at > now() THEN r.run_at END, r.run_at IS NULL OR r.run_at <= now(),
-    0, r.max_attempts, 0, false, 0, now(), pg_current_xact_id()::text::bigint
+    0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
+    pg_current_xact_id()::text::bigint
 FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     task_type text, queue text, input_data jsonb, tags jsonb, priority smallint,
     timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer
@@ -189,7 +193,7 @@ def moment(when: datetime) -> str:
 
 @cache
 def _submit() -> str:
-    return SUBMIT.format(users=get_user_model()._meta.db_table)
+    return SUBMIT.format(users=get_user_model()._meta.db_table, **USUAL)
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[Row]:

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from taskyard.core.models import Clock
+from taskyard.core.values import USUAL
 
 Row = tuple[Any, ...]
 
@@ -31,14 +32,15 @@ INSERT INTO taskyard_task (
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
     slept, created_at, changed)
 SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
-    '', value -> 'tags', value ->> 'priority', value ->> 'timeout_seconds',
+    '', COALESCE(value -> 'tags', '[]'), COALESCE(value ->> 'priority', {priority}),
+    value ->> 'timeout_seconds',
     value ->> 'retry_of_id', value ->> 'run_at',
     CASE WHEN value ->> 'run_at' > %(now)s THEN value ->> 'run_at' END,
     value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s,
-    0, value ->> 'max_attempts', 0, 0, 0, %(now)s, %(change)s
+    0, COALESCE(value ->> 'max_attempts', {max_attempts}), 0, 0, 0, %(now)s, %(change)s
 FROM json_each(%(rows)s) ORDER BY key
 RETURNING id, ready
-"""
+""".format(**USUAL)
 
 TICK = """
 INSERT INTO taskyard_clock (id, ticks) VALUES (1, 1)
