@@ -7,6 +7,8 @@ from typing import Any, Concatenate, ParamSpec, cast
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
 from taskyard.accounts.models import User
@@ -40,6 +42,15 @@ def asks_for_part(request: HttpRequest) -> bool:
 
 def user_of(request: HttpRequest) -> User:
     return cast("User", request.user)
+
+
+def next_address(request: HttpRequest) -> str:
+    """Where to go on: an address of ours that the form names, or the tasks."""
+    address = request.POST.get("next") or request.GET.get("next", "")
+    hosts = {request.get_host()}
+    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
+        return address
+    return resolve_url("tasks")
 
 
 def posted(request: HttpRequest, *names: str) -> dict[str, str]:
