@@ -56,20 +56,15 @@ def next_address(request: HttpRequest) -> str:
 def posted(request: HttpRequest, *names: str) -> dict[str, str]:
     """These fields of a form; raises InvalidInput for what no database keeps."""
     found = {name: request.POST.get(name, "") for name in names}
-    refuse_null(found)
-    return found
-
-
-def refuse_null(fields: dict[str, str]) -> None:
-    """Raises InvalidInput for U+0000."""
     message = "Null characters are not allowed."
     flaws = [
         Flaw((name,), "null_characters_not_allowed", message)
-        for name, value in fields.items()
+        for name, value in found.items()
         if "\0" in value
     ]
     if flaws:
         raise InvalidInput(flaws)
+    return found
 
 
 def texts_by_field(flaws: Iterable[Flaw]) -> dict[str, list[str]]:
