@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -112,6 +113,12 @@ class Owner:
         body = {"tasks": [{"task_type": task_type, "input_data": input_data}] * many}
         answer = self._http.post("/tasks/bulk/", json=body)
         assert answer.status_code == 201, answer.text
+
+    def wait_until_idle(self, *, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while self._http.get("/limits/").json()["active"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def close(self) -> None:
         self._http.close()
