@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
 
-import orjson
-
 from tests import servers
 
 TOGETHER = 8
@@ -26,8 +24,8 @@ def forms() -> dict[str, Callable[[], object]]:
 
     from taskyard.accounts import tokens
     from taskyard.accounts.models import User
-    from taskyard.api import intake, json
-    from taskyard.core import announcements, lifecycle
+    from taskyard.api import intake
+    from taskyard.core import announcements, exact_json, lifecycle
     from taskyard.server import asgi
     from taskyard.server.bridge import environ
 
@@ -63,13 +61,13 @@ def forms() -> dict[str, Callable[[], object]]:
 
         return ask
 
-    one, many = orjson.dumps(SUM), orjson.dumps({"tasks": [SUM] * 1000})
-    new = intake.one(json.loads(one))
+    one, many = exact_json.dumps(SUM), exact_json.dumps({"tasks": [SUM] * 1000})
+    new = intake.one(exact_json.loads(one))
     return {
         "livez": asking("GET", "/livez", HTTPStatus.OK),
         "a task type": asking("GET", "/api/task-types/sum/", HTTPStatus.OK),
         "create": asking("POST", "/api/tasks/create/", HTTPStatus.CREATED, one),
-        "create: reading the body": lambda: intake.one(json.loads(one)),
+        "create: reading the body": lambda: intake.one(exact_json.loads(one)),
         "create: accepting": lambda: lifecycle.submit(user.pk, new, credential=credential),
         "bulk of 1,000": asking("POST", "/api/tasks/bulk/", HTTPStatus.CREATED, many),
     }

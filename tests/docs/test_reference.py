@@ -11,7 +11,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from taskyard import Run, task_type
-from taskyard.api import messages
+from taskyard.core import messages
 from taskyard.core.errors import Refusal
 from taskyard.core.values import Verdict
 from taskyard.server import cli, doctor, env
@@ -102,6 +102,7 @@ def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str]
                 yield from _addresses(pattern.url_patterns, prefix + route)
         elif isinstance(pattern, URLPattern) and (route or prefix == "/"):
             plain = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"<\1>", route)
+            plain = re.sub(r"<\w+:(\w+)>", r"<\1>", plain)
             plain = plain.removeprefix("^").replace(r"/?\Z", "/")
             yield prefix + plain, _methods(pattern.callback)
 

@@ -20,7 +20,7 @@ def at(route: str, view: type[ApiView], name: str | None = None) -> Any:
 
 urlpatterns = [
     # First what is asked most: they are tried in turn.
-    at("tasks/create", submit.TaskCreate),
+    at("tasks/create", submit.TaskCreate, "create"),
     at(ONE, tasks.TaskDetail, "task"),
     at("tasks", tasks.Tasks),
     at("register", accounts.Register),
@@ -43,6 +43,6 @@ urlpatterns = [
     at("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
     at("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
     at("schema", document.Schema, "schema"),
-    at("docs", document.Docs),
+    at("docs", document.Docs, "docs"),
     re_path("", csrf_exempt(document.nothing_here)),
 ]
