@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from django.db.models import BooleanField, F, Func, QuerySet, Value
+from django.db.models import F
 from pydantic import Field
 from rest_framework.request import Request
 
@@ -14,6 +14,7 @@ from taskyard.api.shapes import LARGEST_ID, Moment
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
+from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import ACTIVE, Status
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
@@ -31,24 +32,6 @@ class TaskQuery(PageQuery):
     created_after: Moment | None = Field(None, description="At this moment or later")
     created_before: Moment | None = Field(None, description="At this moment or earlier")
     ordering: Order = Field("id", description="Ties are broken by id")
-
-
-class HasTag(Func):
-    """Whether a list in JSON holds a string; the two databases ask differently."""
-
-    output_field = BooleanField()
-    arity = 2
-
-    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return super().as_sql(
-            compiler, connection, template="(%(expressions)s)", arg_joiner=" ? ", **extra
-        )
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        column, column_params = compiler.compile(self.source_expressions[0])
-        tag, tag_params = compiler.compile(self.source_expressions[1])
-        sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = {tag})"  # noqa: S608
-        return sql, (*column_params, *tag_params)
 
 
 def task_list(request: Request, user_id: int) -> dict[str, Any]:
@@ -73,14 +56,14 @@ def _contradictions(query: TaskQuery) -> list[Flaw]:
     return flaws
 
 
-def _matching(query: TaskQuery, user_id: int) -> QuerySet[Task]:
-    tasks: QuerySet[Task] = Task.objects.visible_to(user_id)
+def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
+    tasks = Task.objects.visible_to(user_id)
     if query.status:
         tasks = tasks.filter(status__in=set(query.status))
     if query.task_type is not None:
         tasks = tasks.filter(task_type=query.task_type)
     if query.tag is not None:
-        tasks = tasks.filter(HasTag(F("tags"), Value(query.tag)))
+        tasks = tasks.tagged(query.tag)
     if query.created_after is not None:
         tasks = tasks.filter(created_at__gte=query.created_after)
     if query.created_before is not None:
@@ -112,7 +95,7 @@ def _count(query: TaskQuery, user_id: int) -> int | None:
     return ended + (active.count() if statuses & ACTIVE else 0)
 
 
-def _page(tasks: QuerySet[Task], query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
+def _page(tasks: TaskQuerySet, query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
     if query.after is None:
         return numbered(tasks, query, count())
     size = query.page_size

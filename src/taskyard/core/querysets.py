@@ -2,13 +2,36 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import QuerySet
+from django.db.models import BooleanField, F, Func, QuerySet, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
     from taskyard.core.models import Task, Worker  # noqa: F401
+
+
+class HasTag(Func):
+    """Whether a list in JSON holds a string; the two databases ask differently."""
+
+    output_field = BooleanField()
+    arity = 2
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return super().as_sql(
+            compiler, connection, template="(%(expressions)s)", arg_joiner=" ? ", **extra
+        )
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        column, column_params = compiler.compile(self.source_expressions[0])
+        tag, tag_params = compiler.compile(self.source_expressions[1])
+        sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = {tag})"  # noqa: S608
+        return sql, (*column_params, *tag_params)
+
+
+# The condition of the index task_failed, word for word: SQLite knows it by nothing else.
+FAILED = "taskyard_task.status IN ('cancelled', 'error')"
 
 
 class TaskQuerySet(QuerySet["Task"]):
@@ -23,6 +46,13 @@ class TaskQuerySet(QuerySet["Task"]):
     def ended(self) -> "TaskQuerySet":
         """Those in a terminal state."""
         return self.filter(finished_at__isnull=False)
+
+    def failed(self) -> "TaskQuerySet":
+        """Those that ended in error or were cancelled: what can be retried. They have an index."""
+        return self.filter(RawSQL(FAILED, [], output_field=BooleanField()))
+
+    def tagged(self, tag: str) -> "TaskQuerySet":
+        return self.filter(HasTag(F("tags"), Value(tag)))
 
     def locked(self) -> "TaskQuerySet":
         """Locked until the transaction ends, in the one order; those locked already left out."""
