@@ -30,10 +30,6 @@ class HasTag(Func):
         return sql, (*column_params, *tag_params)
 
 
-# The condition of the index task_failed, word for word: SQLite knows it by nothing else.
-FAILED = "taskyard_task.status IN ('cancelled', 'error')"
-
-
 class TaskQuerySet(QuerySet["Task"]):
     def visible_to(self, user_id: int) -> "TaskQuerySet":
         """The tasks that this user owns; nobody else sees that they exist."""
@@ -49,7 +45,11 @@ class TaskQuerySet(QuerySet["Task"]):
 
     def failed(self) -> "TaskQuerySet":
         """Those that ended in error or were cancelled: what can be retried. They have an index."""
-        return self.filter(RawSQL(FAILED, [], output_field=BooleanField()))
+        # The condition of the index, word for word: SQLite knows it by nothing else.
+        words = RawSQL(
+            "taskyard_task.status IN ('cancelled', 'error')", [], output_field=BooleanField()
+        )
+        return self.filter(words)
 
     def tagged(self, tag: str) -> "TaskQuerySet":
         return self.filter(HasTag(F("tags"), Value(tag)))
