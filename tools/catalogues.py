@@ -1,21 +1,25 @@
 """Bring the translation catalogues in step with the source: `python tools/catalogues.py`.
 
-Reads the gettext calls of each room that has a `locale` folder, writes new texts into its .po
-files and takes gone ones out, and compiles the .mo files. English is the source; a new Russian
+Reads the gettext calls and templates of each room that has a `locale` folder, writes new texts into
+its .po files and takes gone ones out, and compiles the .mo files. English is the source; a new Russian
 text waits there, empty, for its translator. Needs no gettext tools. The tests use it to see that
 nothing is missing.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polib
+from django.utils.translation.template import templatize
 
 SOURCE = Path(__file__).parent.parent / "src" / "taskyard"
 LANGUAGES = ("en", "ru")
 CALLS = ("_", "gettext", "gettext_lazy")
+# What Django's templatize makes of a template: Python calls among crossed out text.
+IN_TEMPLATE = re.compile(r"""(?:\b_|gettext)\(\s*u?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)""")
 HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
 
 
@@ -28,6 +32,7 @@ def texts(room: Path) -> list[str]:
     """What a room says to people; api also speaks for the task types that come with Taskyard."""
     files = sorted(room.rglob("*.py"))
     found = {text for file in files for text in _called(ast.parse(file.read_text()))}
+    found |= {text for file in room.rglob("*.html") for text in _shown(file)}
     if room.name == "api":
         builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
         found |= set(_declared(builtin))
@@ -36,6 +41,12 @@ def texts(room: Path) -> list[str]:
 
 def catalogue(room: Path, language: str) -> Path:
     return room / "locale" / language / "LC_MESSAGES" / "django.po"
+
+
+def _shown(template: Path) -> Iterator[str]:
+    code = templatize(template.read_text(), origin=str(template))
+    for call in IN_TEMPLATE.finditer(code):
+        yield str(ast.literal_eval(call[1]))
 
 
 def _called(tree: ast.AST) -> Iterator[str]:
@@ -58,15 +69,28 @@ def _declared(tree: ast.Module) -> Iterator[str]:
                 yield (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def _all_known() -> dict[str, dict[str, str]]:
+    """What is translated already, wherever: texts move from room to room."""
+    return {
+        language: {
+            each.msgid: each.msgstr
+            for room in rooms()
+            if (path := catalogue(room, language)).exists()
+            for each in polib.pofile(path)
+            if each.msgstr
+        }
+        for language in LANGUAGES
+    }
+
+
 def main() -> int:
     waiting = 0
+    moved = _all_known()
     for room in rooms():
         for language in LANGUAGES:
             path = catalogue(room, language)
             path.parent.mkdir(parents=True, exist_ok=True)
-            known = (
-                {each.msgid: each.msgstr for each in polib.pofile(path)} if path.exists() else {}
-            )
+            known = moved[language]
             fresh = polib.POFile(wrapwidth=100)
             fresh.metadata = {"Language": language, **HEADER}
             for text in texts(room):

@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 
-from taskyard.api import errors, messages
+from taskyard.api import errors
 from taskyard.catalog.schema import Flaw, InvalidInput
-from taskyard.core import lifecycle
+from taskyard.core import lifecycle, messages
 from taskyard.core.errors import Refusal
 from tests.api.caller import Caller
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from taskyard import Run, task_type
-from taskyard.api import messages
+from taskyard.core import messages
 from taskyard.core.errors import Refusal
 from taskyard.core.values import Verdict
 from taskyard.server import cli, doctor, env

@@ -16,9 +16,10 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
-from taskyard.api import idempotency, messages
+from taskyard.api import idempotency
 from taskyard.api.json import dumps
 from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.core import messages
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     KeyReused,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from taskyard.api import messages
 from taskyard.api.representation import stamp
+from taskyard.core import messages
 from taskyard.core.history import PastAttempt
 from taskyard.core.models import LogLine
 

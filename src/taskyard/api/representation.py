@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from taskyard.api import messages
+from taskyard.core import messages
 from taskyard.core.models import Task
 from taskyard.core.states import Priority, Status
 

@@ -42,6 +42,6 @@ urlpatterns = [
     at("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
     at("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
     at("schema", document.Schema, "schema"),
-    at("docs", document.Docs),
+    at("docs", document.Docs, "docs"),
     re_path("", csrf_exempt(document.nothing_here)),
 ]

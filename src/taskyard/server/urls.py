@@ -2,12 +2,11 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
 
 urlpatterns = [
     path("api/", include("taskyard.api.urls")),
     path("admin/", admin.site.urls),
-    path("", RedirectView.as_view(url="/api/docs/")),
+    path("", include("taskyard.dashboard.urls")),
 ]
 
 handler400 = "taskyard.api.errors.bad_request"

@@ -1,0 +1,74 @@
+"""What every page shares: who may see it, what a form sent, how a refusal reads."""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.cache import never_cache
+
+from taskyard.accounts.models import User
+from taskyard.catalog.schema import Flaw, InvalidInput, Path
+from taskyard.core import messages
+
+Params = ParamSpec("Params")
+View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
+
+
+def signed_in(view: View[Params]) -> View[Params]:
+    """For somebody who has signed in; others are sent to do so, and back."""
+
+    @never_cache
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        if asks_for_part(request):
+            # A part of a page: the page itself says what has happened.
+            return HttpResponse(status=401)
+        return redirect_to_login(request.get_full_path())
+
+    return cast("View[Params]", guarded)
+
+
+def asks_for_part(request: HttpRequest) -> bool:
+    """Whether a script of the page asks, and not the browser for a whole page."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def user_of(request: HttpRequest) -> User:
+    return cast("User", request.user)
+
+
+def posted(request: HttpRequest, *names: str) -> dict[str, str]:
+    """These fields of a form; raises InvalidInput for what no database keeps."""
+    found = {name: request.POST.get(name, "") for name in names}
+    refuse_null(found)
+    return found
+
+
+def refuse_null(fields: dict[str, str]) -> None:
+    """Raises InvalidInput for U+0000."""
+    message = "Null characters are not allowed."
+    flaws = [
+        Flaw((name,), "null_characters_not_allowed", message)
+        for name, value in fields.items()
+        if "\0" in value
+    ]
+    if flaws:
+        raise InvalidInput(flaws)
+
+
+def texts_by_field(flaws: Iterable[Flaw]) -> dict[str, list[str]]:
+    """What is wrong, by the first step of its place; "" is the form as a whole."""
+    found: dict[str, list[str]] = {}
+    for flaw in flaws:
+        found.setdefault(str(flaw.path[0]) if flaw.path else "", []).append(messages.of_flaw(flaw))
+    return found
+
+
+def place(path: Path) -> str:
+    """A place in an input as people read it: ``numbers, 3``."""
+    return ", ".join(str(step + 1) if isinstance(step, int) else step for step in path)

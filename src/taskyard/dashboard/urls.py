@@ -1,0 +1,18 @@
+"""The addresses of the page."""
+
+from django.urls import path
+from django.views.i18n import set_language
+
+from taskyard.dashboard.views import account, tasks
+
+urlpatterns = [
+    path("", account.home, name="home"),
+    path("tasks/", tasks.tasks, name="tasks"),
+    path("tasks/new/", tasks.new_task, name="new-task"),
+    path("sign-in/", account.sign_in, name="sign-in"),
+    path("register/", account.register, name="register"),
+    path("sign-out/", account.sign_out, name="sign-out"),
+    path("password/", account.password, name="password"),
+    path("theme/", account.theme, name="theme"),
+    path("language/", set_language, name="language"),
+]

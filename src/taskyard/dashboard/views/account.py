@@ -1,0 +1,142 @@
+"""Coming in, going out, and a new password. The rules are those of the API: accounts knows them."""
+
+from typing import Any
+
+from django.contrib import messages as notes
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from taskyard.accounts import names, passwords
+from taskyard.accounts.errors import LoginRefused, Throttled
+from taskyard.accounts.throttle import address_of
+from taskyard.catalog.schema import InvalidInput
+from taskyard.core import messages
+from taskyard.core.errors import Refusal
+from taskyard.dashboard.pages import posted, signed_in, texts_by_field, user_of
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+FORMS = ("GET", "HEAD", "POST")
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(FORMS)
+def sign_in(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect(_next(request))
+    if request.method != "POST":
+        return _form(request, "sign_in")
+    try:
+        given = posted(request, "username", "password")
+        _refuse_longer_than_any(given)
+        user = passwords.log_in(**given, address=address_of(request))
+    except (InvalidInput, Refusal) as error:
+        return _refused(request, "sign_in", error)
+    login(request, user, backend=BACKEND)
+    return redirect(_next(request))
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(FORMS)
+def register(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect(_next(request))
+    if request.method != "POST":
+        return _form(request, "register")
+    try:
+        given = posted(request, "username", "password")
+        user = passwords.register(**given, address=address_of(request))
+    except (InvalidInput, Refusal) as error:
+        return _refused(request, "register", error)
+    login(request, user, backend=BACKEND)
+    return redirect(_next(request))
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return redirect("sign-in")
+
+
+@signed_in
+@sensitive_post_parameters("old_password", "new_password")
+@require_http_methods(FORMS)
+def password(request: HttpRequest) -> HttpResponse:
+    """Ends every token and every other session: both carry a trace of the old password."""
+    if request.method != "POST":
+        return _form(request, "password")
+    user = user_of(request)
+    try:
+        given = posted(request, "old_password", "new_password")
+        passwords.change(
+            user,
+            old=given["old_password"][: passwords.LONGEST_PASSWORD + 1],
+            new=given["new_password"],
+            address=address_of(request),
+        )
+    except (InvalidInput, Refusal) as error:
+        return _refused(request, "password", error)
+    update_session_auth_hash(request, user)
+    notes.success(request, _("Your password has been changed. Everywhere else you are signed out."))
+    return redirect("password")
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Light, dark, or as the system has it; kept in a cookie."""
+    response = redirect(_next(request))
+    chosen = request.POST.get("theme")
+    if chosen in ("light", "dark"):
+        response.set_cookie("theme", chosen, max_age=365 * 24 * 3600, samesite="Lax", httponly=True)
+    else:
+        response.delete_cookie("theme", samesite="Lax")
+    return response
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("tasks" if request.user.is_authenticated else "sign-in")
+
+
+def _form(request: HttpRequest, name: str, status: int = 200, **context: Any) -> HttpResponse:
+    context["next"] = request.POST.get("next") or request.GET.get("next", "")
+    return render(request, f"dashboard/account/{name}.html", context, status=status)
+
+
+def _refused(request: HttpRequest, name: str, error: InvalidInput | Refusal) -> HttpResponse:
+    """The form again, each text where it belongs, without the passwords."""
+    if isinstance(error, InvalidInput):
+        errors, status = texts_by_field(error.flaws), 400
+    else:
+        errors = {"": [messages.of(error.code, error.code, error.params)]}
+        status = 429 if isinstance(error, Throttled) else 400
+    username = request.POST.get("username", "")[: names.LONGEST]
+    response = _form(request, name, status, errors=errors, username=username)
+    if isinstance(error, Throttled):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _refuse_longer_than_any(given: dict[str, str]) -> None:
+    """Hashing takes longer the longer the password is, and nobody has one so long."""
+    if (
+        len(given["username"]) > names.LONGEST
+        or len(given["password"]) > passwords.LONGEST_PASSWORD
+    ):
+        raise LoginRefused
+
+
+def _next(request: HttpRequest) -> str:
+    """Where to go on: an address of ours that the form names, or the tasks."""
+    address = request.POST.get("next") or request.GET.get("next", "")
+    hosts = {request.get_host()}
+    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
+        return address
+    return resolve_url("tasks")
