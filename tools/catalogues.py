@@ -25,14 +25,25 @@ HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encodin
 
 def rooms() -> list[Path]:
     """The rooms that have catalogues of their own."""
-    return sorted(path.parent for path in SOURCE.glob("*/locale"))
+    return sorted(path.parent for path in SOURCE.rglob("locale"))
 
 
 def texts(room: Path) -> list[str]:
     """What a room says to people; api also speaks for the task types that come with Taskyard."""
-    files = sorted(room.rglob("*.py"))
-    found = {text for file in files for text in _called(ast.parse(file.read_text()))}
-    found |= {text for file in room.rglob("*.html") for text in _shown(file)}
+    inner = [each for each in rooms() if room in each.parents]
+    files = [
+        file
+        for pattern in ("*.py", "*.html")
+        for file in sorted(room.rglob(pattern))
+        if not any(each in file.parents for each in inner)
+    ]
+    found = {
+        text
+        for file in files
+        if file.suffix == ".py"
+        for text in _called(ast.parse(file.read_text()))
+    }
+    found |= {text for file in files if file.suffix == ".html" for text in _shown(file)}
     if room.name == "api":
         builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
         found |= set(_declared(builtin))

@@ -59,9 +59,10 @@ class Depth:
 
 def depths() -> dict[tuple[str, str], Depth]:
     """By queue and task type."""
-    rows = Task.objects.active().values("queue", "task_type").annotate(**COUNTS)
+    rows = Task.objects.active().order_by().values_list("queue", "task_type")
     return {
-        (row.pop("queue"), row.pop("task_type")): Depth(**row) for row in map(dict, rows.order_by())
+        (queue, task_type): Depth(**dict(zip(COUNTS, counts, strict=True)))
+        for queue, task_type, *counts in rows.annotate(**COUNTS)
     }
 
 
@@ -112,7 +113,9 @@ def workers() -> list[WorkerNow]:
     }
     lease = timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
     found = []
-    for worker in Worker.objects.annotate(now=Now()).order_by("-lease_until")[:MOST_WORKERS]:
+    leases = Worker.objects.annotate(clock=Now()).order_by("-lease_until")[:MOST_WORKERS]
+    for worker in leases:
+        clock: datetime = worker.clock
         processes, tasks = held.get(worker.pk, (0, 0))
         found.append(
             WorkerNow(
@@ -124,8 +127,8 @@ def workers() -> list[WorkerNow]:
                 slots=worker.concurrency,
                 in_use=processes,
                 held=tasks,
-                beat_seconds=max(0.0, (worker.now - worker.lease_until + lease).total_seconds()),
-                alive=worker.lease_until > worker.now,
+                beat_seconds=max(0.0, (clock - worker.lease_until + lease).total_seconds()),
+                alive=worker.lease_until > clock,
                 started_at=worker.started_at,
             )
         )

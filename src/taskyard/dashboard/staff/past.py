@@ -126,10 +126,9 @@ def completions(*, since: datetime) -> Iterator[Completion]:
     steps = dict(sampled(last))
     rows = Task.objects.filter(
         dialect().among(list(steps)), status=Status.COMPLETED, finished_at__gte=since
-    ).values_list(
-        "id", "queue", "task_type", "created_at", "run_at", "started_at", "finished_at"
-    )
+    ).values_list("id", "queue", "task_type", "created_at", "run_at", "started_at", "finished_at")
     for task_id, queue, task_type, created_at, run_at, started_at, finished_at in rows.order_by():
+        assert finished_at is not None  # noqa: S101  # the question says so
         due_at = max(created_at, run_at or created_at)
         began_at = started_at or finished_at
         yield Completion(
