@@ -1,9 +1,9 @@
 """Bring the translation catalogues in step with the source: `python tools/catalogues.py`.
 
-Reads the gettext calls and templates of each room that has a `locale` folder, writes new texts into
-its .po files and takes gone ones out, and compiles the .mo files. English is the source; a new Russian
-text waits there, empty, for its translator. Needs no gettext tools. The tests use it to see that
-nothing is missing.
+Reads the gettext calls and the templates of each room that has a `locale` folder, writes new texts
+into its .po files and takes gone ones out, and compiles the .mo files. English is the source; a new
+Russian text waits there, empty, for its translator. Needs no gettext tools. The tests use it to see
+that nothing is missing.
 """
 
 import ast

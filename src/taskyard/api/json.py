@@ -1,17 +1,9 @@
-"""JSON in and out, exactly: what could be read in two ways is refused.
+"""JSON in and out of the API. How it is read and written, ``core.exact_json`` knows."""
 
-The standard library reads requests, for it keeps integers whole and shows every pair of an
-object, so a key given twice is seen. orjson writes answers.
-"""
-
-import json
-import math
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import IO, Any
 
-import orjson
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
@@ -19,25 +11,18 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from taskyard.catalog.schema import Flaw, InvalidInput, Path
+from taskyard.core import exact_json
+from taskyard.core.exact_json import dumps as dumps
 
 MEDIA_TYPE = "application/json"
 BODY_LIMIT = 256 * 1024
 BULK_LIMIT = 8 * 1024 * 1024
 # A new name or password is short; a body this long is read only to say which field is too long.
 CREDENTIALS_LIMIT = 4 * 1024 * 1024
-DEPTH_LIMIT = 64
-# More digits than any number that a computation can use; int() takes quadratic time on them.
-DIGITS_LIMIT = 4300
-
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class Unreadable(exceptions.ParseError):
-    """The body cannot be read; ``message`` says where, as far as that is known."""
-
-    def __init__(self, message: Any, **params: Any) -> None:
-        super().__init__(message % params if params else message)
+    """The body cannot be read; the text says where, as far as that is known."""
 
 
 class TooLarge(exceptions.APIException):
@@ -112,44 +97,11 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 def loads(raw: bytes) -> Any:
-    """The value of a JSON text. Raises Unreadable with the place, InvalidInput for U+0000.
-
-    Refused besides what is not JSON: NaN and infinities, also spelt 1e400; a key given twice in
-    one object; a byte order mark; text that is not Unicode; more than 64 levels.
-    """
-    if not raw.strip():
-        return {}
+    """The value of a body. Raises Unreadable, InvalidInput for U+0000."""
     try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise Unreadable(
-            _("The body is not UTF-8 (byte %(position)s)."), position=error.start
-        ) from None
-    if text.startswith("\ufeff"):
-        raise Unreadable(_("The body begins with a byte order mark."))
-    try:
-        value = _decode(text)
-    except json.JSONDecodeError as error:
-        raise Unreadable(
-            _("The body is not JSON (line %(line)s, column %(column)s)."),
-            line=error.lineno,
-            column=error.colno,
-        ) from None
-    except RecursionError:
-        raise _too_deep() from None
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT or _SUSPECT.search(raw):
-        _walk(value, (), 0)
-    return value
-
-
-def dumps(data: Any) -> bytes:
-    """JSON text in UTF-8. Never fails on what the database may hold."""
-    try:
-        return orjson.dumps(data)
-    except TypeError:
-        # Integers beyond 64 bits, deep nesting: legal, only not for orjson.
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
-        return text.encode(errors="replace")
+        return exact_json.loads(raw)
+    except exact_json.Unreadable as error:
+        raise Unreadable(error.message) from None
 
 
 def _declared(request: Request) -> int:
@@ -157,66 +109,3 @@ def _declared(request: Request) -> int:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         return 0
-
-
-def _too_deep() -> Unreadable:
-    return Unreadable(_("The body is nested more than %(limit)s levels deep."), limit=DEPTH_LIMIT)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Unreadable(_("A key is given twice in one object."))
-    return found
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise Unreadable(_("A number is too large."))
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > DIGITS_LIMIT:
-        raise Unreadable(_("A number is too large."))
-    return int(text)
-
-
-def _constant(text: str) -> Any:
-    raise Unreadable(_("%(name)s is not a JSON number."), name=text)
-
-
-_decode = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_float=_number,
-    parse_int=_integer,
-    parse_constant=_constant,
-).decode
-
-
-def _walk(value: Any, path: Path, depth: int) -> None:
-    if depth > DEPTH_LIMIT:
-        raise _too_deep()
-    if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            if isinstance(item, (str, list, dict)):
-                _walk(item, (*path, index), depth + 1)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_text(key, path)
-            if isinstance(item, (str, list, dict)):
-                _walk(item, (*path, key), depth + 1)
-
-
-def _check_text(text: str, path: Path) -> None:
-    if "\0" in text:
-        message = "Null characters are not allowed."
-        raise InvalidInput([Flaw(path, "null_characters_not_allowed", message)])
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        message = "Half of a surrogate pair is not a character."
-        raise InvalidInput([Flaw(path, "parse_error", message)]) from None

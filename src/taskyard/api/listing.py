@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from pydantic import Field
 from rest_framework.request import Request
 
@@ -14,7 +14,6 @@ from taskyard.api.shapes import LARGEST_ID, Moment
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
-from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import ACTIVE, Status
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
@@ -56,7 +55,7 @@ def _contradictions(query: TaskQuery) -> list[Flaw]:
     return flaws
 
 
-def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
+def _matching(query: TaskQuery, user_id: int) -> QuerySet[Task]:
     tasks = Task.objects.visible_to(user_id)
     if query.status:
         tasks = tasks.filter(status__in=set(query.status))
@@ -95,7 +94,7 @@ def _count(query: TaskQuery, user_id: int) -> int | None:
     return ended + (active.count() if statuses & ACTIVE else 0)
 
 
-def _page(tasks: TaskQuerySet, query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
+def _page(tasks: QuerySet[Task], query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
     if query.after is None:
         return numbered(tasks, query, count())
     size = query.page_size

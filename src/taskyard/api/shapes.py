@@ -1,73 +1,19 @@
 """The shapes of requests and answers, read by pydantic and shown in the OpenAPI document."""
 
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self, TypeVar
+from datetime import datetime
+from typing import Any, Literal
 
-from django.utils import timezone
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    RootModel,
-    SkipValidation,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, SkipValidation
 
-from taskyard.catalog.schema import InvalidInput, flaws_of
-
-YEAR_SECONDS = 366 * 24 * 3600
-LARGEST_ID = 2**63 - 1
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        moment = datetime.min.replace(tzinfo=UTC)
-    # What a database and every time zone can still hold.
-    if not 1900 <= moment.year <= 9000:
-        raise PydanticCustomError("time_out_of_range", "The time is too far away.")
-    return moment
-
-
-def _written(value: Any) -> Any:
-    # Outside strict mode pydantic would also take numbers, as seconds since 1970.
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
-        raise PydanticCustomError("datetime_type", "Input should be a valid datetime")
-    return value
-
-
-# Strict mode knows JSON's strings as times only when it reads JSON text, which we have parsed.
-Moment = Annotated[
-    AwareDatetime, Field(strict=False), BeforeValidator(_written), AfterValidator(_in_utc)
-]
-
-
-class Shape(BaseModel):
-    """A request: exact types, no unknown keys."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+from taskyard.core.intake import LARGEST_ID as LARGEST_ID
+from taskyard.core.intake import Moment as Moment
+from taskyard.core.intake import Shape as Shape
+from taskyard.core.intake import TaskCreate as TaskCreate
+from taskyard.core.intake import read as read
 
 
 class Answer(BaseModel):
     """An answer; only for the document, answers are plain dictionaries."""
-
-
-Request = TypeVar("Request", bound=Shape)
-
-
-def read(shape: type[Request], data: Any) -> Request:
-    """Raises InvalidInput."""
-    try:
-        return shape.model_validate(data)
-    except ValidationError as error:
-        raise InvalidInput(flaws_of(error, data)) from None
 
 
 # Longer names and passwords are told apart by accounts, which knows the limits.
@@ -94,33 +40,6 @@ class ProfileChange(Shape):
     email: str = ""
     first_name: str = ""
     last_name: str = ""
-
-
-class TaskCreate(Shape):
-    task_type: str
-    input_data: Any = Field(json_schema_extra={"type": "object"})
-    run_at: Moment | None = Field(None, description="Not before this moment")
-    delay: float | None = Field(
-        None, ge=0, le=10 * YEAR_SECONDS, description="Not before so many seconds have passed"
-    )
-    priority: Literal["low", "normal", "high"] | None = None
-    max_attempts: int | None = Field(None, ge=1, le=10)
-    timeout: float | None = Field(
-        None, gt=0, le=YEAR_SECONDS, description="Seconds that one attempt may take"
-    )
-    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=10)
-
-    @model_validator(mode="after")
-    def one_moment(self) -> Self:
-        if self.run_at is not None and self.delay is not None:
-            raise PydanticCustomError("run_at_and_delay", "Give either run_at or delay, not both.")
-        return self
-
-    def due(self) -> datetime | None:
-        """When the task may first run; None for at once."""
-        if self.delay:
-            return timezone.now() + timedelta(seconds=self.delay)
-        return self.run_at
 
 
 class Bulk(Shape):

@@ -29,7 +29,7 @@ urlpatterns = [
     at("task-types", task_types.TaskTypes),
     at("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
     at("tasks", tasks.Tasks),
-    at("tasks/create", submit.TaskCreate),
+    at("tasks/create", submit.TaskCreate, "create"),
     at("tasks/bulk", submit.TaskBulk),
     at("tasks/events", events.AllEvents),
     at(ONE, tasks.TaskDetail, "task"),

@@ -52,6 +52,7 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(words)
 
     def tagged(self, tag: str) -> "TaskQuerySet":
+        """Those that carry this tag."""
         return self.filter(HasTag(F("tags"), Value(tag)))
 
     def locked(self) -> "TaskQuerySet":

@@ -3,12 +3,15 @@
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from taskyard.dashboard.views import account, tasks
+from taskyard.dashboard.views import account, submit, tasks
 
 urlpatterns = [
     path("", account.home, name="home"),
     path("tasks/", tasks.tasks, name="tasks"),
-    path("tasks/new/", tasks.new_task, name="new-task"),
+    path("tasks/new/", submit.choose, name="new-task"),
+    path("tasks/new/<str:name>/", submit.new_task, name="new-task-of"),
+    path("tasks/new/<str:name>/preview/", submit.preview, name="new-task-preview"),
+    path("tasks/<int:task_id>/", tasks.task, name="task"),
     path("sign-in/", account.sign_in, name="sign-in"),
     path("register/", account.register, name="register"),
     path("sign-out/", account.sign_out, name="sign-out"),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -113,7 +114,7 @@ def workers() -> list[WorkerNow]:
     }
     lease = timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
     found = []
-    leases = Worker.objects.annotate(clock=Now()).order_by("-lease_until")[:MOST_WORKERS]
+    leases: Any = Worker.objects.annotate(clock=Now()).order_by("-lease_until")[:MOST_WORKERS]
     for worker in leases:
         clock: datetime = worker.clock
         processes, tasks = held.get(worker.pk, (0, 0))

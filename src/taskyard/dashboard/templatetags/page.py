@@ -5,6 +5,8 @@ from typing import Any
 
 from django import template
 
+from taskyard.dashboard.form import exactly
+
 register = template.Library()
 
 
@@ -12,3 +14,9 @@ register = template.Library()
 def at(mapping: Mapping[str, Any] | None, key: str) -> Any:
     """``errors|at:"username"``: what a mapping has there, or nothing."""
     return (mapping or {}).get(key)
+
+
+@register.filter
+def json(value: Any) -> str:
+    """Readable JSON, every digit of it; escaped like any other text."""
+    return exactly(value)

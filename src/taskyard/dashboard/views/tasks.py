@@ -12,5 +12,5 @@ def tasks(request: HttpRequest) -> HttpResponse:
 
 
 @signed_in
-def new_task(request: HttpRequest) -> HttpResponse:
-    return render(request, "dashboard/tasks.html", {"page": "new-task"})
+def task(request: HttpRequest, task_id: int) -> HttpResponse:
+    return render(request, "dashboard/tasks.html", {"page": "tasks"})

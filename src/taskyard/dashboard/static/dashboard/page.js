@@ -10,3 +10,18 @@ document.addEventListener("keydown", (event) => {
   menu.open = false;
   menu.querySelector("summary").focus();
 });
+
+// A start time is typed in the person's own time zone, which only the browser knows.
+const zone = document.getElementById("zone");
+if (zone) {
+  zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  document.getElementById("run_at-hint").textContent = `${zone.dataset.hint}: ${zone.value}`;
+}
+
+// One press, one task.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => delete form.dataset.sent, 3000);
+});

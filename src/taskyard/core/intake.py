@@ -1,0 +1,131 @@
+"""From what somebody asks for to the task it means: the same for the API and the page.
+
+Raises InvalidInput at the place in the request.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from django.utils import timezone
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from taskyard.catalog.schema import Flaw, InvalidInput, Path, flaws_of
+from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+from taskyard.core.states import Priority
+from taskyard.core.values import NewTask
+
+YEAR_SECONDS = 366 * 24 * 3600
+LARGEST_ID = 2**63 - 1
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = datetime.min.replace(tzinfo=UTC)
+    # What a database and every time zone can still hold.
+    if not 1900 <= moment.year <= 9000:
+        raise PydanticCustomError("time_out_of_range", "The time is too far away.")
+    return moment
+
+
+def _written(value: Any) -> Any:
+    # Outside strict mode pydantic would also take numbers, as seconds since 1970.
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
+        raise PydanticCustomError("datetime_type", "Input should be a valid datetime")
+    return value
+
+
+# Strict mode knows JSON's strings as times only when it reads JSON text, which we have parsed.
+Moment = Annotated[
+    AwareDatetime, Field(strict=False), BeforeValidator(_written), AfterValidator(_in_utc)
+]
+
+
+class Shape(BaseModel):
+    """A request: exact types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+Request = TypeVar("Request", bound=Shape)
+
+
+def read(shape: type[Request], data: Any) -> Request:
+    """Raises InvalidInput."""
+    try:
+        return shape.model_validate(data)
+    except ValidationError as error:
+        raise InvalidInput(flaws_of(error, data)) from None
+
+
+class TaskCreate(Shape):
+    task_type: str
+    input_data: Any = Field(json_schema_extra={"type": "object"})
+    run_at: Moment | None = Field(None, description="Not before this moment")
+    delay: float | None = Field(
+        None, ge=0, le=10 * YEAR_SECONDS, description="Not before so many seconds have passed"
+    )
+    priority: Literal["low", "normal", "high"] | None = None
+    max_attempts: int | None = Field(None, ge=1, le=10)
+    timeout: float | None = Field(
+        None, gt=0, le=YEAR_SECONDS, description="Seconds that one attempt may take"
+    )
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=10)
+
+    @model_validator(mode="after")
+    def one_moment(self) -> Self:
+        if self.run_at is not None and self.delay is not None:
+            raise PydanticCustomError("run_at_and_delay", "Give either run_at or delay, not both.")
+        return self
+
+    def due(self) -> datetime | None:
+        """When the task may first run; None for at once."""
+        if self.delay:
+            return timezone.now() + timedelta(seconds=self.delay)
+        return self.run_at
+
+
+def one(data: Any) -> NewTask:
+    asked = read(TaskCreate, data)
+    task_type = known_type(asked.task_type)
+    try:
+        input_data = task_type.validate(asked.input_data)
+    except InvalidInput as error:
+        raise InvalidInput(within(("input_data",), error)) from None
+    return NewTask(
+        task_type=task_type.name,
+        queue=task_type.queue,
+        input_data=input_data,
+        priority=Priority[(asked.priority or task_type.priority).upper()],
+        max_attempts=asked.max_attempts or task_type.max_attempts,
+        timeout_seconds=task_type.timeout if asked.timeout is None else asked.timeout,
+        tags=tuple(dict.fromkeys(asked.tags)),
+        run_at=asked.due(),
+    )
+
+
+def known_type(name: str) -> TaskType:
+    try:
+        return registry.get(name)
+    except UnknownTaskType:
+        message = "There is no such task type."
+        raise InvalidInput([Flaw(("task_type",), "unknown_task_type", message)]) from None
+
+
+def within(place: Path, error: InvalidInput) -> Iterator[Flaw]:
+    """The flaws of a part, as they stand in the whole."""
+    for flaw in error.flaws:
+        yield Flaw((*place, *flaw.path), flaw.code, flaw.message, flaw.context)

@@ -1,0 +1,198 @@
+"""The form of a new task, as it was typed: from it the request that the API would be sent."""
+
+import json
+import pprint
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
+
+from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.task_type import TaskType
+from taskyard.core import exact_json, intake, messages
+from taskyard.core.models import Task
+from taskyard.core.states import Priority
+from taskyard.core.values import NewTask
+from taskyard.dashboard import form
+from taskyard.dashboard.pages import refuse_null
+
+OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
+RAW = "raw"
+CURL = """curl -X POST {url} \\
+  -H "Authorization: Bearer $TASKYARD_TOKEN" \\
+  -H "Content-Type: application/json" \\
+  -d {body}"""
+PYTHON = """import json
+import os
+import urllib.request
+
+task = {body}
+request = urllib.request.Request(
+    {url!r},
+    data=json.dumps(task).encode(),
+    headers={{
+        "Authorization": "Bearer " + os.environ["TASKYARD_TOKEN"],
+        "Content-Type": "application/json",
+    }},
+)
+with urllib.request.urlopen(request) as answer:
+    print(json.load(answer))"""
+
+
+@dataclass
+class Draft:
+    """What stands in the form, field by field; ``as_json``: the input is one text of JSON."""
+
+    task_type: TaskType
+    typed: dict[str, str] = field(default_factory=dict)
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        self.fields = form.fields_of(self.task_type.input_schema)
+        if not self.fields and self.task_type.input_schema.get("properties"):
+            self.as_json = True
+
+    @classmethod
+    def blank(cls, task_type: TaskType) -> Self:
+        draft = cls(task_type)
+        draft.typed = {"priority": task_type.priority, **form.written_all(draft.fields, {})}
+        return draft
+
+    @classmethod
+    def of_task(cls, task_type: TaskType, task: Task) -> Self:
+        """The form filled in as that task was; as JSON where fields cannot say it exactly."""
+        draft = cls(task_type)
+        draft.typed = {
+            "priority": Priority(task.priority).name.lower(),
+            "tags": ", ".join(task.tags),
+            "max_attempts": str(task.max_attempts),
+            "timeout": "" if task.timeout_seconds is None else f"{task.timeout_seconds:g}",
+        }
+        draft._put(task.input_data)
+        return draft
+
+    @classmethod
+    def sent(cls, task_type: TaskType, post: QueryDict) -> Self:
+        draft = cls(task_type, as_json=post.get("as") == "json")
+        names = {each.name for field in draft.fields for each in field.every()}
+        names |= {RAW, *OPTIONS}
+        draft.typed = {name: str(post[name]) for name in names if name in post}
+        return draft
+
+    def switch(self, *, to_json: bool) -> None:
+        """The other way to write the input, with what it holds. Raises InvalidInput."""
+        data = self.input_data()
+        if to_json:
+            self.typed[RAW], self.as_json = form.exactly(data), True
+        else:
+            self._put(data)
+            if self.as_json:
+                message = "The fields cannot say this exactly."
+                raise InvalidInput([Flaw(("input_data",), "not_for_fields", message)])
+
+    def input_data(self) -> Any:
+        """Raises InvalidInput, its places within the input."""
+        refuse_null(self.typed)
+        if not self.as_json:
+            return form.read(self.fields, self.typed)
+        try:
+            return exact_json.loads(self.typed.get(RAW, "").encode())
+        except exact_json.Unreadable as error:
+            raise InvalidInput([Flaw((), "json_unreadable", str(error.message))]) from None
+
+    def body(self) -> dict[str, Any]:
+        """The request's body. Raises InvalidInput, its places within the body."""
+        try:
+            data = self.input_data()
+        except InvalidInput as error:
+            raise InvalidInput(intake.within(("input_data",), error)) from None
+        found: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
+        options = {name: self.typed.get(name, "").strip() for name in OPTIONS}
+        if options["priority"] and options["priority"] != self.task_type.priority:
+            found["priority"] = options["priority"]
+        if options["run_at"]:
+            found["run_at"] = _moment(options["run_at"], options["zone"])
+        if tags := [tag.strip() for tag in options["tags"].split(",") if tag.strip()]:
+            found["tags"] = tags
+        for name in ("max_attempts", "timeout"):
+            if options[name] and options[name] != _plain(getattr(self.task_type, name)):
+                found[name] = form.number(options[name])
+        return found
+
+    def new(self) -> NewTask:
+        """Exactly what the API would make of the body. Raises InvalidInput."""
+        return intake.one(self.body())
+
+    def errors(self, error: InvalidInput) -> dict[str, list[str]]:
+        """The texts by the names of the fields they belong to; "" for the form as a whole."""
+        of_input = [
+            Flaw(flaw.path[1:], flaw.code, flaw.message, flaw.context)
+            for flaw in error.flaws
+            if flaw.path[:1] == ("input_data",)
+        ]
+        others = [flaw for flaw in error.flaws if flaw.path[:1] != ("input_data",)]
+        found = form.texts(() if self.as_json else self.fields, of_input)
+        if self.as_json and "" in found:
+            found[RAW] = [f"{_pointer(flaw)} {messages.of_flaw(flaw)}".strip() for flaw in of_input]
+            del found[""]
+        for flaw in others:
+            name = str(flaw.path[0]) if flaw.path and str(flaw.path[0]) in OPTIONS else ""
+            found.setdefault(name, []).append(messages.of_flaw(flaw))
+        return found
+
+    def _put(self, data: Any) -> None:
+        if isinstance(data, Mapping):
+            self.typed |= form.written_all(self.fields, data)
+        self.as_json = False
+        try:
+            same = _same(form.read(self.fields, self.typed), data)
+        except InvalidInput:
+            same = False
+        if not same:
+            self.typed[RAW], self.as_json = form.exactly(data), True
+
+
+def as_curl(url: str, body: dict[str, Any]) -> str:
+    return CURL.format(url=url, body=shlex.quote(form.exactly(body)))
+
+
+def as_python(url: str, body: dict[str, Any]) -> str:
+    return PYTHON.format(url=url, body=pprint.pformat(body, sort_dicts=False, width=88))
+
+
+def _moment(text: str, zone: str) -> str:
+    """The time that was typed, with the zone of whoever typed it; as it is where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=_zone(zone))
+        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return text
+
+
+def _zone(name: str) -> Any:
+    if re.fullmatch(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", name):
+        try:
+            return ZoneInfo(name)
+        except (KeyError, OSError, ValueError):
+            pass
+    return UTC
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _pointer(flaw: Flaw) -> str:
+    return "".join(f"/{step}" for step in flaw.path)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal to the last digit and kind: 1, 1.0 and true are three things."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

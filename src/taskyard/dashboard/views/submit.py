@@ -1,0 +1,166 @@
+"""A new task: what there is to run, its form, and the request that the form stands for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from taskyard.catalog.schema import InvalidInput
+from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+from taskyard.core import lifecycle, messages
+from taskyard.core.errors import Refusal
+from taskyard.core.models import Task
+from taskyard.core.states import Priority
+from taskyard.dashboard.form import Field
+from taskyard.dashboard.pages import signed_in, user_of
+from taskyard.dashboard.request import Draft, as_curl, as_python
+
+
+@dataclass(frozen=True)
+class Row:
+    """A field as it is drawn: with what stands in it and what is wrong with that."""
+
+    field: Field
+    value: str
+    texts: list[str]
+    rows: list["Row"]
+    choices: list[tuple[str, str, bool]]
+
+
+@signed_in
+@require_GET
+def choose(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "dashboard/submit/choose.html",
+        {"page": "new-task", "task_types": [described(each) for each in registry.all()]},
+    )
+
+
+@signed_in
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_task(request: HttpRequest, name: str) -> HttpResponse:
+    task_type = _known(name)
+    if request.method != "POST":
+        return _form(request, _first(request, task_type))
+    draft = Draft.sent(task_type, request.POST)
+    action = request.POST.get("do", "submit")
+    try:
+        if action in ("as-json", "as-form"):
+            draft.switch(to_json=action == "as-json")
+            return _form(request, draft)
+        if action == "preview":
+            return _form(request, draft, body=draft.body())
+        task = lifecycle.submit(user_of(request).pk, draft.new())
+    except InvalidInput as error:
+        return _form(request, draft, errors=draft.errors(error), status=400)
+    except Refusal as error:
+        text = messages.of(error.code, error.code, error.params)
+        return _form(request, draft, errors={"": [text]}, status=400)
+    return redirect("task", task.pk)
+
+
+@signed_in
+@require_POST
+def preview(request: HttpRequest, name: str) -> HttpResponse:
+    """The request that the form stands for, as part of a page."""
+    draft = Draft.sent(_known(name), request.POST)
+    try:
+        context = _requests(request, draft.body())
+    except InvalidInput:
+        context = {}
+    return render(request, "dashboard/submit/preview.html", context)
+
+
+def described(task_type: TaskType) -> dict[str, str]:
+    """A type in the language of the request."""
+    text = task_type.description
+    return {
+        "name": task_type.name,
+        "label": gettext(task_type.label),
+        "description": gettext(text) if text else "",
+        "queue": task_type.queue,
+    }
+
+
+def _first(request: HttpRequest, task_type: TaskType) -> Draft:
+    """Blank, or filled in as the own task was that the address names."""
+    again = request.GET.get("from", "")
+    if again.isascii() and again.isdecimal() and len(again) < 19:
+        task = Task.objects.visible_to(user_of(request).pk).filter(pk=int(again)).first()
+        if task is not None and task.task_type == task_type.name:
+            return Draft.of_task(task_type, task)
+    return Draft.blank(task_type)
+
+
+def _form(
+    request: HttpRequest,
+    draft: Draft,
+    *,
+    errors: Mapping[str, list[str]] | None = None,
+    body: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    errors = errors or {}
+    context: dict[str, Any] = {
+        "page": "new-task",
+        "type": described(draft.task_type),
+        "draft": draft,
+        "rows": _rows(draft.fields, draft.typed, errors),
+        "errors": errors,
+        "typed": draft.typed,
+        "priorities": [(each.name.lower(), each.label) for each in reversed(Priority)],
+        "max_attempts": draft.task_type.max_attempts,
+        "timeout": draft.task_type.timeout,
+    }
+    if body is None:
+        try:
+            body = draft.body()
+        except InvalidInput:
+            body = None
+    if body is not None:
+        context |= _requests(request, body)
+    return render(request, "dashboard/submit/form.html", context, status=status)
+
+
+def _rows(
+    fields: Iterable[Field], typed: Mapping[str, str], errors: Mapping[str, list[str]]
+) -> list[Row]:
+    return [
+        Row(
+            field=field,
+            value=typed.get(field.name, ""),
+            texts=errors.get(field.name, []),
+            rows=_rows(field.fields, typed, errors),
+            choices=_choices(field, typed.get(field.name, "")),
+        )
+        for field in fields
+    ]
+
+
+def _choices(field: Field, chosen: str) -> list[tuple[str, str, bool]]:
+    known = {True: gettext("yes"), False: gettext("no")}
+    found = []
+    for each in field.choices:
+        text = each if isinstance(each, str) else str(each).lower()
+        shown = known[each] if isinstance(each, bool) else text
+        found.append((text, shown, text == chosen))
+    return found
+
+
+def _requests(request: HttpRequest, body: dict[str, Any]) -> dict[str, str]:
+    # The address as people read it: with the slash that the pattern leaves out.
+    url = request.build_absolute_uri(reverse("api:create")) + "/"
+    return {"curl": as_curl(url, body), "python": as_python(url, body)}
+
+
+def _known(name: str) -> TaskType:
+    try:
+        return registry.get(name)
+    except UnknownTaskType:
+        raise Http404 from None
