@@ -1,6 +1,6 @@
 """How the pages for staff say numbers and times."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -21,11 +21,17 @@ def many(value: Any) -> str:
 
 
 @register.filter
-def duration(seconds: float | timedelta | None) -> str:
-    """Seconds as two units at most; nothing for None."""
-    if seconds is None:
+def count(value: int) -> str:
+    """A number in a table, where nothing should not catch the eye."""
+    return many(value) if value else format_html('<span class="zero">{}</span>', 0)
+
+
+@register.filter
+def duration(seconds: Any) -> str:
+    """Seconds as two units at most; nothing for what is no number."""
+    if not isinstance(seconds, int | float):
         return ""
-    total = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
+    total = float(seconds)
     if total < 1:
         return _("%(n)s ms") % {"n": round(total * 1000)}
     if total < 9.95:

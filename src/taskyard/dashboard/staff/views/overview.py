@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from taskyard.core import queues
+from taskyard.dashboard.pages import asks_for_part
 from taskyard.dashboard.staff import charts, now, past
 from taskyard.dashboard.staff.access import to_read
 
@@ -27,4 +28,5 @@ def overview(request: HttpRequest) -> HttpResponse:
         "database": now.database(),
         "paused": sorted(queues.paused()),
     }
-    return render(request, "dashboard/staff/overview.html", context)
+    name = "overview_now" if asks_for_part(request) else "overview"
+    return render(request, f"dashboard/staff/{name}.html", context)
