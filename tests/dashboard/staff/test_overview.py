@@ -13,6 +13,7 @@ from django.utils import timezone
 from taskyard.accounts.models import User
 from taskyard.core import queues
 from taskyard.core.models import Task, Worker
+from taskyard.core.sql import dialect
 from taskyard.core.states import Status
 from taskyard.dashboard.staff import charts, now, past
 from tests.api.hand import Hand
@@ -198,3 +199,18 @@ def test_bars_fill_the_picture_and_one_failure_is_seen() -> None:
     assert half.completed_height == pytest.approx(50, abs=0.1)
     assert full.since == datetime(2026, 1, 1, 11, 58, tzinfo=UTC)
     assert charts.draw(past.Window(**{**vars(window), "completed": [0] * 60, "failed": [0] * 60}))
+
+
+def test_the_questions_about_history_have_their_index(owner: User) -> None:
+    history(owner, 3, status=Status.ERROR)
+    since = timezone.now() - timedelta(hours=1)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Of three rows it would otherwise read all, rightly.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+    failures = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
+    assert "task_failed" in failures.order_by("-finished_at").explain()
+    looked_up = Task.objects.filter(dialect().among([1, 2, 3]))
+    plan = looked_up.explain()
+    assert "taskyard_task_pkey" in plan or "INTEGER PRIMARY KEY" in plan
