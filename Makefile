@@ -15,6 +15,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-inp
 # The load generator of the benchmarks; their short form is in the suite.
 WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 
+# The browser that looks at the page.
+CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chromium
+
 .PHONY: help up test hostile faults lint bench docs requirements clean
 
 help:
@@ -33,6 +36,7 @@ up: $(VENV)/.base
 
 test: $(VENV)/.bench
 	@$(WRK)
+	@$(CHROMIUM)
 	@$(BIN)/python -m tests.servers $(TESTS)
 
 hostile: $(VENV)/.dev

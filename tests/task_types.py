@@ -156,3 +156,10 @@ def quick(does: str = "nothing") -> str:
     if does == "dawdle":
         time.sleep(PATIENCE_SECONDS + 2)
     return does
+
+
+@task_type("echoes")
+def echoes(run: Run, text: str) -> str:
+    """Say it, and give it back."""
+    run.log(text)
+    return text

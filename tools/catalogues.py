@@ -69,7 +69,7 @@ def _called(tree: ast.AST) -> Iterator[str]:
 
 
 def _declared(tree: ast.Module) -> Iterator[str]:
-    """Labels and first paragraphs of the functions under @task_type."""
+    """What is read of functions under @task_type: labels, first paragraphs, their parameters."""
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -78,6 +78,11 @@ def _declared(tree: ast.Module) -> Iterator[str]:
                 options = {option.arg: option.value for option in decorator.keywords}
                 yield str(ast.literal_eval(options["label"]))
                 yield (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
+        for node in ast.walk(function.args):
+            if isinstance(node, ast.keyword) and node.arg == "description":
+                yield str(ast.literal_eval(node.value))
+            elif isinstance(node, ast.arg) and node.arg != "run":
+                yield node.arg.replace("_", " ").capitalize()
 
 
 def _all_known() -> dict[str, dict[str, str]]:

@@ -1,3 +1,36 @@
-"""A browser's side of Django's client: cookies, forms, pages as text."""
+"""Browsers without a screen: Django's client with a session, and pages as text."""
 
-from tests.api.conftest import as_user, hand, new_user, no_throttles, other  # noqa: F401
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+
+from tests.api.conftest import hand, new_user, no_throttles
+
+if TYPE_CHECKING:
+    from taskyard.accounts.models import User
+
+__all__ = ["hand", "new_user", "no_throttles"]
+
+
+@pytest.fixture
+def ann(new_user: "Callable[..., User]") -> "User":
+    return new_user("ann")
+
+
+@pytest.fixture
+def browse() -> "Callable[[User], Client]":
+    """A browser in which this user has signed in, in English."""
+
+    def make(user: "User") -> Client:
+        client = Client(headers={"accept-language": "en"})
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def page(ann: "User", browse: "Callable[[User], Client]") -> Client:
+    return browse(ann)

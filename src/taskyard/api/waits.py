@@ -9,9 +9,10 @@ import re
 
 import orjson
 
-from taskyard.api import asgi
-from taskyard.api.asgi import Answer, ASGIApp, Receive, Scope, Send
+from taskyard.api.bearer import holder
 from taskyard.core.states import TERMINAL
+from taskyard.live import asgi
+from taskyard.live.asgi import Answer, ASGIApp, Receive, Scope, Send
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
@@ -54,13 +55,13 @@ class Waits:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        holder = asgi.holder(scope)
-        if holder is None:
+        held = holder(scope)
+        if held is None:
             await self._ordinary(scope, receive, send)
             return
         wait = Wait(seconds_of(asgi.header(scope, b"prefer") or "") or 0)
         # Listening comes first: the task may have ended before its creation is answered.
-        async with self._hub.listen(holder[0], wait.hear):
+        async with self._hub.listen(held[0], wait.hear):
             answer = await self._answer(scope, receive, wait)
         if answer is not None:
             await answer.send_by(send)

@@ -7,6 +7,8 @@ from typing import Any, Concatenate, ParamSpec, cast
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
 from taskyard.accounts.models import User
@@ -42,23 +44,27 @@ def user_of(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
+def next_address(request: HttpRequest) -> str:
+    """Where to go on: an address of ours that the form names, or the tasks."""
+    address = request.POST.get("next") or request.GET.get("next", "")
+    hosts = {request.get_host()}
+    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
+        return address
+    return resolve_url("tasks")
+
+
 def posted(request: HttpRequest, *names: str) -> dict[str, str]:
     """These fields of a form; raises InvalidInput for what no database keeps."""
     found = {name: request.POST.get(name, "") for name in names}
-    refuse_null(found)
-    return found
-
-
-def refuse_null(fields: dict[str, str]) -> None:
-    """Raises InvalidInput for U+0000."""
     message = "Null characters are not allowed."
     flaws = [
         Flaw((name,), "null_characters_not_allowed", message)
-        for name, value in fields.items()
+        for name, value in found.items()
         if "\0" in value
     ]
     if flaws:
         raise InvalidInput(flaws)
+    return found
 
 
 def texts_by_field(flaws: Iterable[Flaw]) -> dict[str, list[str]]:

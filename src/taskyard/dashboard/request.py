@@ -12,14 +12,13 @@ from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.schema import Flaw, InvalidInput, Path
 from taskyard.catalog.task_type import TaskType
 from taskyard.core import exact_json, intake, messages
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.values import NewTask
 from taskyard.dashboard import form
-from taskyard.dashboard.pages import refuse_null
 
 OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
 RAW = "raw"
@@ -96,21 +95,21 @@ class Draft:
                 raise InvalidInput([Flaw(("input_data",), "not_for_fields", message)])
 
     def input_data(self) -> Any:
-        """Raises InvalidInput, its places within the input."""
-        refuse_null(self.typed)
-        if not self.as_json:
-            return form.read(self.fields, self.typed)
+        """Raises InvalidInput, its places within the request."""
         try:
+            if not self.as_json:
+                return form.read(self.fields, self.typed)
             return exact_json.loads(self.typed.get(RAW, "").encode())
         except exact_json.Unreadable as error:
-            raise InvalidInput([Flaw((), "json_unreadable", str(error.message))]) from None
-
-    def body(self) -> dict[str, Any]:
-        """The request's body. Raises InvalidInput, its places within the body."""
-        try:
-            data = self.input_data()
+            flaw = Flaw(("input_data",), "json_unreadable", str(error.message))
+            raise InvalidInput([flaw]) from None
         except InvalidInput as error:
             raise InvalidInput(intake.within(("input_data",), error)) from None
+
+    def body(self) -> dict[str, Any]:
+        """The request's body. Raises InvalidInput."""
+        self._refuse_null()
+        data = self.input_data()
         found: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
         options = {name: self.typed.get(name, "").strip() for name in OPTIONS}
         if options["priority"] and options["priority"] != self.task_type.priority:
@@ -144,6 +143,21 @@ class Draft:
             name = str(flaw.path[0]) if flaw.path and str(flaw.path[0]) in OPTIONS else ""
             found.setdefault(name, []).append(messages.of_flaw(flaw))
         return found
+
+    def _refuse_null(self) -> None:
+        """Raises InvalidInput for what no database keeps, at its field."""
+        places: dict[str, Path] = {
+            each.name: ("input_data", *each.path) for field in self.fields for each in field.every()
+        }
+        places[RAW] = ("input_data",)
+        message = "Null characters are not allowed."
+        flaws = [
+            Flaw(places.get(name, (name,)), "null_characters_not_allowed", message)
+            for name, text in self.typed.items()
+            if "\0" in text
+        ]
+        if flaws:
+            raise InvalidInput(flaws)
 
     def _put(self, data: Any) -> None:
         if isinstance(data, Mapping):

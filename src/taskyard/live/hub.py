@@ -74,6 +74,11 @@ class Hub:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._follow())]
 
+    @property
+    def hears(self) -> bool:
+        """Whether hints arrive; without a Redis to hear from, nobody misses them."""
+        return self._redis is not None or self._pool is None
+
     def let_go(self) -> None:
         """The process is about to stop: whoever waits is woken, and waits no more."""
         self.stopping = True
@@ -183,8 +188,9 @@ class Hub:
             if self._redis is not None:
                 pause = 0.1
             self._redis = None
-            for room in self._rooms.values():
+            for owner_id, room in list(self._rooms.items()):
                 room.subscribed.clear()
+                self._wake(owner_id, None)
             self._sweep_now.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -201,6 +207,8 @@ class Hub:
                 await redis.send_command("SUBSCRIBE", *rooms)
             # What was said while nobody listened is made good.
             self._sweep_now.set()
+            for owner_id in list(self._rooms):
+                self._wake(owner_id, None)
             while True:
                 message = await redis.read_response(timeout=math.inf)
                 self._heard_at = asyncio.get_running_loop().time()

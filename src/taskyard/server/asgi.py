@@ -18,9 +18,11 @@ from django.urls import get_resolver
 # Django is set up before anything that has models is imported.
 wsgi = get_wsgi_application()
 
-from taskyard.api.streams import Streams  # noqa: E402
+from taskyard.api.streams import TaskStreams  # noqa: E402
 from taskyard.api.waits import Waits  # noqa: E402
 from taskyard.core import announcements  # noqa: E402
+from taskyard.dashboard.streams import PageStreams  # noqa: E402
+from taskyard.live.asgi import ASGIApp  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
 from taskyard.server.bridge import Bridge, Receive, Scope, Send  # noqa: E402
 
@@ -32,17 +34,13 @@ class OnePort:
     def __init__(self, bridge: Bridge, *, redis_url: str | None) -> None:
         self._bridge = bridge
         self._redis_url = redis_url
-        self._streams: Streams | None = None
-        self._waits: Waits | None = None
+        self._live: list[TaskStreams | PageStreams | Waits] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if self._streams and self._streams.take(scope):
-                await self._streams(scope, receive, send)
-            elif self._waits and self._waits.take(scope):
-                await self._waits(scope, receive, send)
-            else:
-                await self._bridge(scope, receive, send)
+            live = (each for each in self._live if each.take(scope))
+            answers: ASGIApp = next(live, self._bridge)
+            await answers(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -56,7 +54,7 @@ class OnePort:
         announcements.start()
         when_told_to_stop(hub.let_go)
         settle_memory()
-        self._streams, self._waits = Streams(hub, self._bridge), Waits(hub, self._bridge)
+        self._live = [kind(hub, self._bridge) for kind in (TaskStreams, PageStreams, Waits)]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()

@@ -5,8 +5,7 @@ from typing import Any
 from django.contrib import messages as notes
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -18,7 +17,7 @@ from taskyard.accounts.throttle import address_of
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import messages
 from taskyard.core.errors import Refusal
-from taskyard.dashboard.pages import posted, signed_in, texts_by_field, user_of
+from taskyard.dashboard.pages import next_address, posted, signed_in, texts_by_field, user_of
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 FORMS = ("GET", "HEAD", "POST")
@@ -29,7 +28,7 @@ FORMS = ("GET", "HEAD", "POST")
 @require_http_methods(FORMS)
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(_next(request))
+        return redirect(next_address(request))
     if request.method != "POST":
         return _form(request, "sign_in")
     try:
@@ -39,7 +38,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     except (InvalidInput, Refusal) as error:
         return _refused(request, "sign_in", error)
     login(request, user, backend=BACKEND)
-    return redirect(_next(request))
+    return redirect(next_address(request))
 
 
 @never_cache
@@ -47,7 +46,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(FORMS)
 def register(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(_next(request))
+        return redirect(next_address(request))
     if request.method != "POST":
         return _form(request, "register")
     try:
@@ -56,7 +55,7 @@ def register(request: HttpRequest) -> HttpResponse:
     except (InvalidInput, Refusal) as error:
         return _refused(request, "register", error)
     login(request, user, backend=BACKEND)
-    return redirect(_next(request))
+    return redirect(next_address(request))
 
 
 @require_POST
@@ -91,7 +90,7 @@ def password(request: HttpRequest) -> HttpResponse:
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Light, dark, or as the system has it; kept in a cookie."""
-    response = redirect(_next(request))
+    response = redirect(next_address(request))
     chosen = request.POST.get("theme")
     if chosen in ("light", "dark"):
         response.set_cookie("theme", chosen, max_age=365 * 24 * 3600, samesite="Lax", httponly=True)
@@ -131,12 +130,3 @@ def _refuse_longer_than_any(given: dict[str, str]) -> None:
         or len(given["password"]) > passwords.LONGEST_PASSWORD
     ):
         raise LoginRefused
-
-
-def _next(request: HttpRequest) -> str:
-    """Where to go on: an address of ours that the form names, or the tasks."""
-    address = request.POST.get("next") or request.GET.get("next", "")
-    hosts = {request.get_host()}
-    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
-        return address
-    return resolve_url("tasks")

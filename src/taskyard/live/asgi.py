@@ -1,11 +1,9 @@
-"""What the async applications share: asking the ordinary application, and who asks them."""
+"""What the async applications share: asking the ordinary application."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
-
-from taskyard.accounts.tokens import UNREADABLE, AccessToken
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -78,18 +76,3 @@ def header(scope: Scope, name: bytes) -> str | None:
     """A header of the request; None where it is not there. Given twice, joined as HTTP says."""
     found = [value for key, value in scope["headers"] if key == name]
     return b",".join(found).decode("latin-1") if found else None
-
-
-def holder(scope: Scope) -> tuple[int, float] | None:
-    """Whose valid token a request carries, and when it expires, in seconds of the epoch.
-
-    Whether the user is still there and active, only the ordinary application finds out.
-    """
-    scheme, _, text = (header(scope, b"authorization") or "").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    try:
-        token = AccessToken(text.strip())  # type: ignore[arg-type]  # as in accounts.tokens
-        return int(token["user_id"]), float(token["exp"])
-    except UNREADABLE:
-        return None

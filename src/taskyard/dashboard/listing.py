@@ -1,0 +1,129 @@
+"""My tasks: by what they are filtered, and a page of them, the newest first."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils.translation import gettext
+from django.utils.translation import gettext as _
+
+from taskyard.catalog.task_type import registry
+from taskyard.core.intake import LARGEST_ID
+from taskyard.core.models import Task
+from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.states import Status
+
+PAGE = 50
+NAMES = ("type", "tag", "from", "to")
+# A row shows none of these, and each may be large.
+UNSEEN = ("input_data", "result", "checkpoint", "error_message")
+
+
+@dataclass
+class Filters:
+    """What the address asks for; ``errors`` says of each part that cannot be used why."""
+
+    statuses: list[str] = field(default_factory=list)
+    typed: dict[str, str] = field(default_factory=dict)
+    before: int | None = None
+    after: int | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def of(cls, query: QueryDict) -> "Filters":
+        found = cls(typed={name: query.get(name, "").strip() for name in NAMES})
+        found.statuses = [status for status in query.getlist("status") if status in Status]
+        if len(found.statuses) < len(query.getlist("status")):
+            found.errors["status"] = _("There is no such status.")
+        found.before, found.after = _id(query.get("before")), _id(query.get("after"))
+        found.since = found._day("from")
+        found.until = found._day("to")
+        return found
+
+    def _day(self, name: str) -> datetime | None:
+        """The beginning of a day; of the next one, where it is the last."""
+        if not self.typed[name]:
+            return None
+        try:
+            day = datetime.combine(datetime.fromisoformat(self.typed[name]), time(), UTC)
+            return day + timedelta(days=1) if name == "to" else day
+        except (ValueError, OverflowError):
+            self.errors[name] = _("A date is expected.")
+            return None
+
+    def __bool__(self) -> bool:
+        return bool(self.statuses or any(self.typed.values()))
+
+    def address(self, **changes: object) -> str:
+        """The query of the same filters, with another page or another status."""
+        status = changes.pop("status", self.statuses)
+        pairs = [("status", each) for each in (status if isinstance(status, list) else [status])]
+        pairs += [(name, value) for name, value in self.typed.items() if value]
+        return urlencode([*pairs, *((name, str(value)) for name, value in changes.items())])
+
+    def matching(self, user_id: int) -> TaskQuerySet:
+        tasks = Task.objects.visible_to(user_id)
+        if self.statuses:
+            tasks = tasks.filter(status__in=self.statuses)
+        if self.typed["type"]:
+            tasks = tasks.filter(task_type=self.typed["type"])
+        if self.typed["tag"]:
+            tasks = tasks.tagged(self.typed["tag"])
+        if self.since is not None:
+            tasks = tasks.filter(created_at__gte=self.since)
+        if self.until is not None:
+            tasks = tasks.filter(created_at__lt=self.until)
+        return tasks.defer(*UNSEEN)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Tasks, the newest first; ``older`` and ``newer`` are the queries of the pages beside."""
+
+    tasks: list[Task]
+    older: str | None
+    newer: str | None
+
+    @property
+    def newest(self) -> int:
+        return self.tasks[0].pk if self.tasks else 0
+
+
+def page(user_id: int, filters: Filters) -> Page:
+    """By ids and not by counting: as fast at any depth."""
+    tasks = filters.matching(user_id)
+    if filters.after is not None:
+        found = list(tasks.filter(id__gt=filters.after).order_by("id")[: PAGE + 1])
+        more_newer, more_older = len(found) > PAGE, True
+        found = found[:PAGE][::-1]
+    else:
+        if filters.before is not None:
+            tasks = tasks.filter(id__lt=filters.before)
+        found = list(tasks.order_by("-id")[: PAGE + 1])
+        more_newer, more_older = filters.before is not None, len(found) > PAGE
+        found = found[:PAGE]
+    return Page(
+        found,
+        filters.address(before=found[-1].pk) if found and more_older else None,
+        filters.address(after=found[0].pk) if found and more_newer else None,
+    )
+
+
+def types() -> list[tuple[str, str]]:
+    """Names and labels of what can be run."""
+    return [(each.name, gettext(each.label)) for each in registry.all()]
+
+
+def _id(text: str | None) -> int | None:
+    if text and text.isascii() and text.isdecimal() and len(text) < 20:
+        return min(int(text), LARGEST_ID)
+    return None
+
+
+def ids(text: str, most: int = 200) -> list[int]:
+    """``1,2,3``; what is no id is left out."""
+    found = (_id(each) for each in text.split(",")[:most])
+    return [each for each in found if each is not None]

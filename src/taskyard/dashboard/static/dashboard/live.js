@@ -1,0 +1,250 @@
+// The page stays live: a stream says which tasks have changed, and a few times a second at most
+// the page fetches what it shows of them. htmx holds the stream; nothing here needs a reload.
+const PAUSE_MS = 250;
+const SAY_MS = 5000;
+const AGAIN_MS = 3000;
+
+// ---- times that go on counting
+
+const units = (document.documentElement.dataset.units || "d h min s").split(" ");
+const SIZES = [86400, 3600, 60, 1];
+
+function span(seconds, parts) {
+  seconds = Math.max(0, seconds);
+  if (seconds < 10 && parts > 1) return `${seconds.toFixed(1)} ${units[3]}`;
+  let left = Math.floor(seconds);
+  const said = [];
+  SIZES.forEach((size, index) => {
+    if (said.length < parts && (left >= size || (size === 1 && !said.length))) {
+      said.push(`${Math.floor(left / size)} ${units[index]}`);
+      left %= size;
+    }
+  });
+  return said.join(" ");
+}
+
+function tick(element) {
+  const moment = new Date(element.getAttribute("datetime"));
+  const passed = (Date.now() - moment) / 1000;
+  const { kind } = element.dataset;
+  let text = moment.toLocaleString(document.documentElement.lang);
+  if (element.title !== text) element.title = text;
+  if (kind !== "clock") text = span(passed, kind === "ago" ? 1 : 2);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+customElements.define(
+  "live-time",
+  class extends HTMLElement {
+    connectedCallback() {
+      tick(this);
+    }
+  },
+);
+setInterval(() => {
+  if (!document.hidden) document.querySelectorAll('live-time:not([data-kind="clock"])').forEach(tick);
+}, 1000);
+
+// ---- the difference between what is shown and what is new, and no more than that
+
+function patch(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    // What the person has opened or the scripts have said stays.
+    if (!fresh.hasAttribute(name) && name !== "open" && name !== "title") old.removeAttribute(name);
+  }
+  const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
+  const alike =
+    before.length === after.length &&
+    before.every((node, index) => node.nodeName === after[index].nodeName && node.id === after[index].id);
+  if (!alike) old.replaceChildren(...after);
+  else if (old.localName === "live-time") tick(old);
+  else before.forEach((node, index) => patch(node, after[index]));
+}
+
+function take(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  for (const fresh of template.content.querySelectorAll("[id]")) {
+    const old = document.getElementById(fresh.id);
+    if (fresh.hasAttribute("data-append")) append(old, fresh);
+    else if (old && !fresh.parentElement?.closest("[id]")) patch(old, fresh);
+  }
+  return template.content;
+}
+
+function append(list, fresh) {
+  const follows = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
+  for (const line of [...fresh.children]) {
+    if (!document.getElementById(line.id)) list.append(line);
+  }
+  if (follows) list.scrollTop = list.scrollHeight;
+}
+
+// ---- the feed
+
+class TaskFeed extends HTMLElement {
+  #changed = new Set();
+  #timer = 0;
+  #busy = false;
+  #last = 0;
+  #saidAt = 0;
+  #over = false;
+
+  connectedCallback() {
+    if (!this.dataset.parts) return;
+    this.addEventListener("task", (event) => {
+      const { id } = JSON.parse(event.detail.data);
+      if (this.dataset.one && this.dataset.one !== String(id)) return;
+      this.#changed.add(id);
+      this.#soon();
+    });
+    // A log line is no change of the task: while it runs, they are asked for.
+    if (this.dataset.one) {
+      const lines = document.getElementById("task-lines");
+      lines.scrollTop = lines.scrollHeight;
+      const asking = setInterval(() => {
+        if (this.#over) clearInterval(asking);
+        else if (!document.hidden) this.#soon();
+      }, 1500);
+    }
+  }
+
+  #soon(pause = PAUSE_MS) {
+    if (this.#timer || this.#busy || this.#over) return;
+    const wait = Math.max(0, this.#last + pause - performance.now());
+    this.#timer = setTimeout(() => this.#fetch(), wait);
+  }
+
+  async #fetch() {
+    this.#timer = 0;
+    this.#busy = true;
+    this.#last = performance.now();
+    const asked = [...this.#changed].slice(0, 200);
+    asked.forEach((id) => this.#changed.delete(id));
+    let pause = PAUSE_MS;
+    try {
+      const answer = await fetch(this.#address(asked), { headers: { "HX-Request": "true" } });
+      if (answer.status === 401) tell("signed-out");
+      else if (answer.status === 404) location.reload();
+      else if (!answer.ok) throw new Error(answer.status);
+      else this.#show(take(await answer.text()));
+    } catch {
+      asked.forEach((id) => this.#changed.add(id));
+      pause = AGAIN_MS;
+    }
+    this.#busy = false;
+    if (this.#changed.size) this.#soon(pause);
+  }
+
+  #address(asked) {
+    if (this.dataset.one) {
+      const last = document.getElementById("task-lines").lastElementChild;
+      return `${this.dataset.parts}?after=${last ? last.id.replace("line-", "") : 0}`;
+    }
+    const shown = asked.filter((id) => document.getElementById(`task-${id}`));
+    const newest = this.dataset.newest ? `&newest=${this.dataset.newest}` : "";
+    return `${this.dataset.parts}?ids=${shown.join(",")}${newest}&${this.dataset.filters}`;
+  }
+
+  #show(fresh) {
+    this.#over = fresh.getElementById("task-over") !== null;
+    if (this.#over) {
+      // Nothing more will change: the stream is let go.
+      this.dispatchEvent(new CustomEvent("over", { bubbles: true }));
+      htmx.trigger(this, "htmx:abort");
+    }
+    const news = fresh.getElementById("news")?.textContent.trim();
+    const state = this.dataset.one && fresh.querySelector("#task-head .state")?.textContent;
+    this.#say(news || state || "");
+  }
+
+  // For those who listen instead of looking: what is new, and not too often.
+  #say(text) {
+    const announcer = this.querySelector("[data-announcer]");
+    if (!text || announcer.textContent === text) return;
+    if (performance.now() - this.#saidAt < SAY_MS && this.#saidAt && !this.#over) return;
+    this.#saidAt = performance.now();
+    announcer.textContent = text;
+  }
+}
+
+customElements.define("task-feed", TaskFeed);
+
+// ---- how the connection is
+
+let tell = () => {};
+
+class ConnectionState extends HTMLElement {
+  #live = false;
+  #wasLost = false;
+  #hints = "here";
+  #timer = 0;
+
+  connectedCallback() {
+    tell = (state) => this.#put(state);
+    const feed = () => document.querySelector("task-feed");
+    document.addEventListener("htmx:after:sse:connection", () => {
+      this.#live = true;
+      this.#put(this.#hints === "away" ? "away" : this.#wasLost ? "back" : "");
+      this.#wasLost = false;
+    });
+    document.addEventListener("htmx:sse:error", (event) => {
+      this.#live = false;
+      this.#wasLost = true;
+      this.#put(event.detail.status === 401 ? "signed-out" : navigator.onLine ? "reconnecting" : "offline");
+    });
+    document.addEventListener("hints", (event) => {
+      const was = this.#hints;
+      this.#hints = event.detail.data;
+      if (this.#hints === "away") this.#put("away");
+      else if (was === "away") this.#put("back");
+    });
+    document.addEventListener("over", () => this.#put(""));
+    window.addEventListener("offline", () => this.#put("offline"));
+    window.addEventListener("online", () => this.#put(this.#live ? "" : "reconnecting"));
+    // The first connection is no stream yet, and htmx does not begin it again by itself.
+    for (const name of ["htmx:error", "htmx:response:error"]) {
+      document.addEventListener(name, (event) => {
+        if (event.target !== feed()) return;
+        this.#wasLost = true;
+        const status = event.detail.ctx?.response?.status;
+        this.#put(status === 401 ? "signed-out" : "reconnecting");
+        if (status !== 401) setTimeout(() => feed().dispatchEvent(new Event("reconnect")), AGAIN_MS);
+      });
+    }
+  }
+
+  #put(state) {
+    if (this.dataset.state === "signed-out") return;
+    clearTimeout(this.#timer);
+    this.dataset.state = state;
+    const text = this.querySelector("span");
+    text.textContent = this.dataset[state.replace(/-(\w)/, (_, letter) => letter.toUpperCase())] || "";
+    if (state === "signed-out") {
+      const link = document.createElement("a");
+      link.href = `${this.dataset.signedOutHref}?next=${encodeURIComponent(location.pathname + location.search)}`;
+      link.textContent = text.textContent;
+      text.replaceChildren(link);
+    }
+    this.hidden = !state;
+    if (state === "back") this.#timer = setTimeout(() => this.#put(""), 3000);
+  }
+}
+
+customElements.define("connection-state", ConnectionState);
+
+// ---- select all
+
+const all = document.querySelector("[data-pick-all]");
+if (all) {
+  all.hidden = false;
+  const boxes = () => document.querySelectorAll('input[name="task"]');
+  all.addEventListener("change", () => boxes().forEach((box) => (box.checked = all.checked)));
+}

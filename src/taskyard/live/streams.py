@@ -1,0 +1,306 @@
+"""Server-sent events: an owner's tasks, or one of them, as they change. For whom, and in which
+words, the rooms above say.
+
+A stream reads for itself, from the position where it is: a hint only wakes it. So it misses
+nothing, a slow client fills no queue, and an event's id is all that is needed to go on elsewhere.
+"""
+
+import asyncio
+import re
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.utils import translation
+
+from taskyard.core.models import Task
+from taskyard.core.states import TERMINAL
+from taskyard.live import asgi, changes
+from taskyard.live.asgi import Answer, ASGIApp, Receive, Scope, Send
+from taskyard.live.changes import Page, Position
+from taskyard.live.hints import Hint
+from taskyard.live.hub import Hub
+
+MOST_STREAMS = 50
+PING_SECONDS = 15.0
+SEND_SECONDS = 30.0
+OUTAGE_PAUSE_SECONDS = 1.0
+RETRY_MILLISECONDS = 2000
+PIECE_BYTES = 64 * 1024
+KEPT = (
+    b"x-request-id",
+    b"x-content-type-options",
+    b"x-frame-options",
+    b"referrer-policy",
+    b"content-security-policy",
+    b"strict-transport-security",
+)
+# What the ordinary application answers where a stream may be had: only not from there.
+STREAM_ALLOWED = 406
+
+
+class TooMany(Exception):
+    """The owner has as many streams open as one may have."""
+
+
+Failure = TooMany | DatabaseError | InterfaceError
+
+
+class Streams(ABC):
+    """The streams under the addresses that ``address`` matches; its first group is a task's id."""
+
+    address: re.Pattern[str]
+
+    def __init__(self, hub: Hub, ordinary: ASGIApp) -> None:
+        self._hub = hub
+        self._ordinary = ordinary
+        self._open: Counter[int] = Counter()
+
+    @abstractmethod
+    def holder(self, scope: Scope, answer: Answer) -> tuple[int, float] | None:
+        """Whose stream it is, and until when, in seconds of the epoch; None: nobody's.
+
+        Whether the user is still there and active, the ordinary application has found out.
+        """
+
+    @abstractmethod
+    def written(self, task: Task) -> bytes:
+        """A task as an event's data, in the current language."""
+
+    @abstractmethod
+    def refusal(self, failure: Failure, scope: Scope) -> Answer:
+        """What is said of a failure, in the current language."""
+
+    def position(self, scope: Scope) -> str:
+        """From where a client goes on; empty where it begins."""
+        return asgi.header(scope, b"last-event-id") or ""
+
+    def tells_of_hub(self) -> bool:
+        """Whether the client is told when hints are away."""
+        return False
+
+    def take(self, scope: Scope) -> bool:
+        """Whether a request is for a stream."""
+        return scope["method"] == "GET" and self.address.fullmatch(scope["path"]) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body)
+        streams = answer is not None and answer.status == STREAM_ALLOWED
+        holder = self.holder(scope, answer) if answer is not None and streams else None
+        if answer is None or holder is None:
+            if answer is not None:
+                await answer.send_by(send)
+            return
+        owner_id, expires_at = holder
+        if self._open[owner_id] >= MOST_STREAMS:
+            await self._refused(TooMany(), scope, answer).send_by(send)
+            return
+        self._open[owner_id] += 1
+        try:
+            await self._stream(scope, receive, send, owner_id, expires_at, answer)
+        finally:
+            self._open[owner_id] -= 1
+            if not self._open[owner_id]:
+                del self._open[owner_id]
+
+    async def _stream(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        owner_id: int,
+        expires_at: float,
+        answer: Answer,
+    ) -> None:
+        address = self.address.fullmatch(scope["path"])
+        task_id = int(address[1]) if address and address.lastindex else None
+        position = Position.parse(self.position(scope))
+        stream = Stream(self, self._hub, send, owner_id, task_id, _language(answer), expires_at)
+        async with self._hub.listen(owner_id, stream.hear, stream.knows):
+            try:
+                page = await self._hub.read(changes.resume, owner_id, position, task_id)
+                over = position is not None and not page.tasks and await stream.has_ended()
+            except (DatabaseError, InterfaceError) as error:
+                await self._refused(error, scope, answer).send_by(send)
+                return
+            if over:
+                # To a browser this says: do not connect again (WHATWG HTML, 9.2).
+                await Answer(204, _kept(answer), b"").send_by(send)
+                return
+            departure = asyncio.ensure_future(_departure(receive, stream))
+            try:
+                await stream.run(page, _kept(answer))
+            except OSError:
+                pass  # the client left
+            except TimeoutError:
+                _cut(send)
+            finally:
+                departure.cancel()
+
+    def _refused(self, failure: Failure, scope: Scope, answer: Answer) -> Answer:
+        with translation.override(_language(answer)):
+            refusal = self.refusal(failure, scope)
+        return Answer(refusal.status, [*refusal.headers, *_kept(answer)], refusal.body)
+
+
+class Stream:
+    """One open stream. ``run`` returns when it is over, for whatever reason."""
+
+    def __init__(
+        self,
+        kind: Streams,
+        hub: Hub,
+        send: Send,
+        owner_id: int,
+        task_id: int | None,
+        language: str,
+        expires_at: float,
+    ) -> None:
+        self._kind = kind
+        self._hub = hub
+        self._hub_was_said: bool | None = None
+        self._send = send
+        self._owner_id = owner_id
+        self._task_id = task_id
+        self._language = language
+        self._ends_at = _clock() + expires_at - time.time()
+        self._ping_at = _clock() + PING_SECONDS
+        self._news = asyncio.Event()
+        self._last: dict[int, int] = {}
+        self._read_to = ""
+        self._departed = False
+        self._ended = False
+
+    def hear(self, hint: Hint) -> None:
+        if hint is None or self._task_id is None or self._task_id in hint:
+            self._news.set()
+
+    def knows(self, change: int) -> bool:
+        return self._read_to != "" and changes.shows(self._read_to, change)
+
+    def depart(self) -> None:
+        self._departed = True
+        self._news.set()
+
+    async def has_ended(self) -> bool:
+        """Whether this is the stream of one task, and that is in a terminal state."""
+        if self._task_id is None:
+            return False
+        page = await self._hub.read(changes.read, self._owner_id, Position(), self._task_id)
+        return all(task.status in TERMINAL for task in page.tasks)
+
+    async def run(self, page: Page, headers: list[asgi.Header]) -> None:
+        """Raises OSError when the client has left, TimeoutError when it reads nothing."""
+        headers = [
+            *headers,
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await self._say({"type": "http.response.start", "status": 200, "headers": headers})
+        first = f"retry: {RETRY_MILLISECONDS}\n".encode()
+        if not page.tasks:
+            # An id without an event: a client that is cut now misses nothing either.
+            first += f"id: {page.after}\n\n".encode()
+        await self._write(first)
+        while True:
+            self._read_to = page.after.since
+            await self._deliver(page)
+            if page.is_last and not await self._more():
+                break
+            self._news.clear()
+            page = await self._next(page)
+        await self._say({"type": "http.response.body", "body": b""})
+
+    async def _deliver(self, page: Page) -> None:
+        events = [(task.pk, body) for task in page.tasks if (body := self._body(task)) is not None]
+        piece = b""
+        for number, (task_id, body) in enumerate(events, start=1):
+            at = page.after if number == len(events) else page.position_at(task_id)
+            piece += b"event: task\nid: %b\ndata: %b\n\n" % (str(at).encode(), body)
+            if len(piece) > PIECE_BYTES:
+                await self._write(piece)
+                piece = b""
+        if piece:
+            await self._write(piece)
+
+    def _body(self, task: Any) -> bytes | None:
+        """The task as the API represents it; None where that is what was said last."""
+        with translation.override(self._language):
+            body = self._kind.written(task)
+        known = hash(body)
+        if self._last.get(task.pk) == known:
+            return None
+        self._last[task.pk] = known
+        if task.status in TERMINAL:
+            del self._last[task.pk]
+            self._ended = self._task_id is not None
+        return body
+
+    async def _more(self) -> bool:
+        """Wait for news; False when the stream is over."""
+        while not (self._ended or self._departed or self._hub.stopping):
+            if self._kind.tells_of_hub() and self._hub.hears != self._hub_was_said:
+                self._hub_was_said = self._hub.hears
+                await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.hears))
+            if self._news.is_set():
+                return True
+            try:
+                async with asyncio.timeout_at(min(self._ping_at, self._ends_at)):
+                    await self._news.wait()
+            except TimeoutError:
+                if _clock() >= self._ends_at:
+                    return False
+                self._ping_at = _clock() + PING_SECONDS
+                await self._write(b":\n\n")
+        return False
+
+    async def _next(self, page: Page) -> Page:
+        try:
+            return await self._hub.read(changes.read, self._owner_id, page.after, self._task_id)
+        except (DatabaseError, InterfaceError):
+            # The position stays; what cannot be read now is read when the database is back.
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            self._news.set()
+            return Page([], page.before, page.after)
+
+    async def _write(self, piece: bytes) -> None:
+        await self._say({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _say(self, message: asgi.Message) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._send(message)
+
+
+async def _departure(receive: Receive, stream: Stream) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.depart()
+
+
+def _cut(send: Send) -> None:
+    """End a connection whose client reads nothing. ASGI has no word for it; servers' objects do."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _language(answer: Answer) -> str:
+    """The language in which the ordinary application would have answered."""
+    return (answer.header(b"content-language") or settings.LANGUAGE_CODE.encode()).decode()
+
+
+def _kept(answer: Answer) -> list[asgi.Header]:
+    """Of the ordinary answer's headers those that are the stream's too."""
+    kept = [header for header in answer.headers if header[0] in KEPT]
+    return [*kept, (b"cache-control", b"no-store")]
+
+
+def _word(here: bool) -> bytes:
+    return b"here" if here else b"away"

@@ -1,0 +1,98 @@
+"""A real browser before a live Taskyard, and what it noticed: errors, refusals, long tasks."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+PASSWORD = "password123"
+# What a page says of itself, kept where a test can ask for it.
+WATCH = """
+window.seen = {long: [], shift: 0, refused: []};
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) seen.long.push(Math.round(entry.duration));
+}).observe({type: "longtask", buffered: true});
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) seen.shift += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+document.addEventListener("securitypolicyviolation", (event) => {
+  seen.refused.push(`${event.violatedDirective} ${event.blockedURI}`);
+});
+"""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "make test installs chromium; alone: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Person:
+    """Somebody before a browser of their own."""
+
+    browser: Browser
+    url: str
+    name: str = field(default_factory=lambda: f"person-{secrets.token_hex(4)}")
+    options: dict[str, Any] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.options = {
+            "locale": "en",
+            "viewport": {"width": 1200, "height": 800},
+            "timezone_id": "UTC",
+            **self.options,
+        }
+        self.context: BrowserContext = self.browser.new_context(base_url=self.url, **self.options)
+        self.context.add_init_script(WATCH)
+        self.context.set_default_timeout(15_000)
+        self.page = self.open()
+
+    def open(self) -> Page:
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._hear)
+        return page
+
+    def _hear(self, message: Any) -> None:
+        # That a request failed is for the page to say; everything else is a fault of the page.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def register(self) -> None:
+        self._enter("/register/")
+
+    def sign_in(self) -> None:
+        self._enter("/sign-in/")
+
+    def _enter(self, address: str) -> None:
+        self.page.goto(address)
+        self.page.fill("#username", self.name)
+        self.page.fill("#password", PASSWORD)
+        self.page.click("main button.primary")
+        self.page.wait_for_url("**/tasks/")
+
+    def submit(self, task_type: str, **typed: str) -> int:
+        """Through the form; the task's id."""
+        self.page.goto(f"/tasks/new/{task_type}/")
+        for name, text in typed.items():
+            self.page.fill(f"#{name.replace('_', '-')}", text)
+        self.page.click("main button.primary")
+        self.page.wait_for_url(lambda url: url.rstrip("/").rpartition("/")[2].isdecimal())
+        return int(self.page.url.rstrip("/").rpartition("/")[2])
+
+    def seen(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.page.evaluate("window.seen")
+        return found
+
+    def close(self) -> None:
+        self.context.close()

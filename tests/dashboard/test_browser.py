@@ -1,0 +1,350 @@
+"""The page in Debian's Chromium, before a live Taskyard: what a person sees and does."""
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests import npm
+from tests.dashboard.browser import Person, chromium
+from tests.running import Live
+
+pytestmark = pytest.mark.servers
+EVIL = "<img src=x onerror=alert(1)>"
+PICTURES = Path(__file__).parent.parent.parent / "docs" / "pictures"
+LARGEST_PICTURE = 60 * 1024
+FIRST_PAGE = 100 * 1024
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def new_person(browser: Browser) -> Iterator[Callable[..., Person]]:
+    made: list[Person] = []
+
+    def make(live: Live, **options: Any) -> Person:
+        made.append(Person(browser, live.url, options=options))
+        return made[-1]
+
+    yield make
+    for person in made:
+        complaints = person.complaints
+        person.close()
+        assert complaints == []
+
+
+@pytest.fixture
+def person(live: Live, new_person: Callable[..., Person]) -> Person:
+    person = new_person(live)
+    person.register()
+    return person
+
+
+def test_a_newcomer_submits_a_sum_and_sees_it_complete_without_a_reload(
+    live: Live, new_person: Callable[..., Person]
+) -> None:
+    person = new_person(live)
+    page = person.page
+    page.goto("/")
+    page.click("text=Register")
+    page.fill("#username", person.name)
+    page.fill("#password", "password123")
+    page.click("main button.primary")
+    expect(page.locator("main")).to_contain_text("Nothing here yet")
+    page.click("main >> text=New task")
+    page.click("text=Sum of numbers")
+    page.fill("#input-numbers", "1 2.5 9007199254740991")
+    page.click("main button.primary")
+    page.evaluate("window.stays = true")
+    expect(page.locator("#task-head .state")).to_have_text("Completed")
+    expect(page.locator("#task-result")).to_contain_text("9007199254740994.5")
+    assert page.evaluate("window.stays") is True
+
+
+def test_a_bar_moves_and_finishes(person: Person) -> None:
+    person.submit("countdown", input_seconds="4")
+    page = person.page
+    page.evaluate("window.stays = true")
+    seen = set()
+    while (state := page.inner_text("#task-head .state")) != "Completed":
+        bar = page.query_selector("#task-progress progress")
+        seen.add(bar.get_attribute("value") if bar else None)
+        assert state in ("Scheduled", "Running")
+        page.wait_for_timeout(100)
+    assert len(seen) >= 3
+    expect(page.locator("#task-progress")).to_contain_text("100 %")
+    expect(page.locator("#task-result")).to_contain_text("Обратный отсчёт завершён")
+    expect(page.locator("#task-actions")).to_contain_text("Delete")
+    assert page.evaluate("window.stays") is True
+
+
+def test_a_running_task_is_cancelled(person: Person) -> None:
+    person.submit("cooperates", input_seconds="60")
+    page = person.page
+    expect(page.locator("#task-head .state")).to_have_text("Running")
+    page.click("#task-actions >> text=Cancel")
+    expect(page.locator("#task-head .state")).to_have_text("Cancelled")
+    page.click("#task-actions >> text=Try again")
+    expect(page.locator("#task-head .state")).to_have_text("Running")
+    page.click("#task-actions >> text=Cancel")
+    expect(page.locator("#task-head .state")).to_have_text("Cancelled")
+
+
+def test_a_bad_input_is_marked_at_its_field(person: Person) -> None:
+    page = person.page
+    page.goto("/tasks/new/sum/")
+    page.fill("#input-numbers", "1 2 x")
+    # What the request would be follows the typing.
+    expect(page.locator("#preview")).to_contain_text('"x"')
+    page.click("main button.primary")
+    field = page.locator("#input-numbers")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_value("1 2 x")
+    expect(page.locator("#input-numbers-about")).to_contain_text("3: A number is expected.")
+
+
+def test_what_looks_like_markup_stays_text(person: Person) -> None:
+    page = person.page
+    person.submit("fails", input_code="bad", input_message=EVIL, tags=EVIL)
+    expect(page.locator("#task-head .state")).to_have_text("Error")
+    expect(page.locator("#task-result")).to_contain_text(EVIL)
+    expect(page.locator(".about-task .tag")).to_have_text(EVIL)
+    person.submit("echoes", input_text=EVIL)
+    expect(page.locator("#task-head .state")).to_have_text("Completed")
+    expect(page.locator("#task-result")).to_contain_text(EVIL)
+    expect(page.locator("#task-lines")).to_contain_text(EVIL)
+    for address in (page.url, "/tasks/"):
+        page.goto(address)
+        assert page.locator("img").count() == 0
+        assert person.seen()["refused"] == []
+    expect(page.locator("tr .tag")).to_have_text(EVIL)
+
+
+def test_two_owners_never_see_each_others(
+    live: Live, person: Person, new_person: Callable[..., Person]
+) -> None:
+    task_id = person.submit("sum", input_numbers="1")
+    other = new_person(live)
+    other.register()
+    answer = other.page.goto(f"/tasks/{task_id}/")
+    assert answer is not None
+    assert answer.status == 404
+    other.page.goto("/tasks/")
+    expect(other.page.locator("main")).to_contain_text("Nothing here yet")
+    person.submit("sum", input_numbers="2")
+    other.page.wait_for_timeout(1000)
+    expect(other.page.locator("#news")).to_have_text("")
+
+
+def test_new_tasks_announce_themselves_and_nothing_moves(person: Person) -> None:
+    person.submit("sum", input_numbers="1")
+    page = person.page
+    page.goto("/tasks/")
+    page.check('tbody input[name="task"]')
+    page.focus("tbody a")
+    where = page.evaluate("document.querySelector('tbody tr').getBoundingClientRect().top")
+    elsewhere = person.open()
+    person.page = elsewhere
+    person.submit("sum", input_numbers="2")
+    person.page = page
+    expect(page.locator("#news")).to_have_text("New tasks: 1")
+    assert page.locator("tbody tr").count() == 1
+    assert page.is_checked('tbody input[name="task"]')
+    assert page.evaluate("document.activeElement.matches('tbody a')")
+    assert where == page.evaluate("document.querySelector('tbody tr').getBoundingClientRect().top")
+    expect(page.locator("[data-announcer]")).to_have_text("New tasks: 1")
+    page.click("#news")
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_the_row_of_a_running_task_lives(person: Person) -> None:
+    page = person.page
+    task_id = person.submit("countdown", input_seconds="3")
+    page.goto("/tasks/")
+    page.check('tbody input[name="task"]')
+    row = page.locator(f"#task-{task_id}")
+    expect(row.locator(".state")).to_have_text("Running")
+    expect(page.locator("#quota")).to_contain_text("1 of 5")
+    expect(row.locator(".state")).to_have_text("Completed")
+    expect(page.locator("#quota")).to_contain_text("0 of 5")
+    assert page.is_checked('tbody input[name="task"]')
+
+
+def test_a_broker_away_is_shown_and_heals(
+    new_live: Callable[..., Live], new_person: Callable[..., Person]
+) -> None:
+    live = new_live()
+    person = new_person(live)
+    person.register()
+    page = person.page
+    banner = page.locator("connection-state")
+    expect(banner).to_be_hidden()
+    live.stop_broker()
+    expect(banner).to_contain_text("The broker is away")
+    elsewhere = person.open()
+    person.page = elsewhere
+    person.submit("sum", input_numbers="1 2")
+    expect(elsewhere.locator("connection-state")).to_contain_text("The broker is away")
+    live.start_broker()
+    expect(banner).to_contain_text("Live again")
+    expect(banner).to_be_hidden()
+    expect(elsewhere.locator("#task-head .state")).to_have_text("Completed", timeout=20_000)
+
+
+def test_a_server_away_is_shown_and_heals(
+    new_live: Callable[..., Live], new_person: Callable[..., Person]
+) -> None:
+    live = new_live()
+    person = new_person(live)
+    person.register()
+    task_id = person.submit("countdown", input_seconds="6")
+    page = person.page
+    expect(page.locator("#task-head .state")).to_have_text("Running")
+    live.stop_web()
+    banner = page.locator("connection-state")
+    expect(banner).to_contain_text("Reconnecting")
+    live.start_web()
+    live.wait_until_ready()
+    expect(banner).to_contain_text("Live again")
+    expect(page.locator("#task-head .state")).to_have_text("Completed", timeout=20_000)
+    assert str(task_id) in page.url
+
+
+def test_a_session_that_has_ended_is_said(person: Person) -> None:
+    page = person.page
+    person.submit("countdown", input_seconds="60")
+    expect(page.locator("#task-head .state")).to_have_text("Running")
+    person.context.clear_cookies()
+    expect(page.locator("connection-state")).to_contain_text("You are signed out")
+    assert "next=" in str(page.get_attribute("connection-state a", "href"))
+
+
+def test_it_works_without_javascript(live: Live, new_person: Callable[..., Person]) -> None:
+    person = new_person(live, java_script_enabled=False)
+    person.register()
+    page = person.page
+    person.submit("cooperates", input_seconds="30", tags="slow")
+    page.goto("/tasks/")
+    page.check('tbody input[name="task"]')
+    page.click(".bulk >> text=Cancel")
+    expect(page.locator(".notes")).to_contain_text("Cancelled, or asked to stop: 1.")
+    page.goto("/tasks/new/sum/")
+    page.fill("#input-numbers", "1 2")
+    page.click("text=JSON")
+    expect(page.locator("#raw")).to_have_value(re.compile(r'"numbers": \['))
+    page.click("text=Show the request")
+    expect(page.locator("#preview")).to_contain_text("curl -X POST")
+    page.click("main button.primary")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.locator("#task-result")).to_contain_text('"result": 3')
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pictures(
+    live: Live, new_person: Callable[..., Person], theme: str, tmp_path: Path
+) -> None:
+    """Each page in both themes, for docs/; and no page is wider than a small telephone."""
+    person = new_person(live, color_scheme=theme, viewport={"width": 1100, "height": 640})
+    page = person.page
+    person.register()
+    for numbers in ("1 2 3", "0.1 0.2", "4 5"):
+        task_id = person.submit("sum", input_numbers=numbers, tags="report")
+    person.submit("fails", input_code="no_file", input_message="There is no such file.")
+    person.submit("countdown", input_seconds="40", tags="tea")
+    person.submit("cooperates", input_seconds="40")
+    page.wait_for_timeout(2500)
+    narrow = new_person(live, color_scheme=theme, viewport={"width": 360, "height": 640})
+    narrow.name = person.name
+    narrow.sign_in()
+    for name, address in {
+        "tasks": "/tasks/",
+        "new-task": "/tasks/new/countdown/",
+        "task": f"/tasks/{task_id}/",
+        "types": "/tasks/new/",
+        "password": "/password/",
+    }.items():
+        narrow.page.goto(address)
+        assert narrow.page.evaluate("document.documentElement.scrollWidth") == 360, name
+        page.goto(address)
+        page.wait_for_timeout(300)
+        PICTURES.mkdir(exist_ok=True)
+        if name in ("tasks", "new-task", "task"):
+            picture = PICTURES / f"{name}-{theme}.png"
+            shot = page.screenshot()
+            assert len(shot) <= LARGEST_PICTURE, name
+            if not picture.exists():  # the first is kept, so that a run of the tests changes none
+                picture.write_bytes(shot)
+
+
+def test_the_first_page_is_light_and_does_not_jump(person: Person, figure: Any) -> None:
+    page = person.page
+    person.submit("sum", input_numbers="1")
+    person.submit("countdown", input_seconds="30")
+    bodies: dict[str, bytes] = {}
+
+    def keep(response: Any) -> None:
+        if "/events/" not in response.url:
+            bodies[response.url] = response.body()
+
+    for address in ("/sign-in/", "/tasks/"):
+        bodies.clear()
+        page.on("response", keep)
+        page.goto(address)
+        page.wait_for_timeout(1500)
+        page.remove_listener("response", keep)
+        weight = sum(len(gzip.compress(body)) for body in bodies.values())
+        figure(f"page: {page.url.removeprefix(person.url)} in all, gzipped", f"{weight} bytes")
+        assert weight <= FIRST_PAGE
+        assert person.seen()["shift"] < 0.05
+
+
+def test_axe_finds_nothing_serious(live: Live, new_person: Callable[..., Person]) -> None:
+    axe = (npm.installed(Path(__file__).parent) / "axe-core/axe.min.js").read_text()
+    for theme in ("light", "dark"):
+        person = new_person(live, color_scheme=theme)
+        page = person.page
+        person.register()
+        done = person.submit("sum", input_numbers="1 2", tags="tea")
+        failed = person.submit("fails", input_code="bad", input_message="no")
+        running = person.submit("countdown", input_seconds="60")
+        page.wait_for_timeout(500)
+        for address in (
+            *("/tasks/", "/tasks/new/", "/tasks/new/sum/", "/tasks/new/says-much/", "/password/"),
+            *(f"/tasks/{each}/" for each in (done, failed, running)),
+        ):
+            page.goto(address)
+            page.wait_for_timeout(200)
+            page.evaluate(axe)
+            found = page.evaluate("axe.run()")
+            serious = [
+                (each["id"], [node["html"] for node in each["nodes"]][:3])
+                for each in found["violations"]
+                if each["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], (theme, address)
+
+
+def test_the_keyboard_reaches_everything(person: Person) -> None:
+    page = person.page
+    page.goto("/tasks/new/countdown/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.fill("#input-seconds", "1")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: url.rstrip("/").rpartition("/")[2].isdecimal())
+    expect(page.locator("#task-head .state")).to_have_text("Completed")
+    page.focus("details.menu summary")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sheet")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".sheet")).to_be_hidden()

@@ -1,0 +1,119 @@
+"""From a signature to fields and back: nothing is lost, nothing is made up."""
+
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from taskyard.catalog.schema import InvalidInput, Signature
+from taskyard.dashboard import form
+
+
+class Point(TypedDict):
+    x: int
+    y: int
+
+
+class Node(BaseModel):
+    name: str
+    children: list["Node"] = []
+
+
+def every(
+    text: str,
+    count: int,
+    ratio: float,
+    sure: bool,
+    colour: Literal["red", "green"],
+    numbers: list[int | float],
+    words: list[str],
+    point: Point,
+    tree: Node,
+    maybe: int | None = None,
+    flag: bool | None = None,
+    anything: Any = None,
+    title: str = "untitled",
+) -> None:
+    pass
+
+
+SIGNATURE = Signature(every)
+FIELDS = form.fields_of(SIGNATURE.input_schema)
+INPUT = {
+    "text": "two\nlines  ",
+    "count": 2**70,
+    "ratio": 0.1,
+    "sure": True,
+    "colour": "green",
+    "numbers": [1, 2.5, 9007199254740993, -1],
+    "words": ["a b", "<b>", "ё"],
+    "point": {"x": 1, "y": -2},
+    "tree": {"name": "root", "children": [{"name": "leaf", "children": []}]},
+    "maybe": 7,
+    "flag": False,
+    "anything": {"deep": [1, {"er": 18446744073709551617}]},
+    "title": "",
+}
+
+
+def test_each_kind_of_value_has_its_field() -> None:
+    assert {str(field.path[0]): field.kind for field in FIELDS} == {
+        "text": "string",
+        "count": "integer",
+        "ratio": "number",
+        "sure": "boolean",
+        "colour": "choice",
+        "numbers": "list",
+        "words": "list",
+        "point": "object",
+        "tree": "object",
+        "maybe": "integer",
+        "flag": "choice",
+        "anything": "json",
+        "title": "string",
+    }
+
+
+def test_what_is_written_into_the_fields_is_read_back_exactly() -> None:
+    typed = form.written_all(FIELDS, INPUT)
+    assert typed["/numbers"] == "1\n2.5\n9007199254740993\n-1"
+    assert form.read(FIELDS, typed) == INPUT
+    assert SIGNATURE.parse(INPUT)
+
+
+def test_a_field_left_empty_is_not_given() -> None:
+    read = form.read(FIELDS, {"/sure": ""})
+    assert read == {
+        "text": "",
+        "sure": False,
+        "numbers": [],
+        "words": [],
+        "point": {},
+        "tree": {"name": ""},
+        "title": "",
+    }
+
+
+@pytest.mark.parametrize("text", ["x", "1,5", "0x10", "1e400", "NaN", "--1", "9" * 5000])
+def test_what_is_no_number_goes_on_as_text(text: str) -> None:
+    assert form.number(text) == text
+
+
+@pytest.mark.parametrize(("text", "value"), [(" 7 ", 7), ("1e2", 100.0), ("9" * 30, int("9" * 30))])
+def test_a_number_is_exact(text: str, value: float) -> None:
+    assert form.number(text) == value
+
+
+def test_json_that_is_none_is_said_with_its_place() -> None:
+    with pytest.raises(InvalidInput) as error:
+        form.read(FIELDS, {"/anything": "{"})
+    assert [flaw.path for flaw in error.value.flaws] == [("anything",)]
+
+
+def test_a_flaw_stands_at_the_innermost_field() -> None:
+    with pytest.raises(InvalidInput) as error:
+        SIGNATURE.parse({**INPUT, "numbers": [1, "x"], "point": {"x": 1, "y": "z"}, "more": 1})
+    texts = form.texts(FIELDS, error.value.flaws)
+    assert set(texts) == {"/numbers", "/point/y", ""}
+    assert texts["/numbers"][0].startswith("2: ")
