@@ -89,14 +89,18 @@ def _all_known() -> dict[str, dict[str, str]]:
     """What is translated already, wherever: texts move from room to room."""
     return {
         language: {
-            each.msgid: each.msgstr
+            msgid: msgstr
             for room in rooms()
-            if (path := catalogue(room, language)).exists()
-            for each in polib.pofile(path)
-            if each.msgstr
+            for msgid, msgstr in _known(catalogue(room, language)).items()
         }
         for language in LANGUAGES
     }
+
+
+def _known(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    return {each.msgid: each.msgstr for each in polib.pofile(path) if each.msgstr}
 
 
 def main() -> int:
@@ -106,7 +110,7 @@ def main() -> int:
         for language in LANGUAGES:
             path = catalogue(room, language)
             path.parent.mkdir(parents=True, exist_ok=True)
-            known = moved[language]
+            known = moved[language] | _known(path)
             fresh = polib.POFile(wrapwidth=100)
             fresh.metadata = {"Language": language, **HEADER}
             for text in texts(room):

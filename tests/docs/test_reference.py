@@ -102,6 +102,7 @@ def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str]
                 yield from _addresses(pattern.url_patterns, prefix + route)
         elif isinstance(pattern, URLPattern) and (route or prefix == "/"):
             plain = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"<\1>", route)
+            plain = re.sub(r"<\w+:(\w+)>", r"<\1>", plain)
             plain = plain.removeprefix("^").replace(r"/?\Z", "/")
             yield prefix + plain, _methods(pattern.callback)
 
