@@ -8,13 +8,14 @@ from django.core.cache import cache
 from django.test import Client
 
 from tests.api.conftest import as_user
+from tests.dashboard.test_browser import browser, new_person
 
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
     from taskyard.core.models import Task
 
 
-__all__ = ["as_user"]
+__all__ = ["as_user", "browser", "new_person"]
 
 
 @pytest.fixture(autouse=True)
