@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 WITHOUT_DATABASE = (
     "tests/benchmarks",
     "tests/catalog",
+    "tests/dashboard/test_browser.py",
     "tests/docs",
     "tests/postman",
     "tests/server/test_env.py",

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib import messages as notes
 from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskyard.accounts import names, passwords
 from taskyard.accounts.errors import LoginRefused, Throttled
@@ -99,13 +100,14 @@ def theme(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     return redirect("tasks" if request.user.is_authenticated else "sign-in")
 
 
 def _form(request: HttpRequest, name: str, status: int = 200, **context: Any) -> HttpResponse:
     context["next"] = request.POST.get("next") or request.GET.get("next", "")
+    context["rules"] = password_validators_help_texts()
     return render(request, f"dashboard/account/{name}.html", context, status=status)
 
 

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
@@ -33,7 +33,7 @@ class Row:
 
 
 @signed_in
-@require_GET
+@require_safe
 def choose(request: HttpRequest) -> HttpResponse:
     return render(
         request,

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages
@@ -28,7 +28,7 @@ HOLDERS_SHOWN = 8
 
 
 @signed_in
-@require_GET
+@require_safe
 def tasks(request: HttpRequest) -> HttpResponse:
     user_id = user_of(request).pk
     since = changes.now()
@@ -50,7 +50,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
 
 
 @signed_in
-@require_GET
+@require_safe
 def rows(request: HttpRequest) -> HttpResponse:
     """What the list shows of some tasks, the quota, and how many tasks came since."""
     user_id = user_of(request).pk
@@ -91,7 +91,7 @@ def change(request: HttpRequest) -> HttpResponse:
 
 
 @signed_in
-@require_GET
+@require_safe
 def task(request: HttpRequest, task_id: int) -> HttpResponse:
     since = changes.now()
     found = _own(request, task_id)
@@ -100,7 +100,7 @@ def task(request: HttpRequest, task_id: int) -> HttpResponse:
 
 
 @signed_in
-@require_GET
+@require_safe
 def part(request: HttpRequest, task_id: int) -> HttpResponse:
     """What changes on the page of a task, and the log lines behind the last one known."""
     found = _own(request, task_id)
@@ -153,7 +153,7 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
 
 
 @signed_in
-@require_GET
+@require_safe
 def events(request: HttpRequest) -> HttpResponse:
     """Where the stream is. The ASGI server learns here whose it is, and answers itself."""
     return HttpResponse(status=406, headers={USER: str(user_of(request).pk)})

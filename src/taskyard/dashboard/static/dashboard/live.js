@@ -3,6 +3,7 @@
 const PAUSE_MS = 250;
 const SAY_MS = 5000;
 const AGAIN_MS = 3000;
+const RUNNING = "#task-head .state.in_progress:not(.suspended)";
 
 // ---- times that go on counting
 
@@ -111,7 +112,7 @@ class TaskFeed extends HTMLElement {
       lines.scrollTop = lines.scrollHeight;
       const asking = setInterval(() => {
         if (this.#over) clearInterval(asking);
-        else if (!document.hidden) this.#soon();
+        else if (!document.hidden && this.querySelector(RUNNING)) this.#soon();
       }, 1500);
     }
   }

@@ -25,3 +25,6 @@ document.addEventListener("submit", (event) => {
   form.dataset.sent = "yes";
   setTimeout(() => delete form.dataset.sent, 3000);
 });
+
+// What scripts do by themselves needs no button.
+document.querySelectorAll("[data-without-scripts]").forEach((button) => (button.hidden = true));
