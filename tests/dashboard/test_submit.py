@@ -164,3 +164,17 @@ def test_anothers_input_is_not_shown(
 @pytest.mark.parametrize("again", ["x", "-1", "9" * 40, "²"])
 def test_a_strange_id_is_a_blank_form(page: Client, again: str) -> None:
     assert page.get("/tasks/new/sum/", {"from": again}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("[" * 64 + "]" * 64, "more than 64 levels"),
+        (f'{{"numbers": ["{"x" * 256 * 1024}"]}}', "more than 262144 bytes"),
+    ],
+)
+def test_what_the_api_would_not_read_is_not_taken_here(page: Client, raw: str, text: str) -> None:
+    deep = raw if raw.startswith("{") else f'{{"numbers": {raw}}}'
+    answer = submit(page, **{"as": "json", "raw": deep})
+    assert answer.status_code == 400
+    assert text in answer.text

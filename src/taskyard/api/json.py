@@ -13,9 +13,9 @@ from rest_framework.request import Request
 
 from taskyard.core import exact_json
 from taskyard.core.exact_json import dumps as dumps
+from taskyard.core.intake import BODY_LIMIT as BODY_LIMIT
 
 MEDIA_TYPE = "application/json"
-BODY_LIMIT = 256 * 1024
 BULK_LIMIT = 8 * 1024 * 1024
 # A new name or password is short; a body this long is read only to say which field is too long.
 CREDENTIALS_LIMIT = 4 * 1024 * 1024

@@ -23,9 +23,12 @@ from pydantic_core import PydanticCustomError
 
 from taskyard.catalog.schema import Flaw, InvalidInput, Path, flaws_of
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+from taskyard.core.exact_json import dumps
 from taskyard.core.states import Priority
 from taskyard.core.values import NewTask
 
+# Of one task's request, alone or in a bulk.
+BODY_LIMIT = 256 * 1024
 YEAR_SECONDS = 366 * 24 * 3600
 LARGEST_ID = 2**63 - 1
 
@@ -123,6 +126,14 @@ def known_type(name: str) -> TaskType:
     except UnknownTaskType:
         message = "There is no such task type."
         raise InvalidInput([Flaw(("task_type",), "unknown_task_type", message)]) from None
+
+
+def check_size(asked: object) -> None:
+    """Raises InvalidInput where a request is larger than one that is sent alone may be."""
+    if len(dumps(asked)) > BODY_LIMIT:
+        raise InvalidInput(
+            [Flaw((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
+        )
 
 
 def within(place: Path, error: InvalidInput) -> Iterator[Flaw]:

@@ -125,7 +125,13 @@ class Draft:
 
     def new(self) -> NewTask:
         """Exactly what the API would make of the body. Raises InvalidInput."""
-        return intake.one(self.body())
+        body = self.body()
+        intake.check_size(body)
+        try:
+            # What the API would not read is not taken here either.
+            return intake.one(exact_json.loads(exact_json.dumps(body)))
+        except exact_json.Unreadable as error:
+            raise InvalidInput([Flaw((), "json_unreadable", str(error.message))]) from None
 
     def errors(self, error: InvalidInput) -> dict[str, list[str]]:
         """The texts by the names of the fields they belong to; "" for the form as a whole."""

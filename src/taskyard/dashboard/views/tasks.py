@@ -23,7 +23,6 @@ from taskyard.live import changes
 
 MOST_SELECTED = 200
 MOST_NEWS = 1000
-LINES_SHOWN = 200
 HOLDERS_SHOWN = 8
 
 
@@ -95,7 +94,7 @@ def change(request: HttpRequest) -> HttpResponse:
 def task(request: HttpRequest, task_id: int) -> HttpResponse:
     since = changes.now()
     found = _own(request, task_id)
-    context = {**_shown(found), "page": "tasks", "since": since, "lines": _last_lines(found)}
+    context = {**_shown(found), "page": "tasks", "since": since, "lines": _lines(found)}
     return render(request, "dashboard/tasks/task.html", context)
 
 
@@ -106,7 +105,7 @@ def part(request: HttpRequest, task_id: int) -> HttpResponse:
     found = _own(request, task_id)
     context = _shown(found)
     known = listing.ids(request.GET.get("after", "0")) or [0]
-    context["lines"] = found.log_lines.filter(id__gt=known[0]).order_by("id")[:LINES_SHOWN]
+    context["lines"] = found.log_lines.filter(id__gt=known[0]).order_by("id")
     return render(request, "dashboard/tasks/part.html", context)
 
 
@@ -181,8 +180,8 @@ def _shown(found: Task) -> dict[str, Any]:
     }
 
 
-def _last_lines(found: Task) -> list[LogLine]:
-    return list(found.log_lines.order_by("-id")[:LINES_SHOWN])[::-1]
+def _lines(found: Task) -> list[LogLine]:
+    return list(found.log_lines.order_by("id"))
 
 
 def _quota(user_id: int) -> dict[str, Any]:

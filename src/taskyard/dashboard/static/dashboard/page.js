@@ -18,10 +18,14 @@ if (zone) {
   document.getElementById("run_at-hint").textContent = `${zone.dataset.hint}: ${zone.value}`;
 }
 
-// One press, one task.
+// One press, one task; and what cannot be undone is asked for twice.
 document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (form.dataset.sent) event.preventDefault();
+  const { target: form, submitter } = event;
+  const question = submitter?.dataset.confirm;
+  if (form.dataset.sent || (question && !window.confirm(question))) {
+    event.preventDefault();
+    return;
+  }
   form.dataset.sent = "yes";
   setTimeout(() => delete form.dataset.sent, 3000);
 });
