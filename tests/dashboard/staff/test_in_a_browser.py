@@ -1,15 +1,20 @@
 """The pages for staff in Debian's Chromium, before a live Taskyard."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from tests import npm
+from tests.dashboard import browser as browsers
 from tests.dashboard.browser import Person
+from tests.dashboard.test_browser import LARGEST_PICTURE, PICTURES
 from tests.running import Live
 
 pytestmark = pytest.mark.servers
 SOON = 20_000
+READ = ("", "tasks/", "tasks/cancel/", "queues/", "errors/", "users/", "audit/")
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_the_pages_fit_a_telephone_and_read_without_a_script(
     )
     small.name = boss.name
     small.sign_in()
-    for address in ("", "tasks/", "tasks/cancel/", "queues/", "errors/", "users/", "audit/"):
+    for address in READ:
         page = small.page
         page.goto(f"/staff/{address}")
         expect(page.get_by_role("main").get_by_role("heading", level=1)).to_have_count(1)
@@ -90,3 +95,38 @@ def test_the_pages_fit_a_telephone_and_read_without_a_script(
         for each in wide:
             box = each.bounding_box()
             assert box is None or box["x"] + box["width"] <= 360, (address, box)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_pictures_are_taken(
+    live: Live, new_person: Callable[..., Person], boss: Person, theme: str
+) -> None:
+    """The pictures are for docs/; the first is kept, so that a run of the tests changes none."""
+    axe = (npm.installed(Path(browsers.__file__).parent) / "axe-core/axe.min.js").read_text()
+    person = new_person(live, color_scheme=theme, viewport={"width": 960, "height": 600})
+    person.name = boss.name
+    person.sign_in()
+    for code in ("no_funds", "no_file"):
+        failed = person.submit("fails", input_code=code, input_message="There is none.", tags="tea")
+    person.submit("countdown", input_seconds="60")
+    page = person.page
+    page.wait_for_timeout(1500)
+    addresses = (*READ, "tasks/?id=x", f"tasks/{failed}/", "tasks/retry/?status=error")
+    for address in addresses:
+        page.goto(f"/staff/{address}")
+        page.wait_for_timeout(200)
+        page.evaluate(axe)
+        serious = [
+            (each["id"], [node["html"] for node in each["nodes"]][:3])
+            for each in page.evaluate("axe.run()")["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], address
+        name = {"": "staff-overview", "queues/": "staff-queues", "errors/": "staff-errors"}
+        if address in name:
+            shot = page.screenshot()
+            assert len(shot) <= LARGEST_PICTURE
+            picture = PICTURES / f"{name[address]}-{theme}.png"
+            PICTURES.mkdir(exist_ok=True)
+            if not picture.exists():
+                picture.write_bytes(shot)
