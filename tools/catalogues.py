@@ -25,14 +25,25 @@ HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encodin
 
 def rooms() -> list[Path]:
     """The rooms that have catalogues of their own."""
-    return sorted(path.parent for path in SOURCE.glob("*/locale"))
+    return sorted(path.parent for path in SOURCE.rglob("locale"))
 
 
 def texts(room: Path) -> list[str]:
     """What a room says to people; api also speaks for the task types that come with Taskyard."""
-    files = sorted(room.rglob("*.py"))
-    found = {text for file in files for text in _called(ast.parse(file.read_text()))}
-    found |= {text for file in room.rglob("*.html") for text in _shown(file)}
+    inner = [each for each in rooms() if room in each.parents]
+    files = [
+        file
+        for pattern in ("*.py", "*.html")
+        for file in sorted(room.rglob(pattern))
+        if not any(each in file.parents for each in inner)
+    ]
+    found = {
+        text
+        for file in files
+        if file.suffix == ".py"
+        for text in _called(ast.parse(file.read_text()))
+    }
+    found |= {text for file in files if file.suffix == ".html" for text in _shown(file)}
     if room.name == "api":
         builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
         found |= set(_declared(builtin))
@@ -78,14 +89,18 @@ def _all_known() -> dict[str, dict[str, str]]:
     """What is translated already, wherever: texts move from room to room."""
     return {
         language: {
-            each.msgid: each.msgstr
+            msgid: msgstr
             for room in rooms()
-            if (path := catalogue(room, language)).exists()
-            for each in polib.pofile(path)
-            if each.msgstr
+            for msgid, msgstr in _known(catalogue(room, language)).items()
         }
         for language in LANGUAGES
     }
+
+
+def _known(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    return {each.msgid: each.msgstr for each in polib.pofile(path) if each.msgstr}
 
 
 def main() -> int:
@@ -95,7 +110,7 @@ def main() -> int:
         for language in LANGUAGES:
             path = catalogue(room, language)
             path.parent.mkdir(parents=True, exist_ok=True)
-            known = moved[language]
+            known = moved[language] | _known(path)
             fresh = polib.POFile(wrapwidth=100)
             fresh.metadata = {"Language": language, **HEADER}
             for text in texts(room):

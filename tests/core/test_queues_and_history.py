@@ -25,7 +25,7 @@ def test_nothing_of_a_paused_queue_is_claimed(submit: Submit, claim: Claim, owne
     queues.pause("default", by_id=None)
     assert claim() == []
     assert queues.paused() == {"default"}
-    queues.resume("default")
+    queues.resume("default", by_id=None)
     assert len(claim()) == 1
 
 

@@ -100,7 +100,7 @@ def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str]
                 yield f"{prefix}{route}", None
             else:
                 yield from _addresses(pattern.url_patterns, prefix + route)
-        elif isinstance(pattern, URLPattern) and (route or prefix == "/"):
+        elif isinstance(pattern, URLPattern) and (route or prefix != "/api/"):
             plain = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"<\1>", route)
             plain = re.sub(r"<\w+:(\w+)>", r"<\1>", plain)
             plain = plain.removeprefix("^").replace(r"/?\Z", "/")

@@ -7,8 +7,9 @@ from django.contrib.auth.admin import UserAdmin
 from django.forms import BaseInlineFormSet, ModelForm
 from django.http import HttpRequest
 
+from taskyard.accounts import suspension
 from taskyard.accounts.models import User
-from taskyard.core import lifecycle
+from taskyard.core import lifecycle, quotas
 from taskyard.core.models import Account
 
 # Django's classes take no parameters when they run, only when they are checked.
@@ -38,6 +39,8 @@ class TaskyardUserAdmin(Base):
         self, request: HttpRequest, obj: User, form: "ModelForm[Any]", change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
+        if change and "is_active" in form.changed_data:
+            suspension.record(obj, by_id=request.user.pk)
         lifecycle.open_account(obj.pk)
 
     def save_formset(
@@ -49,4 +52,4 @@ class TaskyardUserAdmin(Base):
     ) -> None:
         # Never the counter: tasks come and go while the form is open.
         for account in formset.save(commit=False):
-            account.save(update_fields=["active_limit"])
+            quotas.change_limit(account.user_id, account.active_limit, by_id=request.user.pk)

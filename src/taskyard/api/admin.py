@@ -9,17 +9,18 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import deletion, lifecycle, queues
+from taskyard.core import audit, deletion, lifecycle, queues
 from taskyard.core.errors import NotCancellable
-from taskyard.core.models import PausedQueue, Task
+from taskyard.core.models import AuditEntry, PausedQueue, Task
 
 # Django's classes take no parameters when they run, only when they are checked.
 if TYPE_CHECKING:
     TaskBase = admin.ModelAdmin[Task]
     QueueBase = admin.ModelAdmin[PausedQueue]
+    AuditBase = admin.ModelAdmin[AuditEntry]
     QueueFormBase = forms.ModelForm[PausedQueue]
 else:
-    TaskBase = QueueBase = admin.ModelAdmin
+    TaskBase = QueueBase = AuditBase = admin.ModelAdmin
     QueueFormBase = forms.ModelForm
 
 
@@ -50,11 +51,12 @@ class TaskAdmin(TaskBase):
         return super().has_change_permission(request)
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
+        audit.record(request.user.pk, "delete_task", str(obj.pk))
         deletion.delete(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         for task in queryset:
-            deletion.delete(task)
+            self.delete_model(request, task)
 
     @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
@@ -65,6 +67,8 @@ class TaskAdmin(TaskBase):
             except (NotCancellable, Task.DoesNotExist):
                 continue
             asked += 1
+        if asked:
+            audit.record(request.user.pk, "cancel_tasks", done=asked)
         self.message_user(
             request,
             _("Cancelled, or asked to stop: %(asked)s.") % {"asked": asked},
@@ -95,8 +99,26 @@ class PausedQueueAdmin(QueueBase):
         queues.pause(obj.name, by_id=request.user.pk)
 
     def delete_model(self, request: HttpRequest, obj: PausedQueue) -> None:
-        queues.resume(obj.name)
+        queues.resume(obj.name, by_id=request.user.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PausedQueue]) -> None:
         for paused in queryset:
-            queues.resume(paused.name)
+            queues.resume(paused.name, by_id=request.user.pk)
+
+
+@admin.register(AuditEntry)
+class AuditAdmin(AuditBase):
+    list_display = ("at", "by_name", "action", "target")
+    list_filter = ("action",)
+    search_fields = ("=by_name", "=target")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from taskyard.core.models import Attempt, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.values import Ending
+from taskyard.core.values import MESSAGES, Ending
 
 LINES_KEPT = 1000
 LINE_LENGTH = 2000
@@ -72,6 +72,21 @@ def record_attempts(endings: Iterable[Ending]) -> None:
             error_message=ending.error_message,
         )
         for ending in endings
+    )
+
+
+def record_lost(tasks: Iterable[Task], code: str) -> None:
+    """Keep attempts whose process is gone, of tasks that go on."""
+    Attempt.objects.bulk_create(
+        Attempt(
+            task=task,
+            number=task.attempt,
+            fence=task.fence,
+            started_at=task.claimed_at or task.created_at,
+            error_code=code,
+            error_message=MESSAGES[code],
+        )
+        for task in tasks
     )
 
 

@@ -25,7 +25,7 @@ from taskyard.core.errors import (
     NotRetryable,
     Unproven,
 )
-from taskyard.core.models import Account, Attempt, Task
+from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.sql import dialect, rows_of, rows_of_new
 from taskyard.core.states import ACTIVE, TERMINAL, Status
@@ -257,14 +257,22 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
             return task
         if task.status in TERMINAL:
             raise NotCancellable(status=task.status)
-        asked = Task.objects.filter(id=task_id, cancel_requested_at=None)
-        asked.update(
-            cancel_requested_at=Now(), cancel_requested_by=by_id, changed=dialect().change()
-        )
-        _settle_cancelled([task_id])
+        _ask_to_stop([task_id], by_id)
         task.refresh_from_db()
     _tell([(task.owner_id, task.id, Status(task.status))])
     return task
+
+
+def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
+    """The same for the next ``SWEEP`` of many that nobody has asked to stop, in one change; how
+    many it were. Those that somebody is changing at the moment are left out."""
+    with transaction.atomic():
+        unasked = tasks.active().filter(cancel_requested_at=None).locked()
+        chosen = list(unasked.values_list("id", flat=True)[:SWEEP])
+        _ask_to_stop(chosen, by_id)
+        asked = list(Task.objects.filter(id__in=chosen).values_list("owner_id", "id", "status"))
+    _tell((owner_id, task_id, Status(status)) for owner_id, task_id, status in asked)
+    return len(asked)
 
 
 def retry(task: Task) -> Task:
@@ -312,7 +320,12 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
     with transaction.atomic():
         by_fate: dict[Fate, list[Task]] = {}
         for task in lost.locked()[:SWEEP]:
-            by_fate.setdefault(_fate(task, verdict(task)), []).append(task)
+            fate = Fate.of(
+                verdict(task),
+                cancelling=task.cancel_requested_at is not None,
+                attempts_left=task.attempt < task.max_attempts,
+            )
+            by_fate.setdefault(fate, []).append(task)
         for fate, tasks in by_fate.items():
             _take(tasks, fate)
         _release(
@@ -334,30 +347,10 @@ def _tell(changes: Iterable[Change]) -> None:
     announcements.on_commit((), changes)
 
 
-def _fate(task: Task, verdict: Verdict) -> Fate:
-    if task.cancel_requested_at is not None:
-        return Fate(Status.CANCELLED, verdict.value)
-    if verdict == Verdict.UNCHARGED:
-        return Fate(Status.PENDING, verdict.value, resumes=True)
-    if verdict == Verdict.LOST and task.attempt < task.max_attempts:
-        return Fate(Status.PENDING, verdict.value)
-    return Fate(Status.ERROR, verdict.value)
-
-
 def _take(tasks: list[Task], fate: Fate) -> None:
     """Write one fate into rows that this transaction has locked."""
     if fate.status == Status.PENDING and not fate.resumes:
-        Attempt.objects.bulk_create(
-            Attempt(
-                task=task,
-                number=task.attempt,
-                fence=task.fence,
-                started_at=task.claimed_at or task.created_at,
-                error_code=fate.code,
-                error_message=MESSAGES[fate.code],
-            )
-            for task in tasks
-        )
+        history.record_lost(tasks, fate.code)
     Task.objects.filter(id__in=[task.id for task in tasks]).update(
         status=fate.status,
         ready=fate.again,
@@ -369,6 +362,14 @@ def _take(tasks: list[Task], fate: Fate) -> None:
         finished_at=None if fate.again else Now(),
         changed=dialect().change(),
     )
+
+
+def _ask_to_stop(task_ids: list[int], by_id: int | None) -> None:
+    """Of locked tasks, note the request once, and cancel those that no process holds."""
+    Task.objects.filter(id__in=task_ids, cancel_requested_at=None).update(
+        cancel_requested_at=Now(), cancel_requested_by=by_id, changed=dialect().change()
+    )
+    _settle_cancelled(task_ids)
 
 
 def _settle_cancelled(task_ids: list[int]) -> None:

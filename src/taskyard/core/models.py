@@ -148,6 +148,12 @@ class Task(models.Model):
             models.Index(
                 fields=["retry_of"], name="task_retries", condition=Q(retry_of__isnull=False)
             ),
+            # For staff. What completes, which is nearly all, pays nothing for it.
+            models.Index(
+                fields=["finished_at"],
+                name="task_failed",
+                condition=Q(status__in=[Status.CANCELLED, Status.ERROR]),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -219,6 +225,31 @@ class PausedQueue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AuditEntry(models.Model):
+    """What a member of staff did. Never changed; the name outlives the account."""
+
+    at = models.DateTimeField(_("when"), db_default=Now())
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("who"),
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+    by_name = models.CharField(_("name"), max_length=150, default="")
+    action = models.CharField(_("action"), max_length=50)
+    target = models.CharField(_("target"), max_length=200, default="")
+    details = models.JSONField(_("details"), default=dict)
+
+    class Meta:
+        verbose_name = _("audit line")
+        verbose_name_plural = _("audit lines")
+
+    def __str__(self) -> str:
+        return f"{self.by_name}: {self.action} {self.target}"
 
 
 class IdempotencyKey(models.Model):

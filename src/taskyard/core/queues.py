@@ -1,20 +1,48 @@
-"""Pausing queues: what waits in a paused one is kept, and none of it is claimed."""
+"""Queues: how full they are; pausing them keeps what waits, and none of it is claimed."""
 
-from taskyard.core import announcements
-from taskyard.core.models import PausedQueue
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q
+
+from taskyard.catalog.task_type import registry
+from taskyard.core import announcements, audit
+from taskyard.core.models import PausedQueue, Task
+
+COUNTS = {
+    "waiting": Count("id", filter=Q(ready=True)),
+    "sleeping": Count("id", filter=Q(wake_at__isnull=False)),
+    "running": Count("id", filter=Q(worker__isnull=False)),
+}
 
 
 def pause(name: str, *, by_id: int | None) -> None:
     """From now on no task of the queue begins; those that run go on. Idempotent."""
-    PausedQueue.objects.get_or_create(name=name, defaults={"paused_by_id": by_id})
+    with transaction.atomic():
+        _, new = PausedQueue.objects.get_or_create(name=name, defaults={"paused_by_id": by_id})
+        if new:
+            audit.record(by_id, "pause_queue", name)
 
 
-def resume(name: str) -> None:
+def resume(name: str, *, by_id: int | None) -> None:
     """Let the queue's tasks begin again. Idempotent."""
-    PausedQueue.objects.filter(name=name).delete()
-    announcements.on_commit({name}, ())
+    with transaction.atomic():
+        if PausedQueue.objects.filter(name=name).delete()[0]:
+            audit.record(by_id, "resume_queue", name)
+        announcements.on_commit({name}, ())
 
 
 def paused() -> set[str]:
     """The names of the queues that are paused."""
     return set(PausedQueue.objects.values_list("name", flat=True))
+
+
+def depths() -> Iterator[dict[str, Any]]:
+    """Those of the known task types, and whatever is paused or has tasks besides."""
+    active = Task.objects.active().values_list("queue").annotate(**COUNTS)
+    counts = {name: dict(zip(COUNTS, row, strict=True)) for name, *row in active}
+    closed = paused()
+    for name in sorted({*registry.queues(), *closed, *counts}):
+        counted = counts.get(name, dict.fromkeys(COUNTS, 0))
+        yield {"name": name, "paused": name in closed, **counted}

@@ -60,6 +60,17 @@ class Fate:
     code: str
     resumes: bool = False
 
+    @classmethod
+    def of(cls, verdict: Verdict, *, cancelling: bool, attempts_left: bool) -> "Fate":
+        """What becomes of a task whose process is gone."""
+        if cancelling:
+            return cls(Status.CANCELLED, verdict.value)
+        if verdict == Verdict.UNCHARGED:
+            return cls(Status.PENDING, verdict.value, resumes=True)
+        if verdict == Verdict.LOST and attempts_left:
+            return cls(Status.PENDING, verdict.value)
+        return cls(Status.ERROR, verdict.value)
+
     @property
     def again(self) -> bool:
         return self.status == Status.PENDING

@@ -1,6 +1,6 @@
 """The addresses of the page."""
 
-from django.urls import path
+from django.urls import include, path
 from django.views.i18n import set_language
 
 from taskyard.dashboard.views import account, submit, tasks
@@ -24,5 +24,6 @@ urlpatterns = [
     path("sign-out/", account.sign_out, name="sign-out"),
     path("password/", account.password, name="password"),
     path("theme/", account.theme, name="theme"),
+    path("staff/", include("taskyard.dashboard.staff.urls")),
     path("language/", set_language, name="language"),
 ]

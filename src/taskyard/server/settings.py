@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "taskyard.accounts",
     "taskyard.api",
     "taskyard.dashboard",
+    "taskyard.dashboard.staff",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

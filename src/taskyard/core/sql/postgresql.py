@@ -186,6 +186,11 @@ def _visible_in(snapshot: str) -> RawSQL:
     )
 
 
+def among(ids: list[int]) -> RawSQL:
+    """Rows of these ids, however many: one parameter, and each is looked up by itself."""
+    return RawSQL("taskyard_task.id = ANY(%s)", [ids], output_field=BooleanField())
+
+
 def moment(when: datetime) -> str:
     """A time as the JSON rows carry it."""
     return when.isoformat()

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import BooleanField, Q
+from django.db.models.expressions import RawSQL
 
 from taskyard.core.models import Clock
 from taskyard.core.values import USUAL
@@ -187,6 +188,15 @@ def _write(statement: str, params: dict[str, Any]) -> list[Row]:
         if ended:
             cursor.execute(RELEASE, {"ended": json.dumps(ended)})
         return [row[:2] for row in rows]
+
+
+def among(ids: list[int]) -> RawSQL:
+    """Rows of these ids, however many: one parameter, and each is looked up by itself."""
+    return RawSQL(
+        "taskyard_task.id IN (SELECT value FROM json_each(%s))",
+        [json.dumps(ids)],
+        output_field=BooleanField(),
+    )
 
 
 def moment(when: datetime) -> str:

@@ -1,0 +1,73 @@
+"""Cancelling and retrying many tasks: some at a time, each batch durable by itself.
+
+Nothing is remembered between two calls. What was done drops out of the question, so that the same
+question asked again goes on where the last call stopped.
+"""
+
+import time
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce
+
+from taskyard.catalog.task_type import registry
+from taskyard.core import lifecycle
+from taskyard.core.errors import ActiveLimitExceeded
+from taskyard.core.models import Task
+from taskyard.core.querysets import TaskQuerySet
+
+BATCH = 100
+
+
+def cancellable(tasks: TaskQuerySet) -> TaskQuerySet:
+    """Those that are active and that nobody has asked to stop."""
+    return tasks.active().filter(cancel_requested_at=None)
+
+
+def retryable(tasks: TaskQuerySet) -> TaskQuerySet:
+    """Those that ended in error or were cancelled, of known types, and were not retried yet."""
+    retries = Task.objects.filter(retry_of=OuterRef("pk"))
+    known = [each.name for each in registry.all()]
+    return tasks.failed().filter(~Exists(retries), task_type__in=known)
+
+
+def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
+    """Cancel those of these tasks that can be, for so long; how many were asked to stop."""
+    done, until = 0, time.monotonic() + seconds
+    while batch := lifecycle.cancel_next(tasks, by_id=by_id):
+        done += batch
+        if time.monotonic() >= until:
+            break
+    return done
+
+
+def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
+    """Submit those of these tasks again that can be, for so long; how many.
+
+    Left out are those of owners who have no free place.
+    """
+    done, until = 0, time.monotonic() + seconds
+    full: set[int] = set()
+    limit = Coalesce(F("owner__account__active_limit"), settings.TASKYARD_ACTIVE_LIMIT)
+    has_place = Q(owner__account__active__lt=limit)
+    while time.monotonic() < until:
+        open_to = retryable(tasks).filter(has_place).exclude(owner_id__in=full)
+        batch = list(open_to.order_by("finished_at")[:BATCH])
+        for task in batch:
+            done += _retried(task, full)
+        if not batch:
+            break
+    return done
+
+
+def _retried(task: Task, full: set[int]) -> bool:
+    if task.owner_id in full:
+        return False
+    try:
+        lifecycle.retry(task)
+    except ActiveLimitExceeded:
+        full.add(task.owner_id)
+        return False
+    except Task.DoesNotExist:
+        return False
+    return True

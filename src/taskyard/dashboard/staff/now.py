@@ -1,0 +1,173 @@
+"""What there is now: active tasks by queue and type, workers, broker, database.
+
+The cost follows what is active, never what has ended.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, Min, Q, Sum
+from django.db.models.functions import Coalesce, Greatest, Now
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from taskyard.core.models import Account, Task, Worker
+from taskyard.core.states import Status
+
+MOST_WORKERS = 100
+WAITING = Q(ready=True)
+# Since when a task could have been begun. One that slept and goes on did not wait all that time.
+DUE_AT = Greatest(
+    "created_at", Coalesce("run_at", "created_at"), Coalesce("claimed_at", "created_at")
+)
+COUNTS = {
+    "waiting": Count("id", filter=WAITING),
+    "scheduled": Count("id", filter=Q(wake_at__isnull=False, status=Status.PENDING)),
+    "suspended": Count("id", filter=Q(wake_at__isnull=False, status=Status.IN_PROGRESS)),
+    "running": Count("id", filter=Q(worker__isnull=False)),
+    "oldest": Min(DUE_AT, filter=WAITING & Q(status=Status.PENDING)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """How many active tasks there are, and in which places; ``oldest`` is due since then."""
+
+    waiting: int = 0
+    scheduled: int = 0
+    suspended: int = 0
+    running: int = 0
+    oldest: datetime | None = None
+
+    def __add__(self, other: "Depth") -> "Depth":
+        return Depth(
+            waiting=self.waiting + other.waiting,
+            scheduled=self.scheduled + other.scheduled,
+            suspended=self.suspended + other.suspended,
+            running=self.running + other.running,
+            oldest=min(filter(None, (self.oldest, other.oldest)), default=None),
+        )
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        return None if self.oldest is None else (timezone.now() - self.oldest).total_seconds()
+
+
+def depths() -> dict[tuple[str, str], Depth]:
+    """By queue and task type."""
+    rows = Task.objects.active().order_by().values_list("queue", "task_type")
+    return {
+        (queue, task_type): Depth(**dict(zip(COUNTS, counts, strict=True)))
+        for queue, task_type, *counts in rows.annotate(**COUNTS)
+    }
+
+
+def total(each: Iterable[Depth]) -> Depth:
+    return sum(each, Depth())
+
+
+@dataclass(frozen=True)
+class Ended:
+    completed: int
+    error: int
+    cancelled: int
+
+
+def ended() -> Ended:
+    """What has ended and not been deleted, from the counters that every account keeps."""
+    return Ended(
+        **Account.objects.aggregate(
+            **{name: Coalesce(Sum(name), 0) for name in ("completed", "error", "cancelled")}
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerNow:
+    """``in_use`` of its ``slots`` hold ``held`` tasks; it beat ``beat_seconds`` ago."""
+
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    slots: int
+    in_use: int
+    held: int
+    beat_seconds: float
+    alive: bool
+    started_at: datetime
+
+
+def workers() -> list[WorkerNow]:
+    """The latest leases: those alive, then those that ran out within a day."""
+    held = {
+        worker: (processes, tasks)
+        for worker, processes, tasks in Task.objects.filter(worker__isnull=False)
+        .order_by()
+        .values_list("worker")
+        .annotate(Count("process", distinct=True), Count("id"))
+    }
+    lease = timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
+    found = []
+    leases: Any = Worker.objects.annotate(clock=Now()).order_by("-lease_until")[:MOST_WORKERS]
+    for worker in leases:
+        clock: datetime = worker.clock
+        processes, tasks = held.get(worker.pk, (0, 0))
+        found.append(
+            WorkerNow(
+                # What follows is the process namespace, which tells containers apart.
+                host=worker.host.split(" ")[0],
+                pid=worker.pid,
+                version=worker.version,
+                queues=worker.queues,
+                slots=worker.concurrency,
+                in_use=processes,
+                held=tasks,
+                beat_seconds=max(0.0, (clock - worker.lease_until + lease).total_seconds()),
+                alive=worker.lease_until > clock,
+                started_at=worker.started_at,
+            )
+        )
+    return sorted(found, key=lambda each: (not each.alive, each.host, each.pid))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the system needs: is it there, how long did its answer take."""
+
+    answers: bool
+    milliseconds: float
+    name: str = ""
+
+
+def broker() -> Part:
+    """Bounded: a broker that hangs costs a second, once."""
+    alive: Callable[[], bool] = import_string(settings.TASKYARD_BROKER_PROBE)
+    return _timed(alive)
+
+
+def database() -> Part:
+    """It answers, or nothing of the page would be there."""
+    return _timed(_select_1, f"{connection.display_name} {_version()}")
+
+
+def _timed(ask: Callable[[], bool], name: str = "") -> Part:
+    before = time.perf_counter()
+    answers = ask()
+    return Part(answers, (time.perf_counter() - before) * 1000, name)
+
+
+def _select_1() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone())
+
+
+def _version() -> str:
+    version = connection.get_database_version() or ()
+    return ".".join(str(part) for part in version)
