@@ -16,7 +16,7 @@ import httpx
 
 from taskyard.client.async_wire import AsyncWire, Query, read
 from taskyard.client.bodies import LARGEST_CHUNK, chunks
-from taskyard.client.errors import ApiError, NotLoggedIn, WaitedTooLong
+from taskyard.client.errors import ActiveLimitExceeded, ApiError, NotLoggedIn, WaitedTooLong
 from taskyard.client.events import EventReader
 from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
 from taskyard.client.values import (
@@ -34,6 +34,7 @@ from taskyard.client.values import (
 DEFAULT_URL = "http://127.0.0.1:8000"
 LAST_ID = 2**63 - 1
 WAIT_SECONDS = 20
+FULL_PAUSE_SECONDS = 0.5
 # The server sends a comment every 15 s.
 SILENCE_SECONDS = 45.0
 
@@ -61,12 +62,12 @@ class AsyncClient:
         retry_for: float = 30.0,
         on_retry: Callable[[Exception, float], None] | None = None,
     ) -> None:
-        url = url or os.environ.get("TASKYARD_URL") or DEFAULT_URL
+        self.url = (url or os.environ.get("TASKYARD_URL") or DEFAULT_URL).rstrip("/")
         if tokens is None:
             token = token or os.environ.get("TASKYARD_TOKEN")
             tokens = MemoryTokens(Tokens(token, refresh) if token else None)
         self._wire = AsyncWire(
-            url.rstrip("/"),
+            self.url,
             tokens,
             language=language,
             timeout=timeout,
@@ -177,25 +178,30 @@ class AsyncClient:
         *,
         idempotency_key: str | None = None,
         size: int = LARGEST_CHUNK,
+        wait_for_places: bool = False,
     ) -> AsyncIterator[Chunk]:
         """Submit any number of tasks, ``size`` at a time, and tell of each chunk.
 
         A chunk is accepted as a whole or not at all; the chunks before a refused one stay
-        accepted. Pointers of an InvalidRequest count the tasks from the first of all.
+        accepted. Pointers of an InvalidRequest count the tasks from the first of all. Where the
+        quota has not enough places left, ActiveLimitExceeded is raised, or they are waited for.
         """
         key = idempotency_key or uuid.uuid4().hex
         for first, bodies in chunks(tasks, size):
             body = b'{"tasks":[' + b",".join(bodies) + b"]}"
             headers = {"Idempotency-Key": f"{key}/{first}"}
-            try:
-                reply = await self._wire.ask("POST", "/tasks/bulk/", body, headers=headers)
-            except ApiError as error:
-                error.errors = tuple(
-                    each.moved(f"/tasks/{number}", f"/tasks/{first + number}")
-                    for each in error.errors
-                    for number in [_number_in(each.pointer)]
-                )
-                raise
+            while True:
+                try:
+                    reply = await self._wire.ask("POST", "/tasks/bulk/", body, headers=headers)
+                    break
+                except ActiveLimitExceeded:
+                    fits = wait_for_places and len(bodies) <= (await self.limits()).active_limit
+                    if not fits:
+                        raise
+                    await asyncio.sleep(FULL_PAUSE_SECONDS)
+                except ApiError as error:
+                    error.count_from(first)
+                    raise
             replayed = reply.headers.get("Idempotency-Replayed") == "true"
             yield Chunk(first, tuple(read(reply)["ids"]), replayed)
 
@@ -329,12 +335,6 @@ class AsyncClient:
             after += len(answer["results"])
             if answer["next"] is None:
                 return
-
-
-def _number_in(pointer: str) -> int:
-    """The index in `/tasks/<index>/…`."""
-    number = pointer.removeprefix("/tasks/").partition("/")[0]
-    return int(number) if number.isdecimal() else 0
 
 
 def _text(moment: datetime | str | None) -> str | None:

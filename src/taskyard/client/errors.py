@@ -30,11 +30,11 @@ class FieldError:
     code: str
     detail: str
 
-    def moved(self, old: str, new: str) -> "FieldError":
-        """The same with another beginning of its pointer."""
-        if not self.pointer.startswith(old):
-            return self
-        return replace(self, pointer=new + self.pointer.removeprefix(old))
+    @property
+    def steps(self) -> list[str]:
+        """The way to the place, step by step."""
+        steps = self.pointer.split("/")[1:]
+        return [step.replace("~1", "/").replace("~0", "~") for step in steps]
 
 
 class ApiError(TaskyardError):
@@ -56,6 +56,10 @@ class ApiError(TaskyardError):
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
+
+    def count_from(self, first: int) -> None:
+        """Let the places in a chunk count the tasks from the first of all chunks."""
+        self.errors = tuple(_counted(each, first) for each in self.errors)
 
 
 class NotLoggedIn(ApiError):
@@ -129,6 +133,14 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         ],
         retry_after=_seconds(headers.get("Retry-After")),
     )
+
+
+def _counted(error: FieldError, first: int) -> FieldError:
+    match error.steps:
+        case ["tasks", number, *_] if number.isdecimal():
+            rest = error.pointer.removeprefix(f"/tasks/{number}")
+            return replace(error, pointer=f"/tasks/{first + int(number)}{rest}")
+    return error
 
 
 def _seconds(text: str | None) -> float | None:
