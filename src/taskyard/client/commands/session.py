@@ -108,7 +108,8 @@ def say(text: str) -> None:
 def place(steps: Sequence[str]) -> str:
     """A place as people write it: `input_data.numbers[1]`."""
     written = "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in steps)
-    return written.removeprefix(".")
+    # A line of a file stands before what is on it.
+    return re.sub(r"^(\w+ \d+)\.", r"\1: ", written.removeprefix("."))
 
 
 def _fail(error: "ApiError", code: int, as_json: bool) -> NoReturn:

@@ -1,6 +1,7 @@
 """submit, list, show, watch, logs, cancel, retry, types."""
 
 import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -281,7 +282,8 @@ def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> No
 
 def _accepted(yard: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
     if wait or watch:
-        say(_("Task %(id)s is accepted") % {"id": task.id})
+        if sys.stderr.isatty():
+            say(_("Task %(id)s is accepted") % {"id": task.id})
         finish(until_ended(yard, task, bar=watch), as_json=as_json)
     elif as_json:
         output.as_json(task.raw)
