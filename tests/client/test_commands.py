@@ -140,7 +140,7 @@ def test_list_cancel_logs_and_types(prompt: Prompt) -> None:
     assert prompt.type("list", "--ordering", "id", "--after", numbers[0], "--limit", "0").out
     ran = prompt.type("cancel", *numbers)
     assert (ran.code, ran.out) == (0, "".join(f"{number}  Cancelled\n" for number in numbers))
-    ran = prompt.type("submit", "says-much", "lines:=3", "--json")
+    ran = prompt.type("submit", "says-much", "times:=3", "--json")
     number = str(json.loads(ran.out)["id"])
     ran = prompt.type("logs", number, "--follow", "--json")
     assert ran.code == 0
@@ -172,7 +172,7 @@ def test_list_follows_until_it_is_stopped(prompt: Prompt) -> None:
         if task["status"] == "completed":
             break
     follower.send_signal(signal.SIGINT)
-    out, err = follower.communicate(timeout=10)
+    _, err = follower.communicate(timeout=10)
     assert follower.returncode == 130
     assert "Traceback" not in err
 

@@ -41,7 +41,9 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
     def options(
         version: Annotated[
             bool,
-            typer.Option("--version", is_eager=True, callback=_version, help=_("print the version")),
+            typer.Option(
+                "--version", is_eager=True, callback=_version, help=_("print the version")
+            ),
         ] = False,
     ) -> None:
         pass
