@@ -30,7 +30,10 @@ ROOT = Path(__file__).parent.parent
 WITHOUT_DATABASE = (
     "tests/benchmarks",
     "tests/catalog",
+    "tests/client/test_parts.py",
+    "tests/client/test_start.py",
     "tests/docs",
+    "tests/openapi",
     "tests/postman",
     "tests/server/test_env.py",
     "tests/server/test_bridge.py",

