@@ -125,5 +125,7 @@ def test_types_with_models_inside_and_names_alike_stay_apart(
     assert _create_admits(document, good)
     place["inside"] = {"name": 1}
     assert not _create_admits(document, good)
-    assert _create_admits(document, {"task_type": "go_to", "input_data": {"times": 2, "place": {"n": 1}}})
+    assert _create_admits(
+        document, {"task_type": "go_to", "input_data": {"times": 2, "place": {"n": 1}}}
+    )
     assert "$defs" not in json.dumps(document)
