@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -100,7 +100,7 @@ class ClaimScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     """The same token, proven otherwise: no scheme of its own."""
 
     target_class = "taskyard.accounts.authentication.ClaimAuthentication"
-    name: ClassVar[list[str]] = []
+    name = []
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         return []

@@ -22,13 +22,16 @@ def encoded(body: Any) -> bytes:
 
 
 def chunks(
-    tasks: Iterable[NewTask | Mapping[str, Any]], size: int
+    tasks: Iterable[NewTask | Mapping[str, Any] | bytes], size: int
 ) -> Iterator[tuple[int, list[bytes]]]:
     """Tasks as bodies in groups, each with the number of its first. The same tasks in the same
     order make the same groups."""
     first, group, length = 0, list[bytes](), 0
     for task in tasks:
-        body = encoded(task.body() if isinstance(task, NewTask) else task)
+        if isinstance(task, bytes):
+            body = task
+        else:
+            body = encoded(task.body() if isinstance(task, NewTask) else task)
         if group and (len(group) >= size or length + len(body) > LARGEST_BODY):
             yield first, group
             first, group, length = first + len(group), [], 0

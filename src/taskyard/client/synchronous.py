@@ -159,12 +159,13 @@ class Client:
 
     def submit_many(
         self,
-        tasks: Iterable[NewTask | Mapping[str, Any]],
+        tasks: Iterable[NewTask | Mapping[str, Any] | bytes],
         *,
         idempotency_key: str | None = None,
     ) -> list[int]:
         """Submit any number of tasks; their ids, in the same order.
 
+        A task is a NewTask, or the body of a create: as a mapping, or as JSON in UTF-8 already.
         With the same ``idempotency_key`` the same tasks again make no new ones, so that a program
         that was interrupted can begin from the first. See `submit_chunks`.
         """
@@ -173,7 +174,7 @@ class Client:
 
     def submit_chunks(
         self,
-        tasks: Iterable[NewTask | Mapping[str, Any]],
+        tasks: Iterable[NewTask | Mapping[str, Any] | bytes],
         *,
         idempotency_key: str | None = None,
         size: int = LARGEST_CHUNK,
