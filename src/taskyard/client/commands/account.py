@@ -7,14 +7,12 @@ import typer
 
 from taskyard.client.commands import output
 from taskyard.client.commands.session import (
-    SHORT_SECONDS,
     AsJson,
     address,
     command,
     connect,
 )
 from taskyard.client.words import gettext as _
-from taskyard.client.words import language
 
 
 @command
@@ -32,15 +30,9 @@ def login(
 
     The password is asked for; where there is no terminal, it is a line of stdin.
     """
-    from taskyard.client import Client
-    from taskyard.client.config import FileTokens
-
-    url = (url or address()).rstrip("/")
-    with connect(url=url):
-        pass  # an address that is none is refused before anything is asked
-    username = username or _asked(_("Username"), hidden=False)
-    password = _asked(_("Password"), hidden=True)
-    with Client(url, tokens=FileTokens(url), language=language(), retry_for=SHORT_SECONDS) as yard:
+    with connect(url=(url or address()).rstrip("/")) as yard:
+        username = username or _asked(_("Username"), hidden=False)
+        password = _asked(_("Password"), hidden=True)
         if register:
             yard.register(username, password)
         yard.login(username, password)
@@ -48,7 +40,9 @@ def login(
     if as_json:
         output.as_json(profile.raw)
     else:
-        typer.echo(_("Logged in at %(url)s as %(name)s") % {"url": url, "name": profile.username})
+        typer.echo(
+            _("Logged in at %(url)s as %(name)s") % {"url": yard.url, "name": profile.username}
+        )
 
 
 @command

@@ -38,16 +38,17 @@ def address() -> str:
 
 
 def connect(*, patient: bool = False, url: str | None = None) -> "Client":
-    """A client with the token of TASKYARD_TOKEN, or that of the saved login."""
+    """A client with the token of TASKYARD_TOKEN, or that of the saved login; with a ``url`` of its
+    own, one that is about to log in there."""
     from taskyard.client import Client, MemoryTokens, Tokens, TokenStore
     from taskyard.client.config import FileTokens
 
+    token = None if url else os.environ.get("TASKYARD_TOKEN")
     url = url or address()
     if not re.match(r"https?://[^/]", url):
         raise typer.BadParameter(
             _("%(url)s: an address begins with http:// or https://") % {"url": url}
         )
-    token = os.environ.get("TASKYARD_TOKEN")
     tokens: TokenStore = MemoryTokens(Tokens(token)) if token else FileTokens(url)
     return Client(
         url,
