@@ -29,7 +29,8 @@ def rooms() -> list[Path]:
 
 
 def texts(room: Path) -> list[str]:
-    """What a room says to people; api also speaks for the task types that come with Taskyard."""
+    """What a room says to people; api also speaks for the task types that come with Taskyard,
+    and what a command of the client does is said in its docstring."""
     inner = [each for each in rooms() if room in each.parents]
     files = [
         file
@@ -37,16 +38,14 @@ def texts(room: Path) -> list[str]:
         for file in sorted(room.rglob(pattern))
         if not any(each in file.parents for each in inner)
     ]
-    found = {
-        text
-        for file in files
-        if file.suffix == ".py"
-        for text in _called(ast.parse(file.read_text()))
-    }
+    trees = [ast.parse(file.read_text()) for file in files if file.suffix == ".py"]
+    found = {text for tree in trees for text in _called(tree)}
     found |= {text for file in files if file.suffix == ".html" for text in _shown(file)}
     if room.name == "api":
         builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
         found |= set(_declared(builtin))
+    if room.name == "client":
+        found |= {text for tree in trees for text in _commands(tree)}
     return sorted(found)
 
 
@@ -66,6 +65,15 @@ def _called(tree: ast.AST) -> Iterator[str]:
             case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str(text)), *_]):
                 if name in CALLS:
                     yield text
+
+
+def _commands(tree: ast.Module) -> Iterator[str]:
+    """What `--help` says of the functions under @command."""
+    for function in tree.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        if any(ast.unparse(each) == "command" for each in function.decorator_list):
+            yield ast.get_docstring(function) or ""
 
 
 def _declared(tree: ast.Module) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document: drf-spectacular walks the views, pydantic describes the bodies."""
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -22,9 +23,22 @@ SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "Typed, durable, long-running tasks.",
     "OAS_VERSION": "3.1.0",
     "POSTPROCESSING_HOOKS": [],
+    "CONTACT": {"name": "Taskyard"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SERVERS": [{"url": "/", "description": "This server"}],
+    "TAGS": [
+        {"name": "register", "description": "Making a user"},
+        {"name": "token", "description": "Logging in and out"},
+        {"name": "me", "description": "The own profile"},
+        {"name": "limits", "description": "The quota of active tasks"},
+        {"name": "task-types", "description": "What can be run"},
+        {"name": "tasks", "description": "Submitting, watching and ending the own tasks"},
+        {"name": "queues", "description": "Pausing and resuming, for staff"},
+    ],
 }
+SCHEMAS = "#/components/schemas/"
 WORDS = {
-    204: "Gone",
+    204: "Nothing more",
     304: "Not changed since",
     400: "The request is wrong, and where",
     401: "No token, or none that is valid",
@@ -80,6 +94,19 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class ClaimScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The same token, proven otherwise: no scheme of its own."""
+
+    target_class = "taskyard.accounts.authentication.ClaimAuthentication"
+    name = []
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
+        return []
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
+        return {BearerScheme.name: []}
 
 
 def documented(
@@ -138,26 +165,68 @@ def parameters_of(shape: type[BaseModel]) -> list[OpenApiParameter]:
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add what pydantic cannot know: the input of each registered task type."""
-    create = document["components"]["schemas"]["TaskCreate"]
-    bulk = document["components"]["schemas"]["Bulk"]["properties"]["tasks"]
-    bulk["items"] = {"$ref": "#/components/schemas/TaskCreate"}
-    create["oneOf"] = [_variant(task_type) for task_type in registry.all()]
+    schemas = document["components"]["schemas"]
+    schemas["Bulk"]["properties"]["tasks"]["items"] = {"$ref": f"{SCHEMAS}TaskCreate"}
+    if task_types := registry.all():
+        _discriminate(schemas, task_types)
     for operation in (each for path in document["paths"].values() for each in path.values()):
         if operation.get("security"):
             operation["responses"]["401"] = _REFUSED_TOKEN
     return document
 
 
-def _variant(task_type: TaskType) -> dict[str, Any]:
-    # A base address of its own: the references inside the schema stay inside it.
-    base = {"$id": f"urn:taskyard:task-types:{task_type.name}:input"}
-    return {
-        "title": task_type.name,
-        "properties": {
-            "task_type": {"const": task_type.name},
-            "input_data": {**base, **task_type.input_schema},
-        },
+def _discriminate(schemas: dict[str, Any], task_types: Sequence[TaskType]) -> None:
+    """Make a create one of the known types' creates; ``task_type`` says which."""
+    common = schemas["TaskCreate"]
+    mapping = {}
+    for task_type in task_types:
+        name = "".join(part.capitalize() for part in re.split("[-_]", task_type.name))
+        while f"Create{name}" in schemas:  # "word-count" and "word_count" may both be there
+            name += "_"
+        properties = {
+            **common["properties"],
+            "task_type": {"type": "string", "const": task_type.name, "title": "Task Type"},
+            "input_data": {"$ref": _hoisted(schemas, f"{name}Input", task_type.input_schema)},
+        }
+        create = {**common, "title": f"Create{name}", "properties": properties}
+        mapping[task_type.name] = _added(schemas, f"Create{name}", create)
+    schemas["TaskCreate"] = {
+        "title": "TaskCreate",
+        "description": "One of the known task types, with its input",
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "task_type", "mapping": mapping},
     }
+
+
+def _hoisted(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
+    """A schema of its own among the document's, and what it refers to; the reference to it."""
+    definitions = schema.get("$defs", {})
+    moved = {f"#/$defs/{each}": f"{SCHEMAS}{_usable(name + each)}" for each in definitions}
+    for each, definition in definitions.items():
+        _added(schemas, _usable(name + each), _referring(definition, moved))
+    own = {key: value for key, value in schema.items() if key not in ("$schema", "$defs")}
+    return _added(schemas, name, _referring(own, moved))
+
+
+def _referring(schema: Any, moved: dict[str, str]) -> Any:
+    """The schema with its references led to where their targets are now."""
+    match schema:
+        case {"$ref": str(target)} if target in moved:
+            return {**schema, "$ref": moved[target]}
+        case dict():
+            return {key: _referring(value, moved) for key, value in schema.items()}
+        case list():
+            return [_referring(each, moved) for each in schema]
+    return moved.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _added(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
+    schemas[name] = schema
+    return f"{SCHEMAS}{name}"
+
+
+def _usable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 _REFUSED_TOKEN = {

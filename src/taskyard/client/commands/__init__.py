@@ -1,0 +1,1 @@
+"""The command line. Nothing but Typer is loaded before a command runs."""

@@ -1,0 +1,277 @@
+"""What the API answers with, typed. Each value keeps the server's own words in ``raw``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+Json = Mapping[str, Any]
+TERMINAL = frozenset({"completed", "error", "cancelled"})
+_RAW: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is; ``percent`` is None where the total is not known."""
+
+    current: float | None
+    total: float | None
+    percent: float | None
+    message: str | None
+    updated_at: datetime | None
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            current=raw["current"],
+            total=raw["total"],
+            percent=raw["percent"],
+            message=raw["message"],
+            updated_at=_moment(raw["updated_at"]),
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task or an attempt ended as it did. ``code`` does not depend on the language."""
+
+    code: str
+    message: str
+    attempt: int | None = None
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(code=raw["code"], message=raw["message"], attempt=raw.get("attempt"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as it was when the server answered."""
+
+    id: int
+    task_type: str
+    input_data: dict[str, Any]
+    status: str
+    status_label: str
+    result: Any
+    error: Failure | None
+    progress: Progress | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_at: datetime | None
+    cancel_requested_at: datetime | None
+    priority: str
+    queue: str
+    attempt: int
+    max_attempts: int
+    retry_of: int | None
+    tags: tuple[str, ...]
+    raw: Json = _RAW
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is completed, in error or cancelled; then nothing of it changes any more."""
+        return self.status in TERMINAL
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is completed."""
+        return self.status == "completed"
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            id=raw["id"],
+            task_type=raw["task_type"],
+            input_data=raw["input_data"],
+            status=raw["status"],
+            status_label=raw["status_label"],
+            result=raw["result"],
+            error=Failure.read(raw["error"]) if raw["error"] else None,
+            progress=Progress.read(raw["progress"]) if raw["progress"] else None,
+            created_at=datetime.fromisoformat(raw["created_at"]),
+            started_at=_moment(raw["started_at"]),
+            finished_at=_moment(raw["finished_at"]),
+            run_at=_moment(raw["run_at"]),
+            cancel_requested_at=_moment(raw["cancel_requested_at"]),
+            priority=raw["priority"],
+            queue=raw["queue"],
+            attempt=raw["attempt"],
+            max_attempts=raw["max_attempts"],
+            retry_of=raw["retry_of"],
+            tags=tuple(raw["tags"]),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """A task as a stream told it. A stream goes on behind ``id``."""
+
+    id: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a task."""
+
+    number: int
+    outcome: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: Failure | None
+    raw: Json = _RAW
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            number=raw["number"],
+            outcome=raw["outcome"],
+            started_at=_moment(raw["started_at"]),
+            ended_at=_moment(raw["ended_at"]),
+            error=Failure.read(raw["error"]) if raw["error"] else None,
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """What a handler said; ``dropped`` is how many lines behind it were too many to keep."""
+
+    at: datetime
+    attempt: int
+    message: str
+    dropped: int
+    raw: Json = _RAW
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            at=datetime.fromisoformat(raw["at"]),
+            attempt=raw["attempt"],
+            message=raw["message"],
+            dropped=raw["dropped"],
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """What can be run, with the JSON Schemas of its input and its result."""
+
+    name: str
+    label: str
+    description: str
+    queue: str
+    priority: str
+    max_attempts: int
+    timeout: float | None
+    input_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+    raw: Json = _RAW
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            name=raw["name"],
+            label=raw["label"],
+            description=raw["description"],
+            queue=raw["queue"],
+            priority=raw["priority"],
+            max_attempts=raw["max_attempts"],
+            timeout=raw["timeout"],
+            input_schema=raw["input_schema"],
+            result_schema=raw["result_schema"],
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The user that the token names."""
+
+    id: int
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    date_joined: datetime
+    raw: Json = _RAW
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            id=raw["id"],
+            username=raw["username"],
+            email=raw["email"],
+            first_name=raw["first_name"],
+            last_name=raw["last_name"],
+            date_joined=datetime.fromisoformat(raw["date_joined"]),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The quota of active tasks; ``tasks`` are the ids that hold a place now."""
+
+    active_limit: int
+    active: int
+    available: int
+    tasks: tuple[int, ...]
+    raw: Json = _RAW
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        return cls(
+            active_limit=raw["active_limit"],
+            active=raw["active"],
+            available=raw["available"],
+            tasks=tuple(raw["tasks"]),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task to submit. What is None is as its type says."""
+
+    task_type: str
+    input_data: Mapping[str, Any] = field(default_factory=dict)
+    run_at: datetime | str | None = None
+    delay: float | None = None
+    priority: str | None = None
+    max_attempts: int | None = None
+    timeout: float | None = None
+    tags: Sequence[str] = ()
+
+    def body(self) -> dict[str, Any]:
+        """As the API reads it."""
+        given = {
+            "run_at": self.run_at.isoformat() if isinstance(self.run_at, datetime) else self.run_at,
+            "delay": self.delay,
+            "priority": self.priority,
+            "max_attempts": self.max_attempts,
+            "timeout": self.timeout,
+            "tags": list(self.tags) or None,
+        }
+        named = {name: value for name, value in given.items() if value is not None}
+        return {"task_type": self.task_type, "input_data": self.input_data, **named}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tasks that were accepted together: ``ids`` of those from number ``first``, counted from 0.
+
+    ``replayed``: they had been accepted before, under the same key.
+    """
+
+    first: int
+    ids: tuple[int, ...]
+    replayed: bool
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,149 @@
+"""Write the reference pages of the command line and the library from the code:
+`python -m tools.reference`. A test compares them."""
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
+
+COMMANDS_HEAD = """\
+# Command line
+
+The commands of whoever submits tasks. They ask a server over its API and nothing else; the [operator's commands](commands.md) are under the same word. Made from the code by `python -m tools.reference`. Begin with the [tutorial](../tutorial.md), or see a [recording](../recording.md).
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | the task that was waited for failed or was cancelled |
+| 2 | wrong usage |
+| 3 | not logged in |
+| 4 | refused: what is wrong, and in which field, is on stderr |
+| 5 | the server cannot be reached |
+| 130 | stopped with Ctrl-C; a task that was waited for goes on |
+
+| environment | meaning |
+| --- | --- |
+| `TASKYARD_URL` | the server; else the one of the login, else http://127.0.0.1:8000 |
+| `TASKYARD_TOKEN` | an access token; goes before the login |
+| `XDG_CONFIG_HOME` | the login is in `taskyard/login.json` there, else under `~/.config`, 0600. It is renewed by itself, and never shown to another server |
+| `LC_ALL`, `LC_MESSAGES`, `LANG` | English or Russian |
+| `NO_COLOR` | no colours |
+
+What a command found goes to stdout: a table on a terminal, tab-separated lines elsewhere, with `--json` the API's objects, one a line. Everything else goes to stderr: messages, with `--json` errors as `{"error": {"code", "detail", "errors"}}`, and bars, these on a terminal only.
+
+A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. The server checks the input: it alone knows its task types, and nothing is made of a wrong one.
+
+A command that the server does not answer tries again: for 3 s, or for 60 s where it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). Doing so is safe: every submit carries an idempotency key. `retry` has none and is sent again only where it surely did not arrive.
+
+`taskyard --install-completion` teaches the shell all commands, options and the server's task types.
+"""
+
+LIBRARY_HEAD = """\
+# Client library
+
+`taskyard.client` is the API for programs: `Client`, and `AsyncClient` with the same methods to await (`aclose` for `close`; what iterates is iterated with `async for`). It imports nothing of the server. Made from the code by `python -m tools.reference`.
+
+Every submit carries an `Idempotency-Key`, made once, so that it is accepted once however often it has to be sent. Requests are sent again, with growing pauses, when the server cannot be reached and for 429, 502, 503 and 504, as `Retry-After` asks. Errors of the API are exceptions with `status`, `code`, `detail` and `errors`, each of those with `pointer`, `code` and `detail`; [codes](errors-and-logs.md) do not depend on the language.
+"""
+
+
+def commands() -> str:
+    """The page of the command line."""
+    from typer.main import get_command
+
+    from taskyard.client.commands.app import program
+
+    group: Any = get_command(program({}))
+    parts = [COMMANDS_HEAD]
+    for name, command in group.commands.items():
+        operands = [each for each in command.params if each.param_type_name == "argument"]
+        usage = " ".join(["taskyard", name, *(each.metavar or each.name for each in operands)])
+        parts.append(f"## {name}\n\n`{usage}`\n\n{command.help}\n")
+        parts.append("| | |\n| --- | --- |\n" + "".join(_parameters(command.params)))
+    return "\n".join(parts)
+
+
+def _parameters(parameters: list[Any]) -> Iterator[str]:
+    for each in parameters:
+        if each.param_type_name == "argument":
+            words = f"`{each.metavar or each.name}`"
+        else:
+            value = "" if each.is_flag else f" {each.metavar or 'TEXT'}"
+            words = ", ".join(f"`{word}{value}`" for word in (*each.opts, *each.secondary_opts))
+        default = each.default
+        shown = default not in (None, "", False) and not each.is_flag and not each.required
+        help_text = (each.help or "") + (f" (default {default})" if shown else "")
+        yield f"| {words.replace('|', chr(92) + '|')} | {help_text.replace('|', chr(92) + '|')} |\n"
+
+
+def library() -> str:
+    """The page of the library."""
+    from taskyard import client
+
+    parts = [LIBRARY_HEAD, f"## Client\n\n{_signature('Client', client.Client)}\n"]
+    parts.append(f"{inspect.getdoc(client.Client)}\n")
+    for name, method in vars(client.Client).items():
+        if not name.startswith("_"):
+            parts.append(f"### {name}\n\n{_signature(name, method)}\n\n{inspect.getdoc(method)}\n")
+    values = [name for name in client.__all__ if name not in ("Client", "AsyncClient")]
+    kinds = [(name, getattr(client, name)) for name in values]
+    parts.append("## Values\n\n| name | meaning | members |\n| --- | --- | --- |")
+    parts[-1] += "".join(
+        f"\n| `{name}` | {_first(kind)} | {_members(kind)} |"
+        for name, kind in kinds
+        if not issubclass(kind, Exception)
+    )
+    parts.append("\n## Exceptions\n\n| name | is a | meaning |\n| --- | --- | --- |")
+    parts[-1] += "".join(
+        f"\n| `{name}` | {', '.join(f'`{base.__name__}`' for base in kind.__bases__)} "
+        f"| {_first(kind)} |"
+        for name, kind in kinds
+        if issubclass(kind, Exception)
+    )
+    return re.sub(r"(?<!`)``(?!`)", "`", "\n".join(parts) + "\n")
+
+
+def _signature(name: str, member: Any) -> str:
+    signature = inspect.signature(member)
+    given = [str(each) for each in signature.parameters.values() if each.name != "self"]
+    kinds = [each.kind for each in signature.parameters.values() if each.name != "self"]
+    if inspect.Parameter.KEYWORD_ONLY in kinds:
+        given.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    text = ", ".join(given)
+    answer = signature.return_annotation
+    gives = "" if answer in (None, signature.empty) else f" -> {_named(answer)}"
+    return f"```text\n{name}({_named(text)}){gives}\n```"
+
+
+def _named(annotation: Any) -> str:
+    """A type without the modules that it comes from."""
+    text = annotation.__name__ if type(annotation) is type else str(annotation)
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+
+
+def _first(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _members(kind: type) -> str:
+    names = [*getattr(kind, "__dataclass_fields__", ())]
+    names += [name for name, member in vars(kind).items() if isinstance(member, property)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def main() -> int:
+    # The pages are in English, whatever the locale.
+    os.environ["LC_ALL"] = "C"
+    COMMANDS.write_text(commands())
+    LIBRARY.write_text(library())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
