@@ -26,7 +26,7 @@ def main() -> int:
     chosen = {name: ask for name, ask in QUESTIONS.items() if name in (given.only or QUESTIONS)}
     rounds = 1 if given.short else given.rounds
     with ExitStack() as stack:
-        latest, plotted = table.LATEST, plots.PLOTS
+        latest, plotted = table.LATEST, plots.DIRECTORY
         if given.short:
             stack.enter_context(shared())
             elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="short-")))
