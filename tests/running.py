@@ -121,6 +121,14 @@ class Live:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def replace_those_that_left(self) -> int:
+        """Start a worker for each that left to be started again, as `up` and compose do."""
+        left = [each for each in self.workers if each.poll() == os.EX_TEMPFAIL]
+        for process in left:
+            self.workers.remove(process)
+            self.start_worker()
+        return len(left)
+
     def command(self, *arguments: str) -> str:
         """Run a `taskyard` command to its end; what it printed."""
         result = subprocess.run(

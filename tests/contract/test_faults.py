@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
+from taskyard.worker.guard import DEAF_SECONDS
 from tests.contract.client import User
 from tests.running import Live
 
@@ -96,6 +98,39 @@ def test_an_emptied_broker_loses_nothing(new_live: Callable[..., Live], figure: 
     ended = user.wait_for_all(ids, seconds=20)
     assert {task["status"] for task in ended.values()} == {"completed"}
     figure("FLUSHALL with 100 pending: all completed", f"{time.monotonic() - started:.1f} s")
+
+
+def test_a_worker_that_is_deaf_leaves_and_its_successor_hears(
+    new_live: Callable[..., Live], figure: Figure
+) -> None:
+    live = new_live()
+    user = User.register(live)
+    # What Celery does by itself after some reconnects.
+    with Celery(broker=live.redis_url) as celery:
+        answers = celery.control.cancel_consumer("default", reply=True, timeout=5)
+    assert answers, "nobody was told to be deaf"
+    started = time.monotonic()
+    task_id = user.sum(1, 2)
+    while not live.replace_those_that_left():
+        assert time.monotonic() < started + 40, "it stayed"
+        time.sleep(0.1)
+    figure("a deaf worker leaves after", f"{time.monotonic() - started:.1f} s")
+    assert user.wait(task_id)["result"] == {"result": 3}
+
+
+def test_a_queue_that_is_paused_makes_nobody_leave(new_live: Callable[..., Live]) -> None:
+    live = new_live()
+    user = User.register(live)
+    live.command(
+        *("manage", "shell", "--no-imports", "-c"),
+        "from taskyard.core import queues; queues.pause('default', by_id=None)",
+    )
+    task_id = user.sum(1, 2)
+    until = time.monotonic() + DEAF_SECONDS + 5
+    while time.monotonic() < until:
+        assert not live.replace_those_that_left()
+        time.sleep(0.5)
+    assert user.task(task_id)["status"] == "pending"
 
 
 def test_a_stopped_broker_stops_no_submit(new_live: Callable[..., Live], figure: Figure) -> None:

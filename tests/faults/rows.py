@@ -298,7 +298,13 @@ def redis_faults(stage: Stage, long: bool) -> str:
 
 def _moving_after(trial: Trial, back: float, task_ids: list[int]) -> float:
     """Seconds until a task of these began, where one still waited when Redis was back."""
-    wait_for("the backlog has gone", lambda: not trial.truth.active(), seconds=90, pause=0.2)
+
+
+    def gone() -> bool:
+        trial.live.replace_those_that_left()
+        return not trial.truth.active()
+
+    wait_for("the backlog has gone", gone, seconds=90, pause=0.2)
     begun = [m.at for m in trial.truth.moves(task_ids) if m.begins]
     later = [at - back for at in begun if at > back]
     return min(later, default=0.0)

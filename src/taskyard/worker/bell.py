@@ -7,6 +7,7 @@ latest, because upkeep rings for whatever is ready.
 
 import logging
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from kombu.exceptions import OperationalError
@@ -85,6 +86,13 @@ def broker_alive() -> bool:
             return bool(redis.ping())
     except BrokerAway:
         return False
+
+
+def stands_unheard(queues: Iterable[str]) -> bool:
+    """Whether a bell of one of these queues is in the broker, and nobody has taken it."""
+    with suppress(BrokerAway), client() as redis:
+        return any(redis.llen(queue) for queue in queues)
+    return False
 
 
 def _publish(queue: str) -> None:

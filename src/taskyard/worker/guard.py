@@ -18,12 +18,12 @@ from taskyard.core.models import Task
 from taskyard.core.values import Verdict
 from taskyard.worker import identity, upkeep
 from taskyard.worker.app import served_queues
-from taskyard.worker.bell import broker_alive, ring
+from taskyard.worker.bell import ring, stands_unheard
 
 TICK_SECONDS = 0.1
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
-DEAF_SECONDS = 60.0
+DEAF_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
@@ -200,17 +200,15 @@ class Guard(threading.Thread):
             os.kill(process, signal.SIGKILL)
 
     def _leave_if_deaf(self) -> None:
-        """Celery has stopped consuming after a reconnect in several versions (celery#8030)."""
-        queues = served_queues()
-        waits = Task.objects.ready_in(queues).exists()
-        works = Task.objects.filter(worker=identity.worker_id).exists()
-        if works or not waits:
+        """Celery has stopped consuming after a reconnect in several versions (celery#8030).
+
+        An idle worker that hears takes a bell as soon as it stands in the broker.
+        """
+        unheard = stands_unheard(served_queues())
+        if not unheard or Task.objects.filter(worker=identity.worker_id).exists():
             self.heard_at = time.monotonic()
         elif time.monotonic() - self.heard_at > DEAF_SECONDS:
-            if not broker_alive():
-                self.heard_at = time.monotonic()  # nobody could have rung
-                return
-            logger.critical("work waits and no bell is heard: leaving, to be started again")
+            logger.critical("a bell stands unheard: leaving, to be started again")
             os._exit(os.EX_TEMPFAIL)
 
     def _before_fork(self) -> None:

@@ -38,17 +38,17 @@ def take(queue: str) -> None:
     bell = Bell(queue)
     bell.silence()
     until = time.monotonic() + SLICE_SECONDS
-    looks = 0
+    looks, worked = 0, False
     while not identity.slots().draining:
         round_ = _run_next(bell)
         if round_.found:
-            looks = 0
+            looks, worked = 0, True
             if round_.more:
                 bell.pass_on()
             if time.monotonic() > until:
                 break
-        elif looks == LAST_LOOK or (looks == 0 and not bell.hold()):
-            return  # nothing more, or somebody else looks
+        elif not worked or looks == LAST_LOOK or (looks == 0 and not bell.hold()):
+            return  # a stale bell, nothing more, or somebody else looks
         elif looks == len(LOOKS_AFTER):
             # Silence, then look once more: what came before was not rung for.
             bell.silence()
