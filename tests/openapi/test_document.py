@@ -14,7 +14,7 @@ from taskyard import task_type
 from taskyard.api import openapi
 from taskyard.catalog import task_type as catalog
 from taskyard.catalog.task_type import Registry, registry
-from tests.node import installed, run_node
+from tests.npm import installed, run_node
 from tools.openapi import FILE, written
 
 HERE = Path(__file__).parent

