@@ -24,7 +24,7 @@ The commands of whoever submits tasks. They ask a server over its API and nothin
 | 2 | wrong usage |
 | 3 | not logged in |
 | 4 | refused: what is wrong, and in which field, is on stderr |
-| 5 | the server cannot be reached |
+| 5 | the server cannot be reached, or has a fault of its own |
 | 130 | stopped with Ctrl-C; a task that was waited for goes on |
 
 | environment | meaning |

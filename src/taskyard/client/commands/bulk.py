@@ -147,7 +147,8 @@ def _accounted(lines: _Lines) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, TaskyardError, BadField) as error:
-        say(_("%(count)s lines are accepted; begin again to go on") % {"count": lines.done})
+        if lines.done:
+            say(_("%(count)s lines are accepted; begin again to go on") % {"count": lines.done})
         if isinstance(error, KeyReused):
             error.detail = _(
                 "Line %(number)s and those behind it were accepted before with another content. "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from taskyard.client.commands import fields, output
-from taskyard.client.commands.session import AsJson, command, connect, say
+from taskyard.client.commands.session import TASK_FAILED, AsJson, command, connect, say
 from taskyard.client.commands.watching import finish, told, until_ended
 from taskyard.client.words import gettext as _
 
@@ -229,7 +229,7 @@ def watch(task_id: TaskId, as_json: AsJson = False) -> None:
                 if (line := json.dumps(task.raw)) != last:
                     output.as_json(task.raw)
                 last = line
-            raise typer.Exit(0 if task.succeeded else 1)
+            raise typer.Exit(0 if task.succeeded else TASK_FAILED)
         finish(until_ended(yard, yard.get(task_id), bar=True), as_json=False)
 
 
