@@ -299,7 +299,6 @@ def redis_faults(stage: Stage, long: bool) -> str:
 def _moving_after(trial: Trial, back: float, task_ids: list[int]) -> float:
     """Seconds until a task of these began, where one still waited when Redis was back."""
 
-
     def gone() -> bool:
         trial.live.replace_those_that_left()
         return not trial.truth.active()
