@@ -56,7 +56,7 @@ class Person:
         }
         self.context: BrowserContext = self.browser.new_context(base_url=self.url, **self.options)
         self.context.add_init_script(WATCH)
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(30_000)
         self.page = self.open()
 
     def open(self) -> Page:

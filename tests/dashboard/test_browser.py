@@ -17,6 +17,8 @@ from tests.dashboard.browser import Owner, Person, chromium
 from tests.running import Live
 
 pytestmark = pytest.mark.servers
+# Machines that do other things besides are slow; nothing here is measured by it.
+expect.set_options(timeout=30_000)
 EVIL = "<img src=x onerror=alert(1)>"
 PICTURES = Path(__file__).parent.parent.parent / "docs" / "pictures"
 LARGEST_PICTURE = 60 * 1024
@@ -199,7 +201,7 @@ def test_a_broker_away_is_shown_and_heals(
     live.start_broker()
     expect(banner).to_contain_text("Live again")
     expect(banner).to_be_hidden()
-    expect(elsewhere.locator("#task-head .state")).to_have_text("Completed", timeout=20_000)
+    expect(elsewhere.locator("#task-head .state")).to_have_text("Completed")
 
 
 def test_a_server_away_is_shown_and_heals(
@@ -217,7 +219,7 @@ def test_a_server_away_is_shown_and_heals(
     live.start_web()
     live.wait_until_ready()
     expect(banner).to_contain_text("Live again")
-    expect(page.locator("#task-head .state")).to_have_text("Completed", timeout=20_000)
+    expect(page.locator("#task-head .state")).to_have_text("Completed")
     assert str(task_id) in page.url
 
 
@@ -401,6 +403,6 @@ def test_five_thousand_tasks_and_a_hundred_changes_a_second(
     expect(page.locator("#news")).to_have_text("New tasks: 500")
     owner.close()
     # The measure measures.
-    page.evaluate("() => { const end = Date.now() + 250; while (Date.now() < end); }")
-    page.wait_for_timeout(100)
+    page.evaluate("setTimeout(() => { const end = Date.now() + 250; while (Date.now() < end); })")
+    page.wait_for_timeout(1000)
     assert max(person.seen()["long"]) >= 240

@@ -46,8 +46,8 @@ def without_status(filters: Filters) -> str:
 
 @register.simple_tag
 def units() -> str:
-    """The units of time for the scripts of the page: days, hours, minutes, seconds."""
-    return " ".join(_units())
+    """The units of time for the scripts of the page, from days to milliseconds."""
+    return " ".join([*_units(), gettext("ms")])
 
 
 @register.simple_tag
@@ -79,9 +79,11 @@ def _time(moment: datetime, kind: str, text: str) -> SafeString:
 
 
 def _span(seconds: float, parts: int = 2) -> str:
-    """``3 min 5 s``; below ten seconds with a digit behind the point."""
+    """``3 min 5 s``; below ten seconds with a digit behind the point, below one in ms."""
     seconds = max(0.0, seconds)
     names = dict(zip((size for size, _ in UNITS), _units(), strict=True))
+    if seconds < 1 and parts > 1:
+        return f"{round(seconds * 1000)} {gettext('ms')}"
     if seconds < 10 and parts > 1:
         return f"{seconds:.1f} {names[1]}"
     left = int(seconds)

@@ -7,11 +7,12 @@ const RUNNING = "#task-head .state.in_progress:not(.suspended)";
 
 // ---- times that go on counting
 
-const units = (document.documentElement.dataset.units || "d h min s").split(" ");
+const units = (document.documentElement.dataset.units || "d h min s ms").split(" ");
 const SIZES = [86400, 3600, 60, 1];
 
 function span(seconds, parts) {
   seconds = Math.max(0, seconds);
+  if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${units[4]}`;
   if (seconds < 10 && parts > 1) return `${seconds.toFixed(1)} ${units[3]}`;
   let left = Math.floor(seconds);
   const said = [];
