@@ -187,6 +187,7 @@ def test_a_type_that_is_gone_is_not_retried(page: Client, owner: User) -> None:
         {"until": ""},
         {"until": "yesterday"},
         {"until": "2026-01-01T00:00:00"},
+        {"until": "0001-01-01T00:00:00+23:59"},
         {"until": "2099-01-01T00:00:00+00:00", "id": "x"},
         {"until": "2099-01-01T00:00:00+00:00", "tag": "a\0b"},
         {"until": "2099-01-01T00:00:00+00:00", "status": "lost"},

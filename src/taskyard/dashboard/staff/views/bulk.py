@@ -1,6 +1,6 @@
 """Cancelling and retrying all tasks that match: the number first, then the deed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,9 +94,9 @@ def _counted(tasks: TaskQuerySet) -> dict[str, Any]:
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else None
 
 
 def _shown(form: search.SearchForm, name: str) -> Any:
