@@ -141,6 +141,13 @@ def test_the_preview_is_a_request_that_the_api_takes(page: Client) -> None:
     assert "http://testserver/api/tasks/create/" in python
 
 
+def test_a_long_request_is_not_laid_out(page: Client) -> None:
+    fields = {"/numbers": " ".join(["1"] * 9000)}
+    assert "too long to be shown" in page.post("/tasks/new/sum/preview/", fields).text
+    assert page.post("/tasks/new/sum/", fields).status_code == 302
+    assert len(Task.objects.get().input_data["numbers"]) == 9000
+
+
 def test_running_again_fills_the_form_in(page: Client, ann: User) -> None:
     old = lifecycle.submit(
         ann.pk,
