@@ -16,18 +16,30 @@ Submit = Callable[..., Task]
 Claim = Callable[..., list[Claimed]]
 
 
+told: list[Any] = []
+
+
+def tell(changes: list[Any]) -> None:
+    """Whoever listens, in this module's tests."""
+    told.extend(changes)
+
+
 def test_the_next_are_cancelled_or_asked_and_told(
-    submit: Submit, claim: Claim, owner_id: int, monkeypatch: pytest.MonkeyPatch
+    submit: Submit,
+    claim: Claim,
+    owner_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     submit()
     (running,) = claim()
     waiting = [submit() for _ in range(3)]
-    told: list[Any] = []
-    monkeypatch.setattr(
-        lifecycle.announcements, "on_commit", lambda queues, changes: told.extend(changes)
-    )
+    settings.TASKYARD_TELL = f"{__name__}.tell"
     monkeypatch.setattr(lifecycle, "SWEEP", 2)
-    batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
+    told.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
     assert batches == [2, 2, 0]
     assert lifecycle.report(running, None) is Standing.CANCELLING
     assert told == [

@@ -61,15 +61,17 @@ def _bulk(request: HttpRequest, verb: str) -> HttpResponse:
 def _act(request: HttpRequest, verb: str, asked: dict[str, Any], until: datetime) -> HttpResponse:
     by_id = user_of(request).pk
     meant = _meant(verb, asked, until)
+    asked_for = _counted(meant)
+    if asked_for["count"]:
+        # First, for the deed is many transactions, and the last of them may not come.
+        target = ", ".join(f"{name}={value}" for name, value in asked.items())
+        audit.record(by_id, f"{verb}_tasks", target, search=asked, **asked_for)
     if verb == "cancel":
         done = many.cancel(meant, by_id=by_id, seconds=SECONDS)
         said = _("Cancelled, or asked to stop: %(done)s.")
     else:
         done = many.retry(meant, seconds=SECONDS)
         said = _("Submitted again: %(done)s.")
-    if done:
-        target = ", ".join(f"{name}={value}" for name, value in asked.items())
-        audit.record(by_id, f"{verb}_tasks", target, done=done, search=asked)
     notes.success(request, said % {"done": done})
     left = _counted(meant)
     if not left["count"]:
