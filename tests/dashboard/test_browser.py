@@ -190,7 +190,7 @@ def test_a_broker_away_is_shown_and_heals(
     person = new_person(live)
     person.register()
     page = person.page
-    banner = page.locator("connection-state")
+    banner = page.locator("connection-state span")
     expect(banner).to_be_hidden()
     live.stop_broker()
     expect(banner).to_contain_text("The broker is away")
@@ -214,7 +214,7 @@ def test_a_server_away_is_shown_and_heals(
     page = person.page
     expect(page.locator("#task-head .state")).to_have_text("Running")
     live.stop_web()
-    banner = page.locator("connection-state")
+    banner = page.locator("connection-state span")
     expect(banner).to_contain_text("Reconnecting")
     live.start_web()
     live.wait_until_ready()
