@@ -60,9 +60,7 @@ def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> No
     }
 
 
-def test_what_failed_is_retried_once_and_what_completed_never(
-    submit: Submit, claim: Claim
-) -> None:
+def test_what_failed_is_retried_once_and_what_completed_never(submit: Submit, claim: Claim) -> None:
     for _ in range(3):
         submit()
     failed, cancelled, completed = claim()
