@@ -1,14 +1,16 @@
 """Registering, signing in and out, a new password, language and colours."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
-from taskyard.accounts import passwords
+from taskyard.accounts import passwords, sessions
 from taskyard.accounts.models import User
-from taskyard.accounts.throttle import address_of  # noqa: F401  # the room under the page
 
 PASSWORD = "password123"
 ENGLISH = {"accept-language": "en"}
@@ -144,3 +146,14 @@ def test_no_page_has_a_script_or_a_style_within(client: Client) -> None:
     assert page.text.count("<script") == page.text.count('<script src="/static/')
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
     assert settings.LANGUAGE_CODE == "ru"
+
+
+def test_sessions_past_their_time_are_forgotten(client: Client, registered: User) -> None:
+    sign_in(client)
+    sign_in(Client())
+    Session.objects.filter(session_key=client.session.session_key).update(
+        expire_date=timezone.now() - timedelta(seconds=1)
+    )
+    sessions.forget_old()
+    assert Session.objects.count() == 1
+    assert client.get("/tasks/").status_code == 302

@@ -41,9 +41,8 @@ def new_person(browser: Browser) -> Iterator[Callable[..., Person]]:
 
     yield make
     for person in made:
-        complaints = person.complaints
         person.close()
-        assert complaints == []
+        assert person.complaints == []
 
 
 @pytest.fixture
@@ -60,9 +59,8 @@ def test_a_newcomer_submits_a_sum_and_sees_it_complete_without_a_reload(
     page = person.page
     page.goto("/")
     page.click("text=Register")
-    page.fill("#username", person.name)
-    page.fill("#password", "password123")
-    page.click("main button.primary")
+    assert page.url.endswith("/register/")
+    person.register()
     expect(page.locator("main")).to_contain_text("Nothing here yet")
     page.click("main >> text=New task")
     page.click("text=Sum of numbers")
@@ -156,8 +154,7 @@ def test_new_tasks_announce_themselves_and_nothing_moves(person: Person) -> None
     page.check('tbody input[name="task"]')
     page.focus("tbody a")
     where = page.evaluate("document.querySelector('tbody tr').getBoundingClientRect().top")
-    elsewhere = person.open()
-    person.page = elsewhere
+    person.page = person.open()
     person.submit("sum", input_numbers="2")
     person.page = page
     expect(page.locator("#news")).to_have_text("New tasks: 1")
@@ -190,12 +187,10 @@ def test_a_broker_away_is_shown_and_heals(
     person = new_person(live)
     person.register()
     page = person.page
-    banner = page.locator("connection-state")
-    expect(banner).to_be_hidden()
+    banner = page.locator("connection-state span")
     live.stop_broker()
     expect(banner).to_contain_text("The broker is away")
-    elsewhere = person.open()
-    person.page = elsewhere
+    person.page = elsewhere = person.open()
     person.submit("sum", input_numbers="1 2")
     expect(elsewhere.locator("connection-state")).to_contain_text("The broker is away")
     live.start_broker()
@@ -210,17 +205,16 @@ def test_a_server_away_is_shown_and_heals(
     live = new_live()
     person = new_person(live)
     person.register()
-    task_id = person.submit("countdown", input_seconds="6")
+    person.submit("countdown", input_seconds="6")
     page = person.page
     expect(page.locator("#task-head .state")).to_have_text("Running")
     live.stop_web()
-    banner = page.locator("connection-state")
+    banner = page.locator("connection-state span")
     expect(banner).to_contain_text("Reconnecting")
     live.start_web()
     live.wait_until_ready()
     expect(banner).to_contain_text("Live again")
     expect(page.locator("#task-head .state")).to_have_text("Completed")
-    assert str(task_id) in page.url
 
 
 def test_a_session_that_has_ended_is_said(person: Person) -> None:
@@ -254,13 +248,11 @@ def test_it_works_without_javascript(live: Live, new_person: Callable[..., Perso
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pictures(
-    live: Live, new_person: Callable[..., Person], theme: str, tmp_path: Path
-) -> None:
+def test_pictures(live: Live, new_person: Callable[..., Person], theme: str) -> None:
     """Each page in both themes, for docs/; and no page is wider than a small telephone."""
     person = new_person(live, color_scheme=theme, viewport={"width": 960, "height": 480})
-    page = person.page
     person.register()
+    page = person.page
     for numbers in ("1 2 3", "0.1 0.2", "4 5"):
         task_id = person.submit("sum", input_numbers=numbers, tags="report")
     person.submit("fails", input_code="no_file", input_message="There is no such file.")

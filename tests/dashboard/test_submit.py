@@ -114,6 +114,13 @@ def test_form_and_json_carry_the_input_to_each_other(page: Client) -> None:
     assert not Task.objects.exists()
 
 
+def test_what_fields_cannot_say_stays_json(page: Client) -> None:
+    answer = submit(page, **{"as": "json", "raw": '{"numbers": [1], "more": 2}', "do": "as-form"})
+    assert answer.status_code == 400
+    assert "The fields cannot say this exactly." in about(answer, "raw")
+    assert html.escape('"more": 2') in answer.text
+
+
 def test_the_preview_is_a_request_that_the_api_takes(page: Client) -> None:
     fields = {"/numbers": "1 9007199254740991", "tags": "it's, <b>"}
     text = page.post("/tasks/new/sum/preview/", fields).text
@@ -139,6 +146,13 @@ def test_the_preview_is_a_request_that_the_api_takes(page: Client) -> None:
     )
     assert json.loads(found.stdout) == expected
     assert "http://testserver/api/tasks/create/" in python
+
+
+def test_a_long_request_is_not_laid_out(page: Client) -> None:
+    fields = {"/numbers": " ".join(["1"] * 9000)}
+    assert "too long to be shown" in page.post("/tasks/new/sum/preview/", fields).text
+    assert page.post("/tasks/new/sum/", fields).status_code == 302
+    assert len(Task.objects.get().input_data["numbers"]) == 9000
 
 
 def test_running_again_fills_the_form_in(page: Client, ann: User) -> None:

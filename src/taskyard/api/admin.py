@@ -60,6 +60,7 @@ class TaskAdmin(TaskBase):
 
     @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        audit.record(request.user.pk, "cancel_tasks", count=queryset.count())
         asked = 0
         for task_id in queryset.values_list("id", flat=True):
             try:
@@ -67,8 +68,6 @@ class TaskAdmin(TaskBase):
             except (NotCancellable, Task.DoesNotExist):
                 continue
             asked += 1
-        if asked:
-            audit.record(request.user.pk, "cancel_tasks", done=asked)
         self.message_user(
             request,
             _("Cancelled, or asked to stop: %(asked)s.") % {"asked": asked},

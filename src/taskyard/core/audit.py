@@ -1,4 +1,7 @@
-"""What staff did: who, what, when. Written with the deed, in one transaction; never changed."""
+"""What staff did: who, what, when. Never changed.
+
+Written with the deed in one transaction, or before it where the deed takes many.
+"""
 
 from typing import Any
 

@@ -50,14 +50,15 @@ def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
     full: set[int] = set()
     limit = Coalesce(F("owner__account__active_limit"), settings.TASKYARD_ACTIVE_LIMIT)
     has_place = Q(owner__account__active__lt=limit)
-    while time.monotonic() < until:
+    while True:
         open_to = retryable(tasks).filter(has_place).exclude(owner_id__in=full)
         batch = list(open_to.order_by("finished_at")[:BATCH])
+        if not batch:
+            return done
         for task in batch:
             done += _retried(task, full)
-        if not batch:
-            break
-    return done
+            if time.monotonic() >= until:
+                return done
 
 
 def _retried(task: Task, full: set[int]) -> bool:

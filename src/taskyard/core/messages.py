@@ -98,6 +98,8 @@ MESSAGES: dict[str, Promise] = {
     ),
     "idempotency_key_reused": _("The idempotency key was used with another request."),
     "idempotent_task_deleted": _("The task made with this idempotency key has been deleted."),
+    # the page
+    "not_for_fields": _("The fields cannot say this exactly."),
     # accounts
     "username_taken": _("This username is already taken."),
     "password_incorrect": _("The old password is not right."),

@@ -66,8 +66,8 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     assert (account.active, account.cancelled) == (2, 2)
     line = AuditEntry.objects.get()
     assert (line.by, line.by_name, line.action) == (boss, "boss", "cancel_tasks")
-    assert line.details == {"done": 3, "search": {"task_type": "sum"}}
-    assert "cancelled tasks" in page.get("/staff/audit/").content.decode()
+    assert line.details == {"count": 3, "more": False, "search": {"task_type": "sum"}}
+    assert "asked to cancel tasks" in page.get("/staff/audit/").content.decode()
     assert confirm(page, "cancel", "task_type=sum")[0] == 0
 
 
@@ -100,7 +100,7 @@ def test_what_its_time_does_not_allow_is_left_and_can_be_gone_on_with(
         _, sent = confirm(page, "cancel", "task_type=sum")
         page.post("/staff/tasks/cancel/", sent)
     assert Task.objects.filter(status=Status.CANCELLED).count() == 25
-    assert [line.details["done"] for line in AuditEntry.objects.order_by("id")] == [10, 10, 5]
+    assert [line.details["count"] for line in AuditEntry.objects.order_by("id")] == [25, 15, 5]
 
 
 def test_what_came_after_the_number_is_not_meant(page: Client, submit: Submit) -> None:
@@ -129,7 +129,7 @@ def test_retry_makes_new_tasks_of_what_failed_and_once(
     assert {task.retry_of_id for task in again} == {task.pk for task in failed}
     assert {(task.owner.username, *task.tags) for task in again} == {("owner", "vip")}
     line = AuditEntry.objects.get()
-    assert (line.by, line.action, line.details["done"]) == (boss, "retry_tasks", 3)
+    assert (line.by, line.action, line.details["count"]) == (boss, "retry_tasks", 3)
     assert confirm(page, "retry", "error_code=no_funds")[0] == 0
     page.post("/staff/tasks/retry/", sent)
     assert Task.objects.count() == 7
@@ -187,6 +187,7 @@ def test_a_type_that_is_gone_is_not_retried(page: Client, owner: User) -> None:
         {"until": ""},
         {"until": "yesterday"},
         {"until": "2026-01-01T00:00:00"},
+        {"until": "0001-01-01T00:00:00+23:59"},
         {"until": "2099-01-01T00:00:00+00:00", "id": "x"},
         {"until": "2099-01-01T00:00:00+00:00", "tag": "a\0b"},
         {"until": "2099-01-01T00:00:00+00:00", "status": "lost"},

@@ -20,8 +20,8 @@ LARGEST_ID = 2**63 - 1
 ACTIONS = {
     "pause_queue": _("paused the queue"),
     "resume_queue": _("resumed the queue"),
-    "cancel_tasks": _("cancelled tasks"),
-    "retry_tasks": _("retried tasks"),
+    "cancel_tasks": _("asked to cancel tasks"),
+    "retry_tasks": _("asked to retry tasks"),
     "delete_task": _("deleted the task"),
     "change_limit": _("changed the limit of"),
     "suspend_user": _("suspended"),

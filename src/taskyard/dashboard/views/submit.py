@@ -14,11 +14,15 @@ from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
 from taskyard.core import lifecycle, messages
 from taskyard.core.errors import Refusal
+from taskyard.core.exact_json import dumps
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.dashboard.form import Field
 from taskyard.dashboard.pages import signed_in, user_of
 from taskyard.dashboard.request import Draft, as_curl, as_python
+
+# A longer request is not for reading, and laying it out takes time.
+LONGEST_SHOWN = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,9 @@ def _choices(field: Field, chosen: str) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _requests(request: HttpRequest, body: dict[str, Any]) -> dict[str, str]:
+def _requests(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:
+    if len(dumps(body)) > LONGEST_SHOWN:
+        return {"too_long": True}
     # The address as people read it: with the slash that the pattern leaves out.
     url = request.build_absolute_uri(reverse("api:create")) + "/"
     return {"curl": as_curl(url, body), "python": as_python(url, body)}

@@ -1,6 +1,6 @@
 """Cancelling and retrying all tasks that match: the number first, then the deed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -61,15 +61,17 @@ def _bulk(request: HttpRequest, verb: str) -> HttpResponse:
 def _act(request: HttpRequest, verb: str, asked: dict[str, Any], until: datetime) -> HttpResponse:
     by_id = user_of(request).pk
     meant = _meant(verb, asked, until)
+    asked_for = _counted(meant)
+    if asked_for["count"]:
+        # First, for the deed is many transactions, and the last of them may not come.
+        target = ", ".join(f"{name}={value}" for name, value in asked.items())
+        audit.record(by_id, f"{verb}_tasks", target, search=asked, **asked_for)
     if verb == "cancel":
         done = many.cancel(meant, by_id=by_id, seconds=SECONDS)
         said = _("Cancelled, or asked to stop: %(done)s.")
     else:
         done = many.retry(meant, seconds=SECONDS)
         said = _("Submitted again: %(done)s.")
-    if done:
-        target = ", ".join(f"{name}={value}" for name, value in asked.items())
-        audit.record(by_id, f"{verb}_tasks", target, done=done, search=asked)
     notes.success(request, said % {"done": done})
     left = _counted(meant)
     if not left["count"]:
@@ -94,9 +96,9 @@ def _counted(tasks: TaskQuerySet) -> dict[str, Any]:
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else None
 
 
 def _shown(form: search.SearchForm, name: str) -> Any:

@@ -96,7 +96,9 @@ class TaskFeed extends HTMLElement {
   #timer = 0;
   #busy = false;
   #last = 0;
-  #saidAt = 0;
+  #saidAt = -SAY_MS;
+  #saying = 0;
+  #toSay = "";
   #over = false;
 
   connectedCallback() {
@@ -162,18 +164,21 @@ class TaskFeed extends HTMLElement {
       this.dispatchEvent(new CustomEvent("over", { bubbles: true }));
       htmx.trigger(this, "htmx:abort");
     }
-    const news = fresh.getElementById("news")?.textContent.trim();
-    const state = this.dataset.one && fresh.querySelector("#task-head .state")?.textContent;
-    this.#say(news || state || "");
+    const state = document.querySelector("#task-head .state");
+    this.#say((state ?? document.getElementById("news")).textContent.trim());
   }
 
   // For those who listen instead of looking: what is new, and not too often.
   #say(text) {
-    const announcer = this.querySelector("[data-announcer]");
-    if (!text || announcer.textContent === text) return;
-    if (performance.now() - this.#saidAt < SAY_MS && this.#saidAt && !this.#over) return;
-    this.#saidAt = performance.now();
-    announcer.textContent = text;
+    this.#toSay = text;
+    if (!text || this.#saying) return;
+    const wait = this.#over ? 0 : Math.max(0, this.#saidAt + SAY_MS - performance.now());
+    this.#saying = setTimeout(() => {
+      this.#saying = 0;
+      this.#saidAt = performance.now();
+      const announcer = this.querySelector("[data-announcer]");
+      if (announcer.textContent !== this.#toSay) announcer.textContent = this.#toSay;
+    }, wait);
   }
 }
 

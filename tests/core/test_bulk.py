@@ -1,0 +1,93 @@
+"""Many at a time: the same rules as for one, in batches that stand by themselves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskyard.core import audit, bulk, lifecycle, quotas
+from taskyard.core.models import Account, AuditEntry, Task
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending, Standing
+
+pytestmark = pytest.mark.django_db
+
+Submit = Callable[..., Task]
+Claim = Callable[..., list[Claimed]]
+
+
+told: list[Any] = []
+
+
+def tell(changes: list[Any]) -> None:
+    """Whoever listens, in this module's tests."""
+    told.extend(changes)
+
+
+def test_the_next_are_cancelled_or_asked_and_told(
+    submit: Submit,
+    claim: Claim,
+    owner_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    submit()
+    (running,) = claim()
+    waiting = [submit() for _ in range(3)]
+    settings.TASKYARD_TELL = f"{__name__}.tell"
+    monkeypatch.setattr(lifecycle, "SWEEP", 2)
+    told.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
+    assert batches == [2, 2, 0]
+    assert lifecycle.report(running, None) is Standing.CANCELLING
+    assert set(told) == {
+        (owner_id, running.id, Status.IN_PROGRESS),
+        *((owner_id, task.id, Status.CANCELLED) for task in waiting),
+    }
+    assert len(told) == 4
+    account = Account.objects.get(user_id=owner_id)
+    assert (account.active, account.cancelled) == (1, 3)
+
+
+def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> None:
+    kept, gone = submit(), submit("countdown")
+    chosen = Task.objects.filter(task_type="countdown")
+    assert bulk.cancel(chosen, by_id=owner_id, seconds=5) == 1
+    assert set(Task.objects.values_list("id", "status")) == {
+        (kept.id, "pending"),
+        (gone.id, "cancelled"),
+    }
+
+
+def test_what_failed_is_retried_once_and_what_completed_never(submit: Submit, claim: Claim) -> None:
+    for _ in range(3):
+        submit()
+    failed, cancelled, completed = claim()
+    lifecycle.finish(
+        [
+            Ending(task=failed, status=Status.ERROR, error_code="no"),
+            Ending(task=cancelled, status=Status.CANCELLED),
+            Ending(task=completed, status=Status.COMPLETED, result="6"),
+        ]
+    )
+    assert bulk.retry(Task.objects.all(), seconds=5) == 2
+    assert bulk.retry(Task.objects.all(), seconds=5) == 0
+    again = Task.objects.filter(retry_of__isnull=False).values_list("retry_of", flat=True)
+    assert set(again) == {failed.id, cancelled.id}
+
+
+def test_a_deed_of_nobody_leaves_no_line_and_a_long_target_is_cut(owner_id: int) -> None:
+    audit.record(None, "pause_queue", "default")
+    assert not AuditEntry.objects.exists()
+    audit.record(owner_id, "cancel_tasks", "x" * 500, done=3)
+    line = AuditEntry.objects.get()
+    assert (line.by_name, len(line.target), line.details) == ("owner", 200, {"done": 3})
+
+
+def test_a_limit_that_stays_leaves_no_line(owner_id: int) -> None:
+    for limit in (None, 7, 7):
+        quotas.change_limit(owner_id, limit, by_id=owner_id)
+    assert AuditEntry.objects.count() == 1
+    assert lifecycle.limits(owner_id).active_limit == 7
