@@ -135,7 +135,7 @@ class TaskFeed extends HTMLElement {
     let pause = PAUSE_MS;
     try {
       const answer = await fetch(this.#address(asked), { headers: { "HX-Request": "true" } });
-      if (answer.status === 401) tell("signed-out");
+      if (answer.status === 401) tell();
       else if (answer.status === 404) location.reload();
       else if (!answer.ok) throw new Error(answer.status);
       else this.#show(take(await answer.text()));
@@ -188,48 +188,52 @@ customElements.define("task-feed", TaskFeed);
 
 let tell = () => {};
 
+// What is known stands in fields, and what is shown follows from them, in whatever order it came.
 class ConnectionState extends HTMLElement {
-  #live = false;
-  #wasLost = false;
-  #hints = "here";
+  #signedOut = false;
+  #lost = false;
+  #away = false;
+  #over = false;
   #timer = 0;
 
   connectedCallback() {
-    tell = (state) => this.#put(state);
+    tell = () => this.#learn(() => (this.#signedOut = true));
     const feed = () => document.querySelector("task-feed");
-    document.addEventListener("htmx:after:sse:connection", () => {
-      this.#live = true;
-      this.#put(this.#hints === "away" ? "away" : this.#wasLost ? "back" : "");
-      this.#wasLost = false;
+    const on = (target, name, act) =>
+      target.addEventListener(name, (event) => this.#learn(() => act(event)));
+    on(document, "htmx:after:sse:connection", () => (this.#lost = false));
+    on(document, "htmx:sse:error", (event) => {
+      this.#lost = true;
+      this.#signedOut = event.detail.status === 401;
     });
-    document.addEventListener("htmx:sse:error", (event) => {
-      this.#live = false;
-      this.#wasLost = true;
-      this.#put(event.detail.status === 401 ? "signed-out" : navigator.onLine ? "reconnecting" : "offline");
-    });
-    document.addEventListener("hints", (event) => {
-      const was = this.#hints;
-      this.#hints = event.detail.data;
-      if (this.#hints === "away") this.#put("away");
-      else if (was === "away") this.#put("back");
-    });
-    document.addEventListener("over", () => this.#put(""));
-    window.addEventListener("offline", () => this.#put("offline"));
-    window.addEventListener("online", () => this.#put(this.#live ? "" : "reconnecting"));
+    on(document, "hints", (event) => (this.#away = event.detail.data === "away"));
+    on(document, "over", () => (this.#over = true));
+    on(window, "offline", () => {});
+    on(window, "online", () => {});
     // The first connection is no stream yet, and htmx does not begin it again by itself.
     for (const name of ["htmx:error", "htmx:response:error"]) {
-      document.addEventListener(name, (event) => {
+      on(document, name, (event) => {
         if (event.target !== feed()) return;
-        this.#wasLost = true;
-        const status = event.detail.ctx?.response?.status;
-        this.#put(status === 401 ? "signed-out" : "reconnecting");
-        if (status !== 401) setTimeout(() => feed().dispatchEvent(new Event("reconnect")), AGAIN_MS);
+        this.#lost = true;
+        this.#signedOut = event.detail.ctx?.response?.status === 401;
+        if (!this.#signedOut) setTimeout(() => feed().dispatchEvent(new Event("reconnect")), AGAIN_MS);
       });
     }
   }
 
-  #put(state) {
-    if (this.dataset.state === "signed-out") return;
+  #learn(act) {
+    act();
+    let state = "";
+    if (this.#over) state = "";
+    else if (this.#signedOut) state = "signed-out";
+    else if (!navigator.onLine) state = "offline";
+    else if (this.#lost) state = "reconnecting";
+    else if (this.#away) state = "away";
+    else if (this.dataset.state) state = "back";
+    if (state !== (this.dataset.state || "")) this.#show(state);
+  }
+
+  #show(state) {
     clearTimeout(this.#timer);
     this.dataset.state = state;
     const text = this.querySelector("span");
@@ -241,7 +245,7 @@ class ConnectionState extends HTMLElement {
       text.replaceChildren(link);
     }
     this.hidden = !state;
-    if (state === "back") this.#timer = setTimeout(() => this.#put(""), 3000);
+    if (state === "back") this.#timer = setTimeout(() => this.#show(""), 3000);
   }
 }
 
