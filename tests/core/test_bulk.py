@@ -91,3 +91,13 @@ def test_a_limit_that_stays_leaves_no_line(owner_id: int) -> None:
         quotas.change_limit(owner_id, limit, by_id=owner_id)
     assert AuditEntry.objects.count() == 1
     assert lifecycle.limits(owner_id).active_limit == 7
+
+
+def test_two_who_retry_the_same_at_once_make_one_task(
+    submit: Submit, claim: Claim, owner_id: int
+) -> None:
+    submit()
+    lifecycle.cancel(Task.objects.get().pk, by_id=owner_id)
+    seen_by_both = Task.objects.get()
+    assert [bulk._retried(seen_by_both, set()) for _ in range(2)] == [True, False]
+    assert Task.objects.filter(retry_of=seen_by_both).count() == 1

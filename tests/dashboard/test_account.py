@@ -157,3 +157,16 @@ def test_sessions_past_their_time_are_forgotten(client: Client, registered: User
     sessions.forget_old()
     assert Session.objects.count() == 1
     assert client.get("/tasks/").status_code == 302
+
+
+@pytest.mark.parametrize("address", ["foo", "//evil.example/", "https://evil.example/", "\0", ""])
+def test_only_an_address_of_ours_is_gone_on_to(
+    client: Client, registered: User, address: str
+) -> None:
+    assert sign_in(client, next=address).headers["Location"] == "/tasks/"
+    assert client.get("/sign-in/", {"next": address}).headers["Location"] == "/tasks/"
+
+
+def test_what_was_posted_without_a_session_is_not_asked_for_later(client: Client) -> None:
+    answer = client.post("/tasks/1/cancel/")
+    assert answer.headers["Location"] == "/sign-in/?next=/tasks/"

@@ -192,3 +192,15 @@ def test_what_the_api_would_not_read_is_not_taken_here(page: Client, raw: str, t
     answer = submit(page, **{"as": "json", "raw": deep})
     assert answer.status_code == 400
     assert text in answer.text
+
+
+def test_a_form_that_is_sent_twice_is_one_task(page: Client) -> None:
+    key = re.search('name="key" value="([0-9a-f]{32})"', page.get("/tasks/new/sum/").text)
+    assert key is not None
+    first, again, other = (
+        submit(page, _numbers=numbers, key=key[1]).headers["Location"]
+        for numbers in ("1, 2", "1, 2", "1, 3")
+    )
+    assert first == again
+    assert other != first
+    assert Task.objects.count() == 2

@@ -35,6 +35,20 @@ def test_an_unusable_request_id_is_replaced(client: httpx.Client, given: str | b
     assert len(answer.headers["x-request-id"]) == 32
 
 
+@pytest.mark.parametrize(
+    "charset", ["base64", "rot13", "undefined", "utf-7", "unicode_escape", "no-such"]
+)
+def test_an_address_is_utf_8_whatever_charset_is_named(client: httpx.Client, charset: str) -> None:
+    headers = {"Content-Type": f"text/plain; charset={charset}", "X-Request-ID": "abc-123"}
+    for query in ("a=1", "tag=%2BAAA-", "tag=%5Cud800"):
+        answer = client.get(f"/api/tasks/?{query}", headers=headers)
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["x-request-id"] == "abc-123"
+        assert client.get(f"/tasks/?{query}", headers=headers).status_code == 302
+    form = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    assert client.post("/sign-in/", content=b"--x--", headers=form).status_code == 403
+
+
 def test_an_unknown_address_of_the_api_is_json(client: httpx.Client) -> None:
     answer = client.get("/api/no-such-thing")
     assert answer.status_code == 404

@@ -20,6 +20,16 @@ else:
     Inline, Base = admin.StackedInline, UserAdmin
 
 
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def _is_above(request: HttpRequest, obj: User | None) -> bool:
+    """Staff do not change each other, nor a superuser; superusers do."""
+    if obj is None or obj.pk == request.user.pk or request.user.is_superuser:
+        return False
+    return obj.is_staff or obj.is_superuser
+
+
 class QuotaInline(Inline):
     model = Account
     fields = ("active_limit", "active")
@@ -34,6 +44,16 @@ class TaskyardUserAdmin(Base):
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
         # The quota account of a user who is only being added does not exist yet.
         return self.inlines if obj else ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fixed = super().get_readonly_fields(request, obj)
+        return fixed if request.user.is_superuser else (*fixed, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not _is_above(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _is_above(request, obj)
 
     def save_model(
         self, request: HttpRequest, obj: User, form: "ModelForm[Any]", change: bool

@@ -65,7 +65,10 @@ class FileTokens:
         return login.tokens if login is not None and login.url == self._url else None
 
     def save(self, tokens: Tokens | None) -> None:
-        write(None if tokens is None else Login(self._url, tokens))
+        if tokens is not None:
+            write(Login(self._url, tokens))
+        elif self.load() is not None:
+            write(None)
 
     def try_lock(self) -> bool:
         folder().mkdir(mode=0o700, parents=True, exist_ok=True)

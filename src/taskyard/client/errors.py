@@ -129,7 +129,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         problem["detail"],
         [
             FieldError(str(each["pointer"]), str(each["code"]), str(each["detail"]))
-            for each in problem.get("errors", [])
+            for each in problem.get("errors") or ()
+            if isinstance(each, dict) and {"pointer", "code", "detail"} <= each.keys()
         ],
         retry_after=_seconds(headers.get("Retry-After")),
     )

@@ -7,6 +7,7 @@ question asked again goes on where the last call stopped.
 import time
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 
@@ -65,7 +66,12 @@ def _retried(task: Task, full: set[int]) -> bool:
     if task.owner_id in full:
         return False
     try:
-        lifecycle.retry(task)
+        with transaction.atomic():
+            # Two may ask for the same at once: the second sees what the first has done.
+            Task.objects.select_for_update(of=("self",), no_key=True).get(pk=task.pk)
+            if Task.objects.filter(retry_of=task).exists():
+                return False
+            lifecycle.retry(task)
     except ActiveLimitExceeded:
         full.add(task.owner_id)
         return False

@@ -172,7 +172,7 @@ def _kind(
     kind = shape.get("type")
     if kind in ("string", "boolean"):
         return str(kind), "", ()
-    if kind == "array" and isinstance(shape.get("items"), Mapping):
+    if kind == "array" and isinstance(shape.get("items"), Mapping) and depth < DEEPEST:
         inner, nullable = _simplest(shape["items"], root)
         item, _, _ = _kind(inner, root, depth + 1)
         if not nullable and item in ("string", "integer", "number"):

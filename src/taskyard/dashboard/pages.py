@@ -30,7 +30,9 @@ def signed_in(view: View[Params]) -> View[Params]:
         if asks_for_part(request):
             # A part of a page: the page itself says what has happened.
             return HttpResponse(status=401)
-        return redirect_to_login(request.get_full_path())
+        # What was posted cannot be done later by a link.
+        asked = request.get_full_path() if request.method in ("GET", "HEAD") else "/tasks/"
+        return redirect_to_login(asked)
 
     return cast("View[Params]", guarded)
 
@@ -48,7 +50,9 @@ def next_address(request: HttpRequest) -> str:
     """Where to go on: an address of ours that the form names, or the tasks."""
     address = request.POST.get("next") or request.GET.get("next", "")
     hosts = {request.get_host()}
-    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
+    if address.startswith("/") and url_has_allowed_host_and_scheme(
+        address, hosts, require_https=request.is_secure()
+    ):
         return address
     return resolve_url("tasks")
 

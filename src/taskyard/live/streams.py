@@ -245,6 +245,8 @@ class Stream:
             if self._kind.tells_of_hub() and self._hub.hears != self._hub_was_said:
                 self._hub_was_said = self._hub.hears
                 await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.hears))
+            if _clock() >= self._ends_at:
+                return False
             if self._news.is_set():
                 return True
             try:
@@ -252,7 +254,7 @@ class Stream:
                     await self._news.wait()
             except TimeoutError:
                 if _clock() >= self._ends_at:
-                    return False
+                    continue
                 self._ping_at = _clock() + PING_SECONDS
                 await self._write(b":\n\n")
         return False

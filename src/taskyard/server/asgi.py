@@ -17,8 +17,11 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
+from taskyard.server.http import Utf8Request
+
 # Django is set up before anything that has models is imported.
 wsgi = get_wsgi_application()
+wsgi.request_class = Utf8Request
 
 from taskyard.api.streams import TaskStreams  # noqa: E402
 from taskyard.api.waits import Waits  # noqa: E402

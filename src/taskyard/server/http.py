@@ -1,5 +1,9 @@
 """The HTTP protocol of the one port: what is no HTTP is refused in JSON like everything else."""
 
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIRequest
+from django.http.request import parse_header_parameters
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _REFUSAL = b'{"detail":"This is not an HTTP request.","code":"bad_request"}'
@@ -17,3 +21,16 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self.transport.write(_ANSWER)
         self.transport.close()
+
+
+class Utf8Request(WSGIRequest):
+    """Addresses and forms are UTF-8, whatever charset a request names.
+
+    Django would decode them by any codec that Python has, also ``base64`` and ``utf-7``, and fail
+    before its own handling of errors begins.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(
+            meta.get("CONTENT_TYPE", "")
+        )

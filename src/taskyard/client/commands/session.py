@@ -76,12 +76,14 @@ def command(function: Command) -> Command:
 
     @functools.wraps(function)
     def run(*args: Any, **given: Any) -> Any:
+        from httpx import InvalidURL
+
         from taskyard.client import ApiError, NotLoggedIn, Unreachable
 
         as_json = bool(given.get("as_json"))
         try:
             return function(*args, **given)
-        except BadField as error:
+        except (BadField, InvalidURL, UnicodeEncodeError) as error:
             raise typer.BadParameter(str(error)) from None
         except NotLoggedIn as error:
             if error.code in ("not_logged_in", "token_not_valid"):

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages as notes
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.password_validation import password_validators_help_texts
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -29,7 +29,7 @@ FORMS = ("GET", "HEAD", "POST")
 @require_http_methods(FORMS)
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(next_address(request))
+        return HttpResponseRedirect(next_address(request))
     if request.method != "POST":
         return _form(request, "sign_in")
     try:
@@ -39,7 +39,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     except (InvalidInput, Refusal) as error:
         return _refused(request, "sign_in", error)
     login(request, user, backend=BACKEND)
-    return redirect(next_address(request))
+    return HttpResponseRedirect(next_address(request))
 
 
 @never_cache
@@ -47,7 +47,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(FORMS)
 def register(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(next_address(request))
+        return HttpResponseRedirect(next_address(request))
     if request.method != "POST":
         return _form(request, "register")
     try:
@@ -56,7 +56,7 @@ def register(request: HttpRequest) -> HttpResponse:
     except (InvalidInput, Refusal) as error:
         return _refused(request, "register", error)
     login(request, user, backend=BACKEND)
-    return redirect(next_address(request))
+    return HttpResponseRedirect(next_address(request))
 
 
 @require_POST
@@ -91,7 +91,7 @@ def password(request: HttpRequest) -> HttpResponse:
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Light, dark, or as the system has it; kept in a cookie."""
-    response = redirect(next_address(request))
+    response = HttpResponseRedirect(next_address(request))
     chosen = request.POST.get("theme")
     if chosen in ("light", "dark"):
         response.set_cookie("theme", chosen, max_age=365 * 24 * 3600, samesite="Lax", httponly=True)

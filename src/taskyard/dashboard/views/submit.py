@@ -1,5 +1,8 @@
 """A new task: what there is to run, its form, and the request that the form stands for."""
 
+import hashlib
+import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
-from taskyard.core import lifecycle, messages
+from taskyard.core import exact_json, idempotency, lifecycle, messages
 from taskyard.core.errors import Refusal
 from taskyard.core.exact_json import dumps
 from taskyard.core.models import Task
@@ -23,6 +26,10 @@ from taskyard.dashboard.request import Draft, as_curl, as_python
 
 # A longer request is not for reading, and laying it out takes time.
 LONGEST_SHOWN = 16 * 1024
+
+
+# Made with each form that is drawn.
+KEY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,24 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
             return _form(request, draft)
         if action == "preview":
             return _form(request, draft, body=draft.body())
-        task = lifecycle.submit(user_of(request).pk, draft.new())
+        task_id = _submit_once(request, draft)
     except InvalidInput as error:
         return _form(request, draft, errors=draft.errors(error), status=400)
     except Refusal as error:
         text = messages.of(error.code, error.code, error.params)
         return _form(request, draft, errors={"": [text]}, status=400)
-    return redirect("task", task.pk)
+    return redirect("task", task_id)
+
+
+def _submit_once(request: HttpRequest, draft: Draft) -> int:
+    """The same form sent twice, by a double click or after an answer that was lost, is one task."""
+    user_id, new = user_of(request).pk, draft.new()
+    key = request.POST.get("key", "")
+    if not KEY.fullmatch(key):
+        return lifecycle.submit(user_id, new).pk
+    said = hashlib.sha256(exact_json.dumps([new.task_type, draft.body()])).hexdigest()
+    (task_id,), _ = idempotency.submit_once(user_id, f"page:{key}:{said}", said, [new])
+    return task_id
 
 
 @signed_in
@@ -115,6 +133,7 @@ def _form(
         "page": "new-task",
         "type": described(draft.task_type),
         "draft": draft,
+        "key": request.POST.get("key") or secrets.token_hex(16),
         "rows": _rows(draft.fields, draft.typed, errors),
         "errors": errors,
         "typed": draft.typed,

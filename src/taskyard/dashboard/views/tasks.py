@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages as notes
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -86,7 +86,7 @@ def change(request: HttpRequest) -> HttpResponse:
             else _("Left alone, because they have ended: %(left)s.")
         )
         notes.warning(request, why % {"left": left})
-    return redirect(next_address(request))
+    return HttpResponseRedirect(next_address(request))
 
 
 @signed_in

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages as notes
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -120,6 +120,8 @@ def _back(request: HttpRequest) -> HttpResponse:
     """To the list as it was: an address of ours that the form names."""
     address = request.POST.get("next", "")
     hosts = {request.get_host()}
-    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
-        return redirect(address)
+    if address.startswith("/") and url_has_allowed_host_and_scheme(
+        address, hosts, require_https=request.is_secure()
+    ):
+        return HttpResponseRedirect(address)
     return redirect("staff-users")
