@@ -36,7 +36,9 @@ class Broker(Connection):
         return super().ensure_connection(*args, **how)
 
 
-app = Celery("taskyard", broker=settings.REDIS_URL, set_as_current=False)
+# Without Celery's Django fixup: it closes the database's connection before and after each bell,
+# and a new one costs more than most tasks.
+app = Celery("taskyard", broker=settings.REDIS_URL, set_as_current=False, fixups=[])
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

@@ -35,6 +35,7 @@ NOTHING = Round(found=False)
 
 def take(queue: str) -> None:
     """Do what is ready in a queue for ``SLICE_SECONDS``; then let other queues have a turn."""
+    connection.close_if_unusable_or_obsolete()
     bell = Bell(queue)
     bell.silence()
     until = time.monotonic() + SLICE_SECONDS
