@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIRequest
-from django.http.request import parse_header_parameters
+from django.utils.http import parse_header_parameters
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _REFUSAL = b'{"detail":"This is not an HTTP request.","code":"bad_request"}'
