@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -180,7 +181,7 @@ def test_list_follows_until_it_is_stopped(prompt: Prompt) -> None:
 def test_a_bar_moves_on_a_terminal_only(prompt: Prompt) -> None:
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "taskyard", "submit", "countdown", "seconds:=2", "--watch"],
+        [sys.executable, "-m", "taskyard", "submit", "countdown", "seconds:=5", "--watch"],
         env={**prompt.env, "TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -205,7 +206,7 @@ def test_a_bar_moves_on_a_terminal_only(prompt: Prompt) -> None:
     # Text as it was submitted, never translated.
     assert json.loads(printed) == {"message": "Обратный отсчёт завершён"}
     text = shown.decode()
-    assert "50%" in text
+    assert {"20%", "40%", "60%", "80%"} & set(re.findall(r"\d+%", text)), "it did not move"
     assert "100%" in text
     assert "\x1b[3" not in text  # NO_COLOR
 
