@@ -1,7 +1,7 @@
 """The real servers the suite runs on, and `make test` itself: `python -m tests.servers`.
 
 TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; what is not given is started here on a
-free port and stopped at the end. The suite runs twice, on SQLite and on PostgreSQL, always both.
+free port and stopped at the end. The suite runs on SQLite and on PostgreSQL, always on both, at once.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import psycopg
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 WITHOUT_DATABASE = (
     "tests/benchmarks",
     "tests/catalog",
+    "tests/dashboard/staff/test_in_a_browser.py",
     "tests/dashboard/test_browser.py",
     "tests/client/test_parts.py",
     "tests/client/test_start.py",
@@ -185,29 +187,44 @@ def database(server: str) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the suite on both databases; non-zero when either fails."""
-    failed = []
-    with ExitStack() as servers:
-        given = {
-            **os.environ,
-            "TEST_REDIS_URL": servers.enter_context(broker()),
-            "TEST_DATABASE_URL": servers.enter_context(postgresql()),
-        }
-        for which in ("sqlite", "postgresql"):
-            chosen = list(arguments)
-            if not arguments and which == "postgresql":
-                chosen = [f"--ignore={path}" for path in WITHOUT_DATABASE]
-            print(f"=== the suite on {which} ===", flush=True)
-            result = subprocess.run(
-                [sys.executable, "-m", "pytest", *chosen],
-                env={**given, "TEST_DB": which},
-                cwd=ROOT,
-                check=False,
-            )
-            if result.returncode:
-                failed.append(which)
+    """Run the suite on both databases at once, for most of it waits; non-zero when either fails."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgresql())
+        said = stack.enter_context(tempfile.TemporaryFile())
+        print("=== the suite on sqlite; the one on postgresql runs beside it ===", flush=True)
+        first = _suite("sqlite", arguments, stack.enter_context(broker()), server)
+        without = [] if arguments else [f"--ignore={path}" for path in WITHOUT_DATABASE]
+        second = _suite(
+            "postgresql", [*arguments, *without], stack.enter_context(broker()), server, said
+        )
+        codes = {"sqlite": first.wait(), "postgresql": second.wait()}
+        print("=== the suite on postgresql ===", flush=True)
+        said.seek(0)
+        shutil.copyfileobj(said, sys.stdout.buffer)
+    failed = [which for which, code in codes.items() if code]
     print(f"=== FAILED on {' and '.join(failed)} ===" if failed else "=== all passed ===")
     return 1 if failed else 0
+
+
+def _suite(
+    which: str,
+    arguments: Sequence[str],
+    broker_url: str,
+    server: str,
+    said: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        env={
+            **os.environ,
+            "TEST_DB": which,
+            "TEST_REDIS_URL": broker_url,
+            "TEST_DATABASE_URL": server,
+        },
+        cwd=ROOT,
+        stdout=said,
+        stderr=said and subprocess.STDOUT,
+    )
 
 
 if __name__ == "__main__":
