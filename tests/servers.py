@@ -1,7 +1,7 @@
 """The real servers the suite runs on, and `make test` itself: `python -m tests.servers`.
 
 TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; what is not given is started here on a
-free port and stopped at the end. The suite runs on SQLite and on PostgreSQL, always on both, at once.
+free port and stopped at the end. The suite runs on SQLite and on PostgreSQL, on both at once.
 """
 
 import importlib.util
