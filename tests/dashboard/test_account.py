@@ -159,7 +159,7 @@ def test_sessions_past_their_time_are_forgotten(client: Client, registered: User
     assert client.get("/tasks/").status_code == 302
 
 
-@pytest.mark.parametrize("address", ["foo", "//evil.example/", "https://evil.example/", "\0", ""])
+@pytest.mark.parametrize("address", ["foo", "//evil.example/", "https://evil.example/", ""])
 def test_only_an_address_of_ours_is_gone_on_to(
     client: Client, registered: User, address: str
 ) -> None:

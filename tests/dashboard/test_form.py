@@ -79,7 +79,7 @@ def test_what_is_written_into_the_fields_is_read_back_exactly() -> None:
     typed = form.written_all(FIELDS, INPUT)
     assert typed["/numbers"] == "1\n2.5\n9007199254740993\n-1"
     assert form.read(FIELDS, typed) == INPUT
-    assert SIGNATURE.parse(INPUT)
+    SIGNATURE.check(INPUT)
 
 
 def test_a_field_left_empty_is_not_given() -> None:
@@ -113,7 +113,7 @@ def test_json_that_is_none_is_said_with_its_place() -> None:
 
 def test_a_flaw_stands_at_the_innermost_field() -> None:
     with pytest.raises(InvalidInput) as error:
-        SIGNATURE.parse({**INPUT, "numbers": [1, "x"], "point": {"x": 1, "y": "z"}, "more": 1})
+        SIGNATURE.check({**INPUT, "numbers": [1, "x"], "point": {"x": 1, "y": "z"}, "more": 1})
     texts = form.texts(FIELDS, error.value.flaws)
     assert set(texts) == {"/numbers", "/point/y", ""}
     assert texts["/numbers"][0].startswith("2: ")
