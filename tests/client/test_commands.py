@@ -173,7 +173,7 @@ def test_list_follows_until_it_is_stopped(prompt: Prompt) -> None:
         if task["status"] == "completed":
             break
     follower.send_signal(signal.SIGINT)
-    _, err = follower.communicate(timeout=10)
+    _, err = follower.communicate(timeout=40)
     assert follower.returncode == 130
     assert "Traceback" not in err
 

@@ -49,6 +49,8 @@ def configuration(level: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             "django.db.backends": {"level": "INFO"},
+            # With DEBUG it writes what a template was given, cookies among it.
+            "django.template": {"level": "INFO"},
             "uvicorn": {"level": "WARNING"},
             # A line a bell says nothing that the tasks' own records do not.
             "celery.worker.strategy": {"level": "WARNING"},

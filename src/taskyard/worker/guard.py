@@ -101,7 +101,7 @@ class Guard(threading.Thread):
             self._beat()
             self._end_stalled()
             self._end_overstayers()
-            queues |= self._rescue_dropped(alive=set(self._pool.info["processes"]))
+            queues |= self._rescue_dropped(alive=set(self._processes()))
             queues |= upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
         if time.monotonic() >= self._purge_at:
@@ -126,16 +126,24 @@ class Guard(threading.Thread):
             return
         self._end_running()
 
+    def _processes(self) -> list[int]:
+        """Those of the pool; none are left when Celery, on its way out, has taken it apart."""
+        try:
+            found: list[int] = self._pool.info["processes"]
+        except AttributeError:
+            return []
+        return found
+
     def _end_running(self) -> None:
         """Kill what runs a task; whoever only waits to write an ending is held by the fence."""
-        for process in self._pool.info["processes"]:
+        for process in self._processes():
             if identity.slots().read(process):
                 self._kill(process, Verdict.LOST)
 
     def _end_stalled(self) -> None:
         """Kill a process that has been stopped (SIGSTOP, a debugger) for as long as a lease."""
         now = time.monotonic()
-        stalled = {pid for pid in self._pool.info["processes"] if is_stopped(pid)}
+        stalled = {pid for pid in self._processes() if is_stopped(pid)}
         self._stalled = {pid: self._stalled.get(pid, now) for pid in stalled}
         for process, since in self._stalled.items():
             if now - since > settings.TASKYARD_LEASE_SECONDS:
@@ -143,7 +151,7 @@ class Guard(threading.Thread):
 
     def _end_overdue(self) -> None:
         """Kill the processes whose task ran out of time."""
-        for process in self._pool.info["processes"]:
+        for process in self._processes():
             held = identity.slots().read(process)
             if held is None or not held.overdue or process in self._killed:
                 continue
@@ -161,7 +169,7 @@ class Guard(threading.Thread):
             if self._runs(task):
                 self._kill(task.process or 0, Verdict.KILLED)
         if time.monotonic() > self._drained_at:
-            for process in self._pool.info["processes"]:
+            for process in self._processes():
                 self._kill(process, Verdict.UNCHARGED)
 
     def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
