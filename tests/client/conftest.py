@@ -1,6 +1,7 @@
 """People with a prompt and programs with a client, against a live system."""
 
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,10 @@ def client(live: Live, new_client: NewClient) -> Client:
     return new_client(live.url)
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Ran:
     code: int
@@ -69,6 +74,8 @@ class Prompt:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Where the suite runs in the background of a shell, SIGINT is ignored by inheritance.
+            preexec_fn=heed_interrupts,
         )
 
     def type(self, *words: str, typed: str = "", **environment: str) -> Ran:
