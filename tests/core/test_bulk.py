@@ -9,6 +9,7 @@ from taskyard.core import audit, bulk, lifecycle, quotas
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
 from taskyard.core.values import Claimed, Ending, Standing
+from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
 
@@ -28,27 +29,26 @@ def test_the_next_are_cancelled_or_asked_and_told(
     submit: Submit,
     claim: Claim,
     owner_id: int,
-    monkeypatch: pytest.MonkeyPatch,
     settings: Any,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     submit()
     (running,) = claim()
-    waiting = [submit() for _ in range(3)]
+    settings.TASKYARD_ACTIVE_LIMIT = 2 * lifecycle.SWEEP
+    waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.SWEEP + 1))
     settings.TASKYARD_TELL = f"{__name__}.tell"
-    monkeypatch.setattr(lifecycle, "SWEEP", 2)
     told.clear()
     with django_capture_on_commit_callbacks(execute=True):
         batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
-    assert batches == [2, 2, 0]
+    assert batches == [lifecycle.SWEEP, 2, 0]
     assert lifecycle.report(running, None) is Standing.CANCELLING
     assert set(told) == {
         (owner_id, running.id, Status.IN_PROGRESS),
-        *((owner_id, task.id, Status.CANCELLED) for task in waiting),
+        *((owner_id, task_id, Status.CANCELLED) for task_id in waiting),
     }
-    assert len(told) == 4
+    assert len(told) == lifecycle.SWEEP + 2
     account = Account.objects.get(user_id=owner_id)
-    assert (account.active, account.cancelled) == (1, 3)
+    assert (account.active, account.cancelled) == (1, lifecycle.SWEEP + 1)
 
 
 def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> None:

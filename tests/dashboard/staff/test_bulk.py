@@ -11,6 +11,7 @@ from taskyard.accounts.models import User
 from taskyard.core import bulk, lifecycle
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
+from taskyard.core.values import NewTask
 from tests.api.hand import Hand
 from tests.dashboard.staff.test_overview import history
 
@@ -19,7 +20,7 @@ Submit = Callable[..., Task]
 
 @pytest.fixture(autouse=True)
 def many_places(settings: object) -> None:
-    settings.TASKYARD_ACTIVE_LIMIT = 1000  # type: ignore[attr-defined]
+    settings.TASKYARD_ACTIVE_LIMIT = 1_000_000  # type: ignore[attr-defined]
 
 
 def confirm(page: Client, verb: str, query: str = "") -> tuple[int, dict[str, str]]:
@@ -71,36 +72,37 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     assert confirm(page, "cancel", "task_type=sum")[0] == 0
 
 
-def test_cancel_takes_more_than_one_batch(
-    page: Client, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle, "SWEEP", 10)
-    for _ in range(25):
-        submit()
+def two_batches_and_a_half(owner: User) -> int:
+    """Submit so many; their number."""
+    new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1, 2]})
+    return len(lifecycle.submit_all(owner.pk, [new] * (lifecycle.SWEEP * 5 // 2)))
+
+
+def test_cancel_takes_more_than_one_batch(page: Client, owner: User) -> None:
+    submitted = two_batches_and_a_half(owner)
     count, sent = confirm(page, "cancel")
-    assert count == 25
+    assert count == submitted
     page.post("/staff/tasks/cancel/", sent)
-    assert Task.objects.filter(status=Status.CANCELLED).count() == 25
+    assert Task.objects.filter(status=Status.CANCELLED).count() == submitted
     assert Account.objects.get(user__username="owner").active == 0
 
 
 def test_what_its_time_does_not_allow_is_left_and_can_be_gone_on_with(
-    page: Client, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "SWEEP", 10)
     monkeypatch.setattr("taskyard.dashboard.staff.views.bulk.SECONDS", 0.0)
-    for _ in range(25):
-        submit()
+    submitted = two_batches_and_a_half(owner)
+    counts = [submitted - done * lifecycle.SWEEP for done in range(3)]
     _, sent = confirm(page, "cancel", "task_type=sum")
     answer = page.post("/staff/tasks/cancel/", sent, follow=True)
-    assert said(answer) == ["Cancelled, or asked to stop: 10."]
-    assert answer.context["count"] == 15
+    assert said(answer) == [f"Cancelled, or asked to stop: {lifecycle.SWEEP}."]
+    assert answer.context["count"] == counts[1]
     assert answer.request["PATH_INFO"] == "/staff/tasks/cancel/"
     for _ in range(2):
         _, sent = confirm(page, "cancel", "task_type=sum")
         page.post("/staff/tasks/cancel/", sent)
-    assert Task.objects.filter(status=Status.CANCELLED).count() == 25
-    assert [line.details["count"] for line in AuditEntry.objects.order_by("id")] == [25, 15, 5]
+    assert Task.objects.filter(status=Status.CANCELLED).count() == submitted
+    assert [line.details["count"] for line in AuditEntry.objects.order_by("id")] == counts
 
 
 def test_what_came_after_the_number_is_not_meant(page: Client, submit: Submit) -> None:
