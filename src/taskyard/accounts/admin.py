@@ -1,6 +1,6 @@
 """Users and their quotas, for staff."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -23,11 +23,8 @@ else:
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-def _is_above(request: HttpRequest, obj: User | None) -> bool:
-    """Staff do not change each other, nor a superuser; superusers do."""
-    if obj is None or obj.pk == request.user.pk or request.user.is_superuser:
-        return False
-    return obj.is_staff or obj.is_superuser
+def _protected(request: HttpRequest, obj: User | None) -> bool:
+    return obj is not None and suspension.is_above(obj, cast("User", request.user))
 
 
 class QuotaInline(Inline):
@@ -50,10 +47,10 @@ class TaskyardUserAdmin(Base):
         return fixed if request.user.is_superuser else (*fixed, *RIGHTS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and not _is_above(request, obj)
+        return super().has_change_permission(request, obj) and not _protected(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not _is_above(request, obj)
+        return super().has_delete_permission(request, obj) and not _protected(request, obj)
 
     def save_model(
         self, request: HttpRequest, obj: User, form: "ModelForm[Any]", change: bool

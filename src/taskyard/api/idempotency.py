@@ -1,12 +1,9 @@
 """The Idempotency-Key header: the same request again makes nothing new."""
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from rest_framework.request import Request
 
 from taskyard.core import idempotency
@@ -41,13 +38,4 @@ def submit_once(
     owner_id: int, key: str, body: Any, new: Sequence[NewTask], *, endpoint: str
 ) -> tuple[list[int], bool]:
     """The ids of the tasks, and whether they were there before. Raises as core's does."""
-    return idempotency.submit_once(owner_id, key, fingerprint(endpoint, body), new)
-
-
-def fingerprint(endpoint: str, body: Any) -> str:
-    """The same for bodies that say the same, whatever the order of their keys."""
-    try:
-        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # integers beyond 64 bits
-        canonical = json.dumps(body, sort_keys=True).encode()
-    return hashlib.sha256(b"%s\n%s" % (endpoint.encode(), canonical)).hexdigest()
+    return idempotency.submit_once(owner_id, key, idempotency.fingerprint(endpoint, body), new)

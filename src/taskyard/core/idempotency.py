@@ -3,9 +3,13 @@
 After draft-ietf-httpapi-idempotency-key-header: a key is the owner's for ``KEPT``.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -41,6 +45,15 @@ def submit_once(
         ids = lifecycle.submit_all(owner_id, new)
         mine.update(task_ids=ids)
         return ids, False
+
+
+def fingerprint(endpoint: str, body: Any) -> str:
+    """The same for bodies that say the same, whatever the order of their keys."""
+    try:
+        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits
+        canonical = json.dumps(body, sort_keys=True).encode()
+    return hashlib.sha256(b"%s\n%s" % (endpoint.encode(), canonical)).hexdigest()
 
 
 def forget_old() -> int:

@@ -46,15 +46,15 @@ def user_of(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def next_address(request: HttpRequest) -> str:
-    """Where to go on: an address of ours that the form names, or the tasks."""
+def next_address(request: HttpRequest, *, otherwise: str = "tasks") -> str:
+    """Where to go on: an address of ours that the form names, or the page of this name."""
     address = request.POST.get("next") or request.GET.get("next", "")
     hosts = {request.get_host()}
     if address.startswith("/") and url_has_allowed_host_and_scheme(
         address, hosts, require_https=request.is_secure()
     ):
         return address
-    return resolve_url("tasks")
+    return resolve_url(otherwise)
 
 
 def posted(request: HttpRequest, *names: str) -> dict[str, str]:

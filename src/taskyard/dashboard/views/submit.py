@@ -1,6 +1,5 @@
 """A new task: what there is to run, its form, and the request that the form stands for."""
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
-from taskyard.core import exact_json, idempotency, lifecycle, messages
+from taskyard.core import idempotency, lifecycle, messages
 from taskyard.core.errors import Refusal
 from taskyard.core.exact_json import dumps
 from taskyard.core.models import Task
@@ -82,7 +81,7 @@ def _submit_once(request: HttpRequest, draft: Draft) -> int:
     key = request.POST.get("key", "")
     if not KEY.fullmatch(key):
         return lifecycle.submit(user_id, new).pk
-    said = hashlib.sha256(exact_json.dumps([new.task_type, draft.body()])).hexdigest()
+    said = idempotency.fingerprint("page", draft.body())
     (task_id,), _ = idempotency.submit_once(user_id, f"page:{key}:{said}", said, [new])
     return task_id
 

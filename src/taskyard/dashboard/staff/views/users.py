@@ -6,8 +6,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages as notes
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from taskyard.accounts import suspension
@@ -15,7 +14,7 @@ from taskyard.accounts.models import User
 from taskyard.accounts.names import LONGEST, name_key
 from taskyard.core import quotas
 from taskyard.core.models import Account
-from taskyard.dashboard.pages import user_of
+from taskyard.dashboard.pages import next_address, user_of
 from taskyard.dashboard.staff.access import LARGEST_ID, position, to_act, to_read
 
 PAGE = 50
@@ -63,10 +62,10 @@ def limit(request: HttpRequest, user_id: int) -> HttpResponse:
     if not form.is_valid():
         text = form["limit"].errors.as_text().removeprefix("* ")
         notes.error(request, f"{user.username}: {text}")
-        return _back(request)
+        return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
     quotas.change_limit(user.pk, form.cleaned_data["limit"], by_id=user_of(request).pk)
     notes.success(request, _("The limit of %(user)s has been changed.") % {"user": user.username})
-    return _back(request)
+    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
 
 
 @to_act
@@ -76,7 +75,7 @@ def suspend(request: HttpRequest, user_id: int) -> HttpResponse:
         notes.success(request, _("Suspended: %(user)s.") % {"user": user.username})
     else:
         notes.error(request, _refusal(user))
-    return _back(request)
+    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
 
 
 @to_act
@@ -86,7 +85,7 @@ def restore(request: HttpRequest, user_id: int) -> HttpResponse:
         notes.success(request, _("Restored: %(user)s.") % {"user": user.username})
     else:
         notes.error(request, _refusal(user))
-    return _back(request)
+    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
 
 
 def _row(user: User) -> dict[str, Any]:
@@ -114,14 +113,3 @@ def _user(user_id: int) -> User:
     if found is None:
         raise Http404
     return found
-
-
-def _back(request: HttpRequest) -> HttpResponse:
-    """To the list as it was: an address of ours that the form names."""
-    address = request.POST.get("next", "")
-    hosts = {request.get_host()}
-    if address.startswith("/") and url_has_allowed_host_and_scheme(
-        address, hosts, require_https=request.is_secure()
-    ):
-        return HttpResponseRedirect(address)
-    return redirect("staff-users")
