@@ -202,13 +202,12 @@ def test_bars_fill_the_picture_and_one_failure_is_seen() -> None:
 
 
 def test_the_questions_about_history_have_their_index(owner: User) -> None:
+    history(owner, 1_500)
     history(owner, 3, status=Status.ERROR)
     since = timezone.now() - timedelta(hours=1)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # Of three rows it would otherwise read all, rightly.
-            cursor.execute("SET LOCAL enable_seqscan = off")
-            cursor.execute("SET LOCAL enable_bitmapscan = off")
+        # A planner that has counted the rows chooses as it does in life.
+        cursor.execute("ANALYZE taskyard_task")
     failures = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
     assert "task_failed" in failures.order_by("-finished_at").explain()
     looked_up = Task.objects.filter(dialect().among([1, 2, 3]))
