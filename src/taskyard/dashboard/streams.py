@@ -4,16 +4,14 @@ The page fetches what it shows of them, a few times a second at most. So an even
 what a task looks like is written in one place, its template.
 """
 
+import math
 import re
-import time
 from urllib.parse import parse_qs
 
 from taskyard.core.models import Task
 from taskyard.live.asgi import Answer, Scope
 from taskyard.live.streams import Failure, Streams, TooMany
 
-# Then the page connects again, and the session is looked at again.
-LONGEST_SECONDS = 600
 # How the ordinary application says whose session it is. It never leaves this process.
 USER = "X-Taskyard-User"
 
@@ -25,7 +23,7 @@ class PageStreams(Streams):
 
     def holder(self, scope: Scope, answer: Answer) -> tuple[int, float] | None:
         user_id = answer.header(USER.lower().encode())
-        return None if user_id is None else (int(user_id), time.time() + LONGEST_SECONDS)
+        return None if user_id is None else (int(user_id), math.inf)
 
     def written(self, task: Task) -> bytes:
         # What it is now makes two changes two events.

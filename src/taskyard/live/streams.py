@@ -26,6 +26,7 @@ from taskyard.live.hub import Hub
 
 MOST_STREAMS = 50
 PING_SECONDS = 15.0
+ASK_SECONDS = 60.0
 SEND_SECONDS = 30.0
 OUTAGE_PAUSE_SECONDS = 1.0
 RETRY_MILLISECONDS = 2000
@@ -63,7 +64,8 @@ class Streams(ABC):
     def holder(self, scope: Scope, answer: Answer) -> tuple[int, float] | None:
         """Whose stream it is, and until when, in seconds of the epoch; None: nobody's.
 
-        Whether the user is still there and active, the ordinary application has found out.
+        Whether the user is still there and active, the ordinary application has found out; it is
+        asked again every ``ASK_SECONDS``.
         """
 
     @abstractmethod
@@ -81,6 +83,11 @@ class Streams(ABC):
     def tells_of_hub(self) -> bool:
         """Whether the client is told when hints are away."""
         return False
+
+    async def admits(self, scope: Scope) -> bool:
+        """Whether the ordinary application still lets the holder in. An outage is no refusal."""
+        answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body)
+        return answer is None or answer.status == STREAM_ALLOWED or answer.status >= 500
 
     def take(self, scope: Scope) -> bool:
         """Whether a request is for a stream."""
@@ -118,7 +125,9 @@ class Streams(ABC):
         address = self.address.fullmatch(scope["path"])
         task_id = int(address[1]) if address and address.lastindex else None
         position = Position.parse(self.position(scope))
-        stream = Stream(self, self._hub, send, owner_id, task_id, _language(answer), expires_at)
+        stream = Stream(
+            self, self._hub, scope, send, owner_id, task_id, _language(answer), expires_at
+        )
         async with self._hub.listen(owner_id, stream.hear, stream.knows):
             try:
                 page = await self._hub.read(changes.resume, owner_id, position, task_id)
@@ -153,6 +162,7 @@ class Stream:
         self,
         kind: Streams,
         hub: Hub,
+        scope: Scope,
         send: Send,
         owner_id: int,
         task_id: int | None,
@@ -162,12 +172,14 @@ class Stream:
         self._kind = kind
         self._hub = hub
         self._hub_was_said: bool | None = None
+        self._scope = scope
         self._send = send
         self._owner_id = owner_id
         self._task_id = task_id
         self._language = language
         self._ends_at = _clock() + expires_at - time.time()
         self._ping_at = _clock() + PING_SECONDS
+        self._ask_at = _clock() + ASK_SECONDS
         self._news = asyncio.Event()
         self._last: dict[int, int] = {}
         self._read_to = ""
@@ -245,7 +257,7 @@ class Stream:
             if self._kind.tells_of_hub() and self._hub.hears != self._hub_was_said:
                 self._hub_was_said = self._hub.hears
                 await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.hears))
-            if _clock() >= self._ends_at:
+            if _clock() >= self._ends_at or not await self._is_admitted():
                 return False
             if self._news.is_set():
                 return True
@@ -258,6 +270,12 @@ class Stream:
                 self._ping_at = _clock() + PING_SECONDS
                 await self._write(b":\n\n")
         return False
+
+    async def _is_admitted(self) -> bool:
+        if _clock() < self._ask_at:
+            return True
+        self._ask_at = _clock() + ASK_SECONDS
+        return await self._kind.admits(self._scope)
 
     async def _next(self, page: Page) -> Page:
         try:

@@ -1,0 +1,100 @@
+"""An open stream asks from time to time whether it may go on."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+
+from taskyard.accounts import suspension, tokens
+from taskyard.accounts.models import User
+from taskyard.api.streams import TaskStreams
+from taskyard.live import streams
+from taskyard.live.asgi import Message
+from taskyard.live.hub import Hub
+from taskyard.server.bridge import Bridge
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> User:
+    monkeypatch.setattr(streams, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "ASK_SECONDS", 0.2)
+    return User.objects.create_user("owner", password="a password of many words")
+
+
+def ends_when(happens: Callable[[], object], user: User, *, seconds: float) -> bool:
+    """Whether a stream that was open for a while ends when something happens."""
+    access = tokens.issue(user).access
+    said: list[Message] = []
+
+    async def main() -> bool:
+        hub = Hub(None)
+        hub.start()
+        handler = WSGIHandler()
+        # The thread's connection would outlive the test's database.
+        bridge = Bridge(
+            lambda *request: _and_close(lambda: handler(*request)), threads=1, max_body=1000
+        )
+        never = asyncio.Event()
+
+        async def receive() -> Message:
+            await never.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/api/tasks/events/",
+            "raw_path": b"/api/tasks/events/",
+            "query_string": b"",
+            "scheme": "http",
+            "http_version": "1.1",
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "headers": [(b"host", b"localhost"), (b"authorization", f"Bearer {access}".encode())],
+        }
+        stream = asyncio.create_task(TaskStreams(hub, bridge)(scope, receive, send))
+        try:
+            await asyncio.sleep(0.6)
+            assert said[0]["status"] == 200
+            assert not stream.done()
+            await asyncio.to_thread(_and_close, happens)
+            await asyncio.wait([stream], timeout=seconds)
+            return stream.done()
+        finally:
+            stream.cancel()
+            await hub.stop()
+            bridge.close()
+
+    return asyncio.run(main())
+
+
+def _and_close(happens: Callable[[], Any]) -> Any:
+    try:
+        return happens()
+    finally:
+        connection.close()
+
+
+def test_it_ends_when_its_user_is_suspended(user: User) -> None:
+    admin = User.objects.create_superuser("admin", password="a password of many words")
+    assert ends_when(lambda: suspension.suspend(user, by=admin), user, seconds=5)
+
+
+def test_it_ends_when_the_password_is_another(user: User) -> None:
+    def change() -> None:
+        user.set_password("another password of many words")
+        user.save()
+
+    assert ends_when(change, user, seconds=5)
+
+
+def test_it_goes_on_where_nothing_has_happened(user: User) -> None:
+    assert not ends_when(lambda: None, user, seconds=1)
