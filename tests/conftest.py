@@ -2,19 +2,23 @@
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
 import pytest
 from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from taskyard.server.env import VARIABLES
 from tests import servers
-from tests.running import Live
+from tests.running import Live, clean_environment, taskyard
 
 # TEST_DB=sqlite|postgresql; without `make test` around it, one run starts what it needs itself.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
@@ -37,6 +41,15 @@ if TEST_DB == "postgresql":
     os.environ["DATABASE_URL"] = _servers.enter_context(servers.database(_server))
 
 django.setup()
+# What runs in this process hashes fast; live systems hash as they should.
+Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost = 1, 64
+
+# Contract tests register and log in far more often than a person does.
+USUAL = {
+    "TASKYARD_TASK_TYPES": "tests.task_types",
+    "TASKYARD_REGISTER_RATE": "100000/hour",
+    "TASKYARD_LOGIN_RATE": "100000/min",
+}
 
 
 @pytest.fixture(scope="session")
@@ -55,18 +68,35 @@ def fresh_database(stack: ExitStack) -> dict[str, str]:
     return {"DATABASE_URL": stack.enter_context(servers.database(os.environ["TEST_DATABASE_URL"]))}
 
 
+@lru_cache(maxsize=1)
+def migrated_database() -> str:
+    """A migrated database without connections, to be copied: a name on the server, or a path."""
+    home = _home / "migrated"
+    home.mkdir()
+    given = fresh_database(_servers)
+    taskyard({**clean_environment(), "TASKYARD_HOME": str(home), **given}, "migrate", "-v", "0")
+    return urlsplit(given["DATABASE_URL"]).path[1:] if given else str(home / "taskyard.sqlite3")
+
+
+def start_live(stack: ExitStack, directory: Path, environment: dict[str, str]) -> Live:
+    """A live system on a new, migrated database of this run's kind."""
+    copied = migrated_database()
+    home = directory / "home"
+    home.mkdir(parents=True)
+    given = {}
+    if TEST_DB == "sqlite":
+        shutil.copy(copied, home)
+    else:
+        server = os.environ["TEST_DATABASE_URL"]
+        given["DATABASE_URL"] = stack.enter_context(servers.database(server, copied))
+    return stack.enter_context(Live(directory, {**given, **environment}, migrated=True))
+
+
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A running system of its own: web, worker, broker, database, with the defaults."""
     with ExitStack() as stack:
-        environment = fresh_database(stack)
-        # Contract tests register and log in far more often than a person does.
-        environment |= {
-            "TASKYARD_TASK_TYPES": "tests.task_types",
-            "TASKYARD_REGISTER_RATE": "100000/hour",
-            "TASKYARD_LOGIN_RATE": "100000/min",
-        }
-        yield stack.enter_context(Live(tmp_path_factory.mktemp("live"), environment))
+        yield start_live(stack, tmp_path_factory.mktemp("live"), USUAL)
 
 
 @pytest.fixture
@@ -75,18 +105,8 @@ def new_live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     with ExitStack() as stack:
 
         def start(**environment: str) -> Live:
-            started = stack.enter_context(
-                Live(
-                    tmp_path / secrets.token_hex(4),
-                    {
-                        "TASKYARD_TASK_TYPES": "tests.task_types",
-                        "TASKYARD_REGISTER_RATE": "100000/hour",
-                        "TASKYARD_LOGIN_RATE": "100000/min",
-                        **fresh_database(stack),
-                        **environment,
-                    },
-                )
-            )
+            directory = tmp_path / secrets.token_hex(4)
+            started = start_live(stack, directory, {**USUAL, **environment})
             request.node.funcargs["live"] = started
             return started
 

@@ -26,13 +26,32 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
-class Live:
-    """`with Live(directory, {...}) as live`: migrated, web and one worker up, ready."""
+def taskyard(environment: dict[str, str], *arguments: str) -> str:
+    """Run a `taskyard` command to its end; what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-m", "taskyard.server.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+
+class Live:
+    """`with Live(directory, {...}) as live`: migrated, web and one worker up, ready.
+
+    ``migrated`` says that the database is so already.
+    """
+
+    def __init__(
+        self, directory: Path, environment: dict[str, str], *, migrated: bool = False
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.home = directory / "home"
         self.log = directory / "log"
+        self._migrated = migrated
         self._broker = Valkey(directory / "broker")
         self._broker_process: subprocess.Popen[bytes] | None = None
         self._web: subprocess.Popen[bytes] | None = None
@@ -52,7 +71,8 @@ class Live:
     def __enter__(self) -> Self:
         try:
             self.start_broker()
-            self.command("migrate", "--verbosity", "0")
+            if not self._migrated:
+                self.command("migrate", "--verbosity", "0")
             self.start_web()
             self.start_worker()
             self.wait_until_ready()
@@ -131,15 +151,7 @@ class Live:
 
     def command(self, *arguments: str) -> str:
         """Run a `taskyard` command to its end; what it printed."""
-        result = subprocess.run(
-            [sys.executable, "-m", "taskyard.server.cli", *arguments],
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
+        return taskyard(self.env, *arguments)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS

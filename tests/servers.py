@@ -26,13 +26,13 @@ from taskyard.server import bound
 from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
-# What knows no database at all is run once only.
 # What the kind of database says nothing about runs once, on SQLite.
 WITHOUT_DATABASE = (
     "tests/benchmarks",
     "tests/catalog",
     "tests/dashboard/staff/test_in_a_browser.py",
     "tests/dashboard/test_browser.py",
+    "tests/client/test_commands.py",
     "tests/client/test_parts.py",
     "tests/client/test_start.py",
     "tests/docs",
@@ -174,11 +174,11 @@ def _wait_for_postgresql(url: str, process: subprocess.Popen[bytes], log: Path) 
 
 
 @contextmanager
-def database(server: str) -> Iterator[str]:
+def database(server: str, template: str = "template1") -> Iterator[str]:
     """The address of a fresh database on a PostgreSQL server, dropped at the end."""
     name = f"taskyard_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import fresh_database
+from tests.conftest import start_live
 from tests.contract.client import User
 from tests.hostile.attack import Attack
 from tests.running import Live
@@ -24,13 +24,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A system that rotates tokens, counts failed logins as by default, and logs all it can."""
     with ExitStack() as stack:
         environment = {
-            **fresh_database(stack),
             "TASKYARD_TASK_TYPES": "tests.hostile.task_types",
             "TASKYARD_REGISTER_RATE": "100000/hour",
             "TASKYARD_ROTATE_REFRESH": "true",
             "TASKYARD_LOG_LEVEL": "DEBUG",
         }
-        yield stack.enter_context(Live(tmp_path_factory.mktemp("hostile"), environment))
+        yield start_live(stack, tmp_path_factory.mktemp("hostile"), environment)
 
 
 @pytest.fixture(scope="session")

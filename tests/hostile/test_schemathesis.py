@@ -15,7 +15,7 @@ from tests.hostile.attack import Attack
 pytestmark = pytest.mark.servers
 # How many cases at least, in rounds of their own seed: many tries of one address run out of ideas.
 CASES = int(os.environ.get("HOSTILE_CASES", "2000"))
-TRIES = min(400, max(10, CASES // 45))
+TRIES = min(400, max(10, CASES // 85))
 FIRST_SEED = 20240229
 # Streams do not end; tests/contract/test_live.py and test_addresses.py ask for them.
 STREAMS = ("tasks_events", "task_events")
