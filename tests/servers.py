@@ -26,22 +26,24 @@ from taskyard.server import bound
 from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
-# What the kind of database says nothing about runs once, on SQLite.
-WITHOUT_DATABASE = (
-    "tests/benchmarks",
-    "tests/catalog",
-    "tests/dashboard/staff/test_in_a_browser.py",
-    "tests/dashboard/test_browser.py",
-    "tests/client/test_commands.py",
-    "tests/client/test_parts.py",
-    "tests/client/test_start.py",
-    "tests/docs",
-    "tests/openapi",
-    "tests/postman",
-    "tests/server/test_env.py",
-    "tests/server/test_bridge.py",
-    "tests/server/test_up.py",
-)
+# What the kind of database says nothing about runs once: beside SQLite, and beside PostgreSQL.
+ONCE = {
+    "sqlite": (
+        "tests/catalog",
+        "tests/client/test_commands.py",
+        "tests/client/test_parts.py",
+        "tests/client/test_start.py",
+        "tests/dashboard/staff/test_in_a_browser.py",
+        "tests/dashboard/test_browser.py",
+        "tests/docs",
+        "tests/openapi",
+        "tests/postman",
+        "tests/server/test_env.py",
+        "tests/server/test_bridge.py",
+        "tests/server/test_up.py",
+    ),
+    "postgresql": ("tests/benchmarks",),
+}
 NOBODY = 65534  # initdb refuses root
 
 
@@ -193,10 +195,7 @@ def main(arguments: Sequence[str]) -> int:
         said = stack.enter_context(tempfile.TemporaryFile())
         print("=== the suite on sqlite; the one on postgresql runs beside it ===", flush=True)
         first = _suite("sqlite", arguments, stack.enter_context(broker()), server)
-        without = [] if arguments else [f"--ignore={path}" for path in WITHOUT_DATABASE]
-        second = _suite(
-            "postgresql", [*arguments, *without], stack.enter_context(broker()), server, said
-        )
+        second = _suite("postgresql", arguments, stack.enter_context(broker()), server, said)
         codes = {"sqlite": first.wait(), "postgresql": second.wait()}
         print("=== the suite on postgresql ===", flush=True)
         said.seek(0)
@@ -213,8 +212,10 @@ def _suite(
     server: str,
     said: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
+    others = [path for kind, paths in ONCE.items() if kind != which for path in paths]
+    without = [] if arguments else [f"--ignore={path}" for path in others]
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, "-m", "pytest", *arguments, *without],
         env={
             **os.environ,
             "TEST_DB": which,
