@@ -69,6 +69,9 @@ class Account(models.Model):
         return sum(getattr(self, status) for status in TERMINAL.intersection(statuses))
 
 
+FAILURES = Q(status__in=[Status.CANCELLED, Status.ERROR])
+
+
 class Task(models.Model):
     """One task, from its acceptance to its result.
 
@@ -148,12 +151,10 @@ class Task(models.Model):
             models.Index(
                 fields=["retry_of"], name="task_retries", condition=Q(retry_of__isnull=False)
             ),
-            # For staff. What completes, which is nearly all, pays nothing for it.
-            models.Index(
-                fields=["finished_at"],
-                name="task_failed",
-                condition=Q(status__in=[Status.CANCELLED, Status.ERROR]),
-            ),
+            # For staff, and for whoever looks for what went wrong. What completes, which is nearly
+            # all, pays nothing for either.
+            models.Index(fields=["finished_at"], name="task_failed", condition=FAILURES),
+            models.Index(fields=["owner", "id"], name="task_owner_failed", condition=FAILURES),
         ]
         constraints = [
             models.CheckConstraint(

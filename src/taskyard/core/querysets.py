@@ -8,6 +8,8 @@ from django.db.models import BooleanField, F, Func, QuerySet, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
+from taskyard.core.states import ACTIVE, FAILED
+
 if TYPE_CHECKING:
     from taskyard.core.models import Task, Worker  # noqa: F401
 
@@ -42,6 +44,15 @@ class TaskQuerySet(QuerySet["Task"]):
     def ended(self) -> "TaskQuerySet":
         """Those in a terminal state."""
         return self.filter(finished_at__isnull=False)
+
+    def of(self, statuses: Iterable[str]) -> "TaskQuerySet":
+        """Those in one of these states, by its index where there is one: not all of history is read
+        for the few that are active or have failed."""
+        wanted = set(statuses)
+        found = self.filter(status__in=sorted(wanted))
+        if wanted <= ACTIVE:
+            return found.active()
+        return found.failed() if wanted <= FAILED else found
 
     def failed(self) -> "TaskQuerySet":
         """Those that ended in error or were cancelled: what can be retried. They have an index."""

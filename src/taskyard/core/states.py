@@ -32,3 +32,4 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 TERMINAL = frozenset(status for status, onward in TRANSITIONS.items() if not onward)
 ACTIVE = frozenset(TRANSITIONS) - TERMINAL
+FAILED = frozenset({Status.ERROR, Status.CANCELLED})
