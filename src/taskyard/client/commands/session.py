@@ -17,6 +17,10 @@ from taskyard.client.words import language
 if TYPE_CHECKING:
     from taskyard.client import ApiError, Client
 
+# httpx has a command line of its own, and loads it with colours and all wherever it can: a third of
+# what a command of ours takes to start. A name that stands for nothing is not found.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
 TASK_FAILED, USAGE, NOT_LOGGED_IN, REFUSED, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 5, 130
 # How long a command goes on when the server does not answer: one that waits anyway is patient.
 SHORT_SECONDS, LONG_SECONDS = 3.0, 60.0
