@@ -1,9 +1,11 @@
 """Task types that behave badly, or slowly, for tests that need one."""
 
+import math
 import os
 import resource
 import signal
 import time
+from decimal import Decimal
 from typing import Any
 
 from taskyard import Fail, Retry, Run, task_type
@@ -32,6 +34,29 @@ def mumbles() -> None:
     raise Fail("mumbled", "page 7 \ud800\0")
 
 
+@task_type("misspeaks", max_attempts=1)
+def misspeaks(run: Run, how: str) -> None:
+    """Say of itself what cannot be written down."""
+    match how:
+        case "code":
+            raise Fail(404, "no such page")  # type: ignore[arg-type]
+        case "message":
+            run.progress(1, 2, message=None)  # type: ignore[arg-type]
+        case "decimal":
+            run.progress(Decimal("0.5"), 1)  # type: ignore[arg-type]
+        case "huge":
+            run.progress(10**308, 1)
+        case "never":
+            raise Retry("later", after=math.inf)
+        case "mute":
+            raise Mute
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 @task_type("retries", max_attempts=2)
 def retries(run: Run, after: float) -> int:
     if run.attempt == 1:
@@ -57,6 +82,11 @@ def dies() -> None:
 @task_type("returns-nothing")
 def returns_nothing() -> None:
     return None
+
+
+@task_type("power")
+def power(base: int, exponent: int) -> int:
+    return int(base**exponent)
 
 
 @task_type("returns-a-lie")

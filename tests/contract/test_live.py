@@ -241,6 +241,17 @@ def test_waiting_for_a_sum_has_the_result_in_the_201(live: Live, figure: Figure)
     assert taken[50] < 100
 
 
+def test_waiting_for_a_number_beyond_all_floats_has_it_exactly(live: Live) -> None:
+    user = User.register(live)
+    answer = user.http.post(
+        "/tasks/create/",
+        json={"task_type": "power", "input_data": {"base": 10, "exponent": 400}},
+        headers={"Prefer": "wait=10"},
+    )
+    assert answer.status_code == 201
+    assert answer.json()["result"] == 10**400
+
+
 def test_waiting_ends_after_the_seconds_asked_for(live: Live) -> None:
     user = User.register(live)
     body = {"task_type": "countdown", "input_data": {"seconds": 30}}

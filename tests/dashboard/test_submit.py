@@ -204,3 +204,31 @@ def test_a_form_that_is_sent_twice_is_one_task(page: Client) -> None:
     assert first == again
     assert other != first
     assert Task.objects.count() == 2
+
+
+def test_more_text_than_a_request_may_have_is_refused_unread(page: Client) -> None:
+    answer = submit(page, _numbers="1 " * 200_000)
+    assert answer.status_code == 400
+    assert "The task has more than 262144 bytes." in html.unescape(answer.text)
+    assert not Task.objects.exists()
+
+
+def test_running_again_keeps_odd_options_exactly(page: Client, ann: User) -> None:
+    odd = NewTask(
+        task_type="sum",
+        queue="default",
+        input_data={"numbers": [1]},
+        timeout_seconds=1234567.5,
+        tags=("a, b", 'says "no"', "plain"),
+    )
+    text = page.get(f"/tasks/new/sum/?from={lifecycle.submit(ann.pk, odd).pk}").text
+    shown = {name: value_of(text, name) for name in ("tags", "timeout")}
+    page.post("/tasks/new/sum/", {"/numbers": "1", **shown})
+    again = Task.objects.latest("id")
+    assert (tuple(again.tags), again.timeout_seconds) == (odd.tags, odd.timeout_seconds)
+
+
+def value_of(text: str, name: str) -> str:
+    (found,) = re.findall(rf'<input[^>]*name="{name}"[^>]*>', text)
+    (value,) = re.findall(r'value="([^"]*)"', found)
+    return html.unescape(value)

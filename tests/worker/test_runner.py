@@ -98,3 +98,27 @@ def test_what_trying_again_cannot_cure_is_not_tried_again(
 ) -> None:
     ending = run(task_type, input_data)
     assert (ending.status, ending.error_code) == (Status.ERROR, code)
+
+
+@pytest.mark.parametrize(
+    ("how", "ends"),
+    [
+        ("code", (Status.ERROR, "404", "no such page")),
+        ("message", (Status.COMPLETED, "", "")),
+        ("decimal", (Status.COMPLETED, "", "")),
+        ("huge", (Status.ERROR, "exception", "OverflowError")),
+        ("never", (Status.ERROR, "retry", "later")),
+        ("mute", (Status.ERROR, "exception", "RuntimeError")),
+    ],
+)
+def test_what_a_handler_cannot_say_of_itself_ends_it_all_the_same(
+    how: str, ends: tuple[Status, str, str]
+) -> None:
+    ending = run("misspeaks", {"how": how}, attempt=2)
+    assert (ending.status, ending.error_code, ending.error_message) == ends
+
+
+def test_a_pause_without_end_is_ten_years() -> None:
+    ending = run("misspeaks", {"how": "never"})
+    assert ending.wake_at is not None
+    assert ending.wake_at - NOON >= timedelta(days=3650)

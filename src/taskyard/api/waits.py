@@ -5,9 +5,8 @@ then shown as the ordinary application shows it.
 """
 
 import asyncio
+import json
 import re
-
-import orjson
 
 from taskyard.api.bearer import holder
 from taskyard.core.states import TERMINAL
@@ -74,7 +73,7 @@ class Waits:
         first = await asgi.ask(self._ordinary, asked, receive if creates else asgi.no_body)
         if first is None or first.status not in (200, 201):
             return first
-        task = orjson.loads(first.body)
+        task = json.loads(first.body)
         latest = first
         if task["status"] not in TERMINAL:
             departure = asyncio.ensure_future(_departure(receive, wait))
@@ -103,7 +102,7 @@ class Waits:
             if answer is None or answer.status != 200:
                 if not more:
                     return None
-            elif not more or orjson.loads(answer.body)["status"] in TERMINAL:
+            elif not more or json.loads(answer.body)["status"] in TERMINAL:
                 return answer
 
 

@@ -27,7 +27,7 @@ class Fail(Exception):
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message)
-        self.code = code
+        self.code = str(code)
         self.message = message
 
 
@@ -98,11 +98,11 @@ class Run:
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is. Cheap: the database sees at most two reports a second.
 
-        Raises ValueError for a number that is not finite, Cancelled when asked to stop.
+        Raises ValueError, TypeError or OverflowError for what is no finite number, Cancelled when
+        asked to stop.
         """
-        if not math.isfinite(current) or (total is not None and not math.isfinite(total)):
-            raise ValueError("progress is in finite numbers")
-        self._progress = (current, total, message, self.now())
+        whole = None if total is None else _finite(total)
+        self._progress = (_finite(current), whole, str(message), self.now())
         self.raise_if_cancelled()
 
     def log(self, message: str) -> None:
@@ -177,3 +177,11 @@ class Run:
             raise Cancelled
         self._checkpoint = value
         self.slept = self._sleeps_called = 0
+
+
+def _finite(number: float) -> float:
+    """As JSON has numbers: a whole one stays whole, a Decimal or NumPy's becomes a float."""
+    plain = number if type(number) is int else float(number)
+    if not math.isfinite(plain):
+        raise ValueError("progress is in finite numbers")
+    return plain

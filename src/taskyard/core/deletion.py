@@ -11,13 +11,16 @@ from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 
-SWEEP = 1000
+# Each may have a thousand lines of log.
+SWEEP = 250
 
 
 def delete(task: Task) -> None:
-    """Forget a task that has ended; raises StillActive."""
-    if not _forget(Task.objects.filter(id=task.id).ended()):
-        raise StillActive(status=task.status)
+    """Forget a task that has ended, and wait for whoever holds it; raises StillActive."""
+    with transaction.atomic():
+        held = Task.objects.select_for_update(of=("self",)).filter(id=task.id).ended()
+        if not _forget(held):
+            raise StillActive(status=task.status)
 
 
 def purge(
@@ -35,14 +38,15 @@ def purge(
     old = [task_id for task_id, long_ago in seen if long_ago]
     if not old:
         return 0, None
-    deleted = _forget(Task.objects.filter(id__in=old, finished_at__lt=oldest_kept))
+    deleted = _forget(Task.objects.filter(id__in=old, finished_at__lt=oldest_kept).locked())
     return deleted, old[-1] if len(old) == at_most else None
 
 
 def _forget(tasks: TaskQuerySet) -> int:
     with transaction.atomic():
-        found = list(tasks.locked().values_list("id", "owner_id", "status"))
-        Task.objects.filter(id__in=[task_id for task_id, _, _ in found]).delete()
+        found = list(tasks.values_list("id", "owner_id", "status"))
+        # Django loads what it deletes: inputs and results need not come along.
+        Task.objects.filter(id__in=[task_id for task_id, _, _ in found]).only("id").delete()
         ended = Counter((owner_id, status) for _, owner_id, status in found)
         for (owner_id, status), many in sorted(ended.items()):
             Account.objects.filter(user_id=owner_id).update(

@@ -120,6 +120,8 @@ FAILURES: dict[str, Promise] = {
     SAID["timeout"]: _("The task took longer than its timeout."),
     SAID["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
     SAID["handed_back"]: _("The worker stopped and handed the task back."),
+    SAID["unknown_task_type"]: _("No such task type is known to the worker."),
+    SAID["result_refused"]: _("The database refused what the task returned."),
 }
 
 

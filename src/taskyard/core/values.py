@@ -51,6 +51,8 @@ MESSAGES = {
     "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
     "timeout": "The task took longer than its timeout.",
     "handed_back": "The worker stopped and handed the task back.",
+    "unknown_task_type": "No such task type is known to the worker.",
+    "result_refused": "The database refused what the task returned.",
 }
 
 

@@ -1,5 +1,6 @@
 """The form of a new task, as it was typed: from it the request that the API would be sent."""
 
+import csv
 import json
 import pprint
 import re
@@ -68,9 +69,9 @@ class Draft:
         draft = cls(task_type)
         draft.typed = {
             "priority": Priority(task.priority).name.lower(),
-            "tags": ", ".join(task.tags),
+            "tags": _as_list(task.tags),
             "max_attempts": str(task.max_attempts),
-            "timeout": "" if task.timeout_seconds is None else f"{task.timeout_seconds:g}",
+            "timeout": _plain(task.timeout_seconds),
         }
         draft._put(task.input_data)
         return draft
@@ -108,6 +109,7 @@ class Draft:
 
     def body(self) -> dict[str, Any]:
         """The request's body. Raises InvalidInput."""
+        self._refuse_too_much()
         self._refuse_null()
         data = self.input_data()
         found: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
@@ -116,7 +118,7 @@ class Draft:
             found["priority"] = options["priority"]
         if options["run_at"]:
             found["run_at"] = _moment(options["run_at"], options["zone"])
-        if tags := [tag.strip() for tag in options["tags"].split(",") if tag.strip()]:
+        if tags := _from_list(options["tags"]):
             found["tags"] = tags
         for name in ("max_attempts", "timeout"):
             if options[name] and options[name] != _plain(getattr(self.task_type, name)):
@@ -149,6 +151,12 @@ class Draft:
             name = str(flaw.path[0]) if flaw.path and str(flaw.path[0]) in OPTIONS else ""
             found.setdefault(name, []).append(messages.of_flaw(flaw))
         return found
+
+    def _refuse_too_much(self) -> None:
+        """Raises InvalidInput for more text than the API would read, before any of it is read."""
+        if sum(map(len, self.typed.values())) > intake.BODY_LIMIT:
+            context = {"limit": intake.BODY_LIMIT}
+            raise InvalidInput([Flaw((), "task_too_large", "The task is too large.", context)])
 
     def _refuse_null(self) -> None:
         """Raises InvalidInput for what no database keeps, at its field."""
@@ -205,8 +213,23 @@ def _zone(name: str) -> Any:
     return UTC
 
 
+def _as_list(tags: list[str]) -> str:
+    """With commas between them; what has a comma itself stands in quotation marks."""
+    return ", ".join(
+        '"{}"'.format(tag.replace('"', '""')) if re.search('[,"]', tag) else tag for tag in tags
+    )
+
+
+def _from_list(text: str) -> list[str]:
+    try:
+        rows = list(csv.reader(text.splitlines(), skipinitialspace=True))
+    except csv.Error:
+        return [text]  # too long for a tag, and told so
+    return [tag.strip() for row in rows for tag in row if tag.strip()]
+
+
 def _plain(value: Any) -> str:
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else repr(value).removesuffix(".0")
 
 
 def _pointer(flaw: Flaw) -> str:

@@ -26,6 +26,7 @@ from taskyard.worker.timer import time_limit
 
 HARD_LIMIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10 * 365 * 24 * 3600.0
 MESSAGE_LENGTH = 2000
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
@@ -69,13 +70,22 @@ def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
 
 def execute(task: Claimed) -> Ending:
     """Call the task's handler and say how the attempt ended. Lets nothing out."""
+    try:
+        return _execute(task)
+    except BaseException as error:  # what the handler said of itself cannot be written down
+        name = type(error).__name__
+        logger.error("ending untold", extra={"task": task.id, "error": name})
+        return Ending(task, Status.ERROR, "null", "exception", name)
+
+
+def _execute(task: Claimed) -> Ending:
     if task.cancel_requested:
         return Ending(task=task, status=Status.CANCELLED, error_code="cancelled_at_once")
     try:
         task_type = registry.get(task.task_type)
     except UnknownTaskType:
-        message = "No such task type is known here."
-        return Ending(task, Status.ERROR, "null", "unknown_task_type", message)
+        code = "unknown_task_type"
+        return Ending(task, Status.ERROR, "null", code, MESSAGES[code])
     if not task_type.asks_its_run:
         return _attempt(task, task_type, None)
     reporter = Reporter(task)
@@ -90,7 +100,7 @@ def execute(task: Claimed) -> Ending:
         keep=reporter.keep,
     )
     ending = _attempt(task, task_type, run)
-    reporter.write_down(run)
+    reporter.write_down_to_the_end(run)
     return ending
 
 
@@ -151,6 +161,13 @@ class Reporter:
         self.write_down(run)
         return _until_answered(lambda: lifecycle.keep_checkpoint(self._task, checkpoint))
 
+    def write_down_to_the_end(self, run: Run) -> None:
+        """However long the database is away; what it refuses is left out."""
+        try:
+            _until_answered(lambda: self.write_down(run))
+        except DatabaseError as error:
+            logger.error("lines refused: %s", error, extra={"task": self._task.id})
+
     def write_down(self, run: Run) -> None:
         if not run.lines and not run.lines_dropped:
             return
@@ -176,9 +193,9 @@ def _try_again(
 ) -> Ending:
     if task.attempt >= task.max_attempts:
         return _end(task, run, Status.ERROR, code, message)
-    pause = task_type.backoff(task.attempt) if after is None else max(0.0, after)
+    pause = task_type.backoff(task.attempt) if after is None else after
     now = run.now() if run else task.claimed_at
-    wake_at = now + timedelta(seconds=pause)
+    wake_at = now + timedelta(seconds=min(max(0.0, pause), LONGEST_PAUSE_SECONDS))
     return _end(task, run, Status.PENDING, code, message, wake_at=wake_at)
 
 
@@ -225,12 +242,11 @@ def _finish(endings: list[Ending]) -> None:
                 _finish([ending])
             return
         logger.error("ending refused: %s", error, extra={"task": endings[0].task.id})
-        message = "The database refused what the task returned."
         refused = Ending(
             task=endings[0].task,
             status=Status.ERROR,
             error_code="result_invalid",
-            error_message=message,
+            error_message=MESSAGES["result_refused"],
         )
         _until_answered(lambda: lifecycle.finish([refused]))
 
