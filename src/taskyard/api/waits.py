@@ -1,14 +1,23 @@
 """``Prefer: wait=N`` (RFC 7240): create and detail answer when the task has ended.
 
-The ordinary application answers; a task that has not ended is waited for without a thread, and
-then shown as the ordinary application shows it.
+The ordinary application answers; a task that has not ended is waited for without a thread. What
+was created is then read and shown here, for its creation has proved whose it is; what was asked for
+is asked for again.
 """
 
 import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from django.db import DatabaseError, InterfaceError
+from django.utils import translation
 
 from taskyard.api.bearer import holder
+from taskyard.api.json import dumps
+from taskyard.api.representation import represent
+from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi
 from taskyard.live.asgi import Answer, ASGIApp, Receive, Scope, Send
@@ -16,6 +25,7 @@ from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
 LONGEST_SECONDS = 60
+Look = Callable[[], Awaitable[Answer | None]]
 
 _CREATE = re.compile(r"/api/tasks(?:/create)?/?", re.ASCII)
 _DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
@@ -61,45 +71,51 @@ class Waits:
         wait = Wait(seconds_of(asgi.header(scope, b"prefer") or "") or 0)
         # Listening comes first: the task may have ended before its creation is answered.
         async with self._hub.listen(held[0], wait.hear):
-            answer = await self._answer(scope, receive, wait)
+            answer = await self._answer(scope, receive, wait, held[0])
         if answer is not None:
             await answer.send_by(send)
 
-    async def _answer(self, scope: Scope, receive: Receive, wait: "Wait") -> Answer | None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, wait: "Wait", owner_id: int
+    ) -> Answer | None:
         """None where the client has left."""
         creates = scope["method"] == "POST"
         # Without its conditions, for a 304 would not say how the task stands.
         asked = scope if creates else asgi.get(scope, without=asgi.CONDITIONS)
-        first = await asgi.ask(self._ordinary, asked, receive if creates else asgi.no_body)
+        again = partial(asgi.ask, self._ordinary, asked, asgi.no_body)
+        first = await asgi.ask(self._ordinary, asked, receive) if creates else await again()
         if first is None or first.status not in (200, 201):
             return first
         task = json.loads(first.body)
         latest = first
         if task["status"] not in TERMINAL:
+            look = partial(self._seen, owner_id, task["id"], first) if creates else again
             departure = asyncio.ensure_future(_departure(receive, wait))
             try:
-                found = await self._until_ended(scope, task["id"], wait)
+                found = await self._until_ended(look, task["id"], wait)
             finally:
                 departure.cancel()
             if wait.departed:
                 return None
             latest = found or first
-        if creates:
-            answer = first.with_body(latest.body)
-        elif asked["headers"] != scope["headers"]:
-            answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body) or latest
-        else:
-            answer = latest
-        return answer.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
+        if asked["headers"] != scope["headers"]:
+            latest = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body) or latest
+        return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
-    async def _until_ended(self, scope: Scope, task_id: int, wait: "Wait") -> Answer | None:
+    async def _seen(self, owner_id: int, task_id: int, first: Answer) -> Answer | None:
+        """The first answer with the task as it is now; None where that cannot be read."""
+        try:
+            body = await self._hub.read(_shown, owner_id, task_id, first.language)
+        except (DatabaseError, InterfaceError):
+            return None
+        return None if body is None else first.with_body(body)
+
+    async def _until_ended(self, look: Look, task_id: int, wait: "Wait") -> Answer | None:
         """The task when it has ended, or as it is when the time is over; None if that fails."""
-        path = f"/api/tasks/{task_id}/"
-        request = asgi.get(scope, path, without=(*asgi.CONDITIONS, b"idempotency-key"))
         while True:
             more = await wait.news_of(task_id) and not self._hub.stopping
-            answer = await asgi.ask(self._ordinary, request, asgi.no_body)
-            if answer is None or answer.status != 200:
+            answer = await look()
+            if answer is None or answer.status not in (200, 201):
                 if not more:
                     return None
             elif not more or json.loads(answer.body)["status"] in TERMINAL:
@@ -142,6 +158,14 @@ class Wait:
         # Heard of once: should the answer still say otherwise, wait for the next word.
         self._ended.discard(task_id)
         return not self.departed
+
+
+def _shown(owner_id: int, task_id: int, language: str) -> bytes | None:
+    task = Task.objects.visible_to(owner_id).filter(pk=task_id).first()
+    if task is None:
+        return None
+    with translation.override(language):
+        return dumps(represent(task))
 
 
 async def _departure(receive: Receive, wait: Wait) -> None:

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from django.conf import settings
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,6 +29,11 @@ class Answer:
 
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def language(self) -> str:
+        """That of its words; the default where it has none."""
+        return (self.header(b"content-language") or settings.LANGUAGE_CODE.encode()).decode()
 
     def with_header(self, name: bytes, value: bytes) -> Self:
         return replace(self, headers=[*self.headers, (name, value)])

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 
@@ -126,7 +125,7 @@ class Streams(ABC):
         task_id = int(address[1]) if address and address.lastindex else None
         position = Position.parse(self.position(scope))
         stream = Stream(
-            self, self._hub, scope, send, owner_id, task_id, _language(answer), expires_at
+            self, self._hub, scope, send, owner_id, task_id, answer.language, expires_at
         )
         async with self._hub.listen(owner_id, stream.hear, stream.knows):
             try:
@@ -150,7 +149,7 @@ class Streams(ABC):
                 departure.cancel()
 
     def _refused(self, failure: Failure, scope: Scope, answer: Answer) -> Answer:
-        with translation.override(_language(answer)):
+        with translation.override(answer.language):
             refusal = self.refusal(failure, scope)
         return Answer(refusal.status, [*refusal.headers, *_kept(answer)], refusal.body)
 
@@ -309,11 +308,6 @@ def _cut(send: Send) -> None:
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _language(answer: Answer) -> str:
-    """The language in which the ordinary application would have answered."""
-    return (answer.header(b"content-language") or settings.LANGUAGE_CODE.encode()).decode()
 
 
 def _kept(answer: Answer) -> list[asgi.Header]:
