@@ -17,10 +17,8 @@ SWEEP = 250
 
 def delete(task: Task) -> None:
     """Forget a task that has ended, and wait for whoever holds it; raises StillActive."""
-    with transaction.atomic():
-        held = Task.objects.select_for_update(of=("self",)).filter(id=task.id).ended()
-        if not _forget(held):
-            raise StillActive(status=task.status)
+    if not _forget(Task.objects.filter(id=task.id).ended().select_for_update(of=("self",))):
+        raise StillActive(status=task.status)
 
 
 def purge(

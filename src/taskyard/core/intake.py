@@ -130,9 +130,14 @@ def known_type(name: str) -> TaskType:
 def check_size(asked: object) -> None:
     """Raises InvalidInput where a request is larger than one that is sent alone may be."""
     if len(dumps(asked)) > BODY_LIMIT:
-        raise InvalidInput(
-            [Flaw((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
-        )
+        raise too_large()
+
+
+def too_large() -> InvalidInput:
+    """What is said of a task with more than ``BODY_LIMIT`` bytes."""
+    return InvalidInput(
+        [Flaw((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
+    )
 
 
 def within(place: Path, error: InvalidInput) -> Iterator[Flaw]:

@@ -155,8 +155,7 @@ class Draft:
     def _refuse_too_much(self) -> None:
         """Raises InvalidInput for more text than the API would read, before any of it is read."""
         if sum(map(len, self.typed.values())) > intake.BODY_LIMIT:
-            context = {"limit": intake.BODY_LIMIT}
-            raise InvalidInput([Flaw((), "task_too_large", "The task is too large.", context)])
+            raise intake.too_large()
 
     def _refuse_null(self) -> None:
         """Raises InvalidInput for what no database keeps, at its field."""
