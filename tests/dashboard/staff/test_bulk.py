@@ -158,14 +158,11 @@ def test_retry_takes_no_place_that_is_not_free(
     ]
 
 
-def test_retry_goes_on_over_more_than_one_batch(
-    page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bulk, "BATCH", 4)
-    history(owner, 11, status=Status.ERROR)
+def test_retry_goes_on_over_more_than_one_batch(page: Client, owner: User) -> None:
+    history(owner, bulk.BATCH + 1, status=Status.ERROR)
     _, sent = confirm(page, "retry", "status=error")
     page.post("/staff/tasks/retry/", sent)
-    assert Task.objects.filter(retry_of__isnull=False).count() == 11
+    assert Task.objects.filter(retry_of__isnull=False).count() == bulk.BATCH + 1
 
 
 def test_what_failed_again_meanwhile_is_not_retried_in_a_circle(page: Client, owner: User) -> None:
