@@ -37,7 +37,7 @@ The commands of whoever submits tasks. They ask a server over its API and nothin
 
 What a command found goes to stdout: a table on a terminal, tab-separated lines elsewhere, with `--json` the API's objects, one a line. Everything else goes to stderr: messages, with `--json` errors as `{"error": {"code", "detail", "errors"}}`, and bars, these on a terminal only.
 
-A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. The server checks the input: it alone knows its task types, and nothing is made of a wrong one.
+A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
 
 A command that the server does not answer tries again: for 3 s, or for 60 s where it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). Doing so is safe: every submit carries an idempotency key. `retry` has none and is sent again only where it surely did not arrive.
 

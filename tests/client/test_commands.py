@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import Prompt
+from tests.client.relay import Relay
 from tests.contract.client import PASSWORD
 from tests.running import Live
 from tests.servers import free_port
@@ -115,6 +116,18 @@ def test_what_is_refused_is_exit_code_4_and_names_the_field(prompt: Prompt) -> N
         ran = prompt.type(*words)
         assert (ran.code, ran.out) == (4, "")
         assert "Traceback" not in ran.err
+
+
+def test_what_the_schema_refuses_is_not_sent(live: Live, tmp_path: Path) -> None:
+    with Relay(live.url) as relay:
+        prompt = Prompt(relay.url, tmp_path)
+        prompt.log_in()
+        ran = prompt.type("submit", "countdown", "seconds:=0")
+        assert (ran.code, ran.out) == (4, "")
+        assert "  input_data.seconds: The value must be at least 1." in ran.err
+        sent = [path for path in relay.paths if path.startswith("POST /api/tasks")]
+        assert not sent
+        assert prompt.type("submit", "countdown", "seconds:=1").code == 0
 
 
 def test_nobody_there_is_exit_code_5(nobody: Prompt) -> None:

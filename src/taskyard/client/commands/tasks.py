@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,6 +109,7 @@ def submit(
     """Submit a task and print its number."""
     given = fields.read(words or [], source or None)
     with connect(patient=wait or watch) as yard:
+        _check(yard, task_type, given)
         task = yard.submit(
             task_type,
             given,
@@ -278,6 +279,15 @@ def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> No
                 typer.echo(f"{task.id}  {task.status_label}")
             else:
                 typer.echo(f"{task.id}  {_('asked to stop')}")
+
+
+def _check(yard: "Client", name: str, given: dict[str, Any]) -> None:
+    """Refuse here what the server would refuse. Whether there is such a type is its to say."""
+    from taskyard.client.commands import checks
+
+    for known in yard.types():
+        if known.name == name and (refused := checks.refusal(known.input_schema, given)):
+            raise refused
 
 
 def _accepted(yard: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
