@@ -255,7 +255,7 @@ def test_bulk_says_on_which_line_it_is_wrong_and_goes_on_when_it_is_mended(
     assert ran.out == "2 tasks; 0 of them were there before\n"
 
 
-def test_a_full_quota_is_waited_for_or_not(prompt: Prompt) -> None:
+def test_a_full_quota_is_waited_for_or_not(prompt: Prompt, live: Live) -> None:
     file = prompt.home / "lines.jsonl"
     file.write_text('{"seconds": 3}\n' * 6)
     words = ("bulk", "lines.jsonl", "--type", "countdown")
@@ -263,6 +263,11 @@ def test_a_full_quota_is_waited_for_or_not(prompt: Prompt) -> None:
     assert ran.code == 4
     assert "5 lines are accepted" in ran.err
     assert prompt.type(*words).out == "6 tasks; 5 of them were there before\n"
+    # A quota that has changed since makes no other chunks of the same lines.
+    name = json.loads(prompt.type("whoami", "--json").out)["username"]
+    accounts = f"Account.objects.filter(user__username={name!r})"
+    live.command("manage", "shell", "-c", f"{accounts}.update(active_limit=50)")
+    assert prompt.type(*words).out == "6 tasks; 6 of them were there before\n"
 
 
 def test_watch_asks_where_there_is_no_stream(

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from taskyard.client import FieldError
 
 LARGEST_CHUNK = 1000
+# How long the server knows a key.
+KEY_SECONDS = 24 * 3600
 
 
 @command
@@ -52,13 +55,13 @@ def bulk(
     hours no line becomes two tasks. Empty lines are left out.
     """
     lines = _Lines(file, task_type)
-    replayed = 0
+    replayed, key = 0, _key(file, idempotency_key)
     with connect(patient=True) as yard, _accounted(lines), _progress(lines) as advance:
         chunks = yard.submit_chunks(
             lines,
-            idempotency_key=_key(file, idempotency_key),
+            idempotency_key=key,
             # Where the quota is smaller than a chunk, none would ever fit.
-            size=min(LARGEST_CHUNK, yard.limits().active_limit),
+            size=_begun_with(key) or _begin(key, min(LARGEST_CHUNK, yard.limits().active_limit)),
             wait_for_places=wait,
         )
         for chunk in chunks:
@@ -137,6 +140,35 @@ def _key(file: str, given: str) -> str:
         return uuid.uuid4().hex  # what comes through a pipe is nobody's a second time
     name = f"key {given}" if given else f"path {Path(file).resolve()}"
     return f"bulk-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
+
+
+def _begun_with(key: str) -> int:
+    """The size of the chunks that a key was begun with; 0 where nobody knows.
+
+    The quota may have changed since, and in chunks of another size the lines would be others'.
+    """
+    try:
+        return int(_note(key).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _begin(key: str, size: int) -> int:
+    """Note the size, and forget those of keys that the server has forgotten."""
+    note = _note(key)
+    with suppress(OSError):  # begun again it is as good, unless the quota changes
+        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in note.parent.iterdir():
+            if time.time() - old.stat().st_mtime > KEY_SECONDS:
+                old.unlink()
+        note.write_text(str(size))
+    return size
+
+
+def _note(key: str) -> Path:
+    from taskyard.client import config
+
+    return config.folder() / "bulk" / key
 
 
 @contextmanager
