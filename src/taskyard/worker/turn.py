@@ -16,21 +16,22 @@ from taskyard.worker.bell import Bell
 from taskyard.worker.runner import pace
 
 SLICE_SECONDS = 1.0
-# How long to wait before each further look: 20 ms in all.
-LOOKS_AFTER = (0.002, 0.003, 0.005, 0.010)
-LAST_LOOK = -1
+# How long to wait before each further look, 20 ms in all. After a single task the next may follow
+# at once; where several came between two looks, those to come are left to gather.
+AFTER_ONE = (0.002, 0.003, 0.005, 0.010)
+AFTER_SEVERAL = (0.010, 0.010)
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one look at the queue brought: whether anything was there, and whether more waits."""
+    """What one look at the queue brought: how many tasks, and whether to look again at once."""
 
-    found: bool
-    more: bool = False
+    ended: int
+    again: bool = False
 
 
-NOTHING = Round(found=False)
+NOTHING = Round(0)
 
 
 def take(queue: str) -> None:
@@ -39,30 +40,28 @@ def take(queue: str) -> None:
     bell = Bell(queue)
     bell.silence()
     until = time.monotonic() + SLICE_SECONDS
-    looks, worked = 0, False
+    pauses: list[float] | None = None
     while not identity.slots().draining:
         round_ = _run_next(bell)
-        if round_.found:
-            looks, worked = 0, True
-            if round_.more:
-                bell.pass_on()
+        if round_.ended:
             if time.monotonic() > until:
                 break
-        elif not worked or looks == LAST_LOOK or (looks == 0 and not bell.hold()):
+            pauses = [*(AFTER_ONE if round_.ended == 1 else AFTER_SEVERAL)]
+            if round_.again:
+                continue
+        if pauses is None or not bell.hold():
             return  # a stale bell, nothing more, or somebody else looks
-        elif looks == len(LOOKS_AFTER):
+        if pauses:
+            time.sleep(pauses.pop(0))
+        else:
             # Silence, then look once more: what came before was not rung for.
             bell.silence()
-            looks = LAST_LOOK
-        else:
-            bell.keep()
-            time.sleep(LOOKS_AFTER[looks])
-            looks += 1
+            pauses = None
     bell.pass_on()
 
 
 def _run_next(bell: Bell) -> Round:
-    together = _run_together(bell.queue)
+    together = _run_together(bell)
     if together is not None:
         return together
     claimed, more = runner.claim(bell.queue)
@@ -73,16 +72,16 @@ def _run_next(bell: Bell) -> Round:
     if more:
         bell.pass_on()
     runner.run_claimed(claimed)
-    return Round(found=True)
+    return Round(len(claimed), again=True)
 
 
-def _run_together(queue: str) -> Round | None:
+def _run_together(bell: Bell) -> Round | None:
     """Run what is quick in one transaction; None where the next task must be claimed."""
     caps = pace.caps()
     if caps is None or identity.slots().careful:
         return None
     try:
-        seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)
+        seen, ended = lifecycle.run_locked(bell.queue, caps, runner.run_locked)
     except (OperationalError, InterfaceError) as error:
         logger.warning("nothing run: %s", error)
         connection.close()
@@ -94,4 +93,6 @@ def _run_together(queue: str) -> Round | None:
         return None
     if seen and not ended:
         return None
-    return Round(found=bool(seen), more=seen > ended)
+    if seen > ended:
+        bell.pass_on()
+    return Round(ended, again=seen > ended)
