@@ -1,14 +1,18 @@
 """How soon a task is done where nothing else is: one client, one task at a time.
 
-"Idle" has a pause before each task, long enough for the worker to have gone back to its broker:
-each has to ring the bell. Without the pause the worker still looks for the next one.
+"Idle" has a pause before each task, in which everything falls asleep: caches are somebody else's by
+then. How much of the time is that, the bare steps tell: a row, two commits, three words with Redis,
+by one client, after the same pause.
 """
 
 import http.client
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
+
+import psycopg
+import redis
 
 from benchmarks.figures import Figure, milliseconds, percentile, value
 from benchmarks.ground import ground
@@ -16,14 +20,12 @@ from benchmarks.yard import Yard, yard
 
 TASK = json.dumps({"task_type": "sum", "input_data": {"numbers": [1, 2]}})
 
-
-# The worker looks for 20 ms (worker/turn.py).
 PAUSE_SECONDS = 0.05
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     times = 5 if short else 100
-    with ground() as servers, yard(servers.postgresql) as own:
+    with ground() as servers, yard(servers.postgresql) as own, Steps(own) as steps:
         own.start_worker()
         client = Client(own)
         # The first of all waits for the worker to start, and until then no type is known as quick.
@@ -33,9 +35,11 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             "waited": lambda: _some(client.waited, times, PAUSE_SECONDS),
             "polled": lambda: _some(client.polled, times, PAUSE_SECONDS),
             "in a row": lambda: _some(client.polled, times, 0.0),
+            "bare": lambda: _some(steps.taken, times, PAUSE_SECONDS),
         }
         found: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
         for _ in range(rounds):
+            client.connection.close()  # it is opened again; a server keeps it for seconds only
             for kind, measure in kinds.items():
                 found[kind].append(measure())
         client.connection.close()
@@ -51,6 +55,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
         row("`Prefer: wait` on a sum, idle", "waited", 0.99, None),
         row(polled, "polled", 0.5, 0.008),
         row(polled, "polled", 0.99, 0.030),
+        row("the bare steps of such a task, idle", "bare", 0.5, None),
         row("create to completed, one right after another", "in a row", 0.5, None),
     ]
 
@@ -61,6 +66,41 @@ def _some(measure: Callable[[], float], times: int, pause: float) -> list[float]
         time.sleep(pause)
         taken.append(measure())
     return taken
+
+
+class Steps:
+    """What no design of this kind goes without, and nothing else."""
+
+    def __init__(self, own: Yard) -> None:
+        self._database = psycopg.connect(own.env["DATABASE_URL"], prepare_threshold=0)
+        self._redis = redis.Redis.from_url(own.redis_url)
+
+    def __enter__(self) -> Self:
+        self._database.execute("CREATE TABLE bare_steps (id bigserial PRIMARY KEY, done boolean)")
+        self._database.commit()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._database.execute("DROP TABLE bare_steps")
+        self._database.commit()
+        self._database.close()
+        self._redis.close()
+
+    def taken(self) -> float:
+        """Insert and commit, ring, take and end and commit, tell, read."""
+        began = time.perf_counter()
+        ask = self._database.execute
+        ((task,),) = ask("INSERT INTO bare_steps DEFAULT VALUES RETURNING id").fetchall()
+        self._database.commit()
+        self._redis.rpush("bare_steps", task)
+        self._redis.blpop(["bare_steps"])
+        ask("SELECT id FROM bare_steps WHERE done IS NULL FOR UPDATE SKIP LOCKED").fetchall()
+        ask("UPDATE bare_steps SET done = true WHERE id = %s", [task])
+        self._database.commit()
+        self._redis.publish("bare_steps", task)
+        ask("SELECT id, done FROM bare_steps WHERE id = %s", [task]).fetchall()
+        self._database.rollback()
+        return time.perf_counter() - began
 
 
 class Client:

@@ -161,7 +161,7 @@ class Wait:
 
 
 def _shown(owner_id: int, task_id: int, language: str) -> bytes | None:
-    task = Task.objects.visible_to(owner_id).filter(pk=task_id).first()
+    task = Task.objects.one_of(owner_id, task_id)
     if task is None:
         return None
     with translation.override(language):

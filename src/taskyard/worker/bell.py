@@ -1,82 +1,64 @@
 """Ring a queue's bell: tell the workers that it has work. Bounded, and never an error.
 
-A bell changes latency only. Commit, then ring; silence, then claim. A bell that is ringing
-already costs one Redis command; one that was lost rings again after ``BELL_SECONDS`` at the
-latest, because upkeep rings for whatever is ready.
+A bell changes latency only. Commit, then ring; silence, then claim. Where a process keeps vigil
+(``worker/vigil.py``) it is called, which costs one Redis command. Elsewhere a Celery message wakes
+one, unless a message is under way; where that was lost, another is sent after ``BELL_SECONDS`` at
+the latest, because upkeep rings for whatever is ready.
 """
 
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 from kombu.exceptions import OperationalError
-from redis import RedisError
+from redis import Redis, RedisError
 
 from taskyard.core.redis import BrokerAway, client
 
 BELL_SECONDS = 10
-HOLD_MILLISECONDS = 1000
-KEEP_SECONDS = 0.3
+# Whether a message has to be sent. A call that nobody has answered yet is not said twice.
+_CALL_OR_RING = """
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    if redis.call('LLEN', KEYS[3]) == 0 then redis.call('RPUSH', KEYS[3], 1) end
+    return 0
+end
+return redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) and 1 or 0
+"""
 logger = logging.getLogger(__name__)
 
 
+class Keys(NamedTuple):
+    """What Redis holds of a queue's bell."""
+
+    rings: str
+    """A message is under way."""
+    watched: str
+    """By whom vigil is kept, while it is."""
+    calls: str
+    """A list: a call to whoever keeps vigil, or none."""
+
+
+def keys_of(queue: str) -> Keys:
+    return Keys(*(f"taskyard:bell:{queue}{part}" for part in ("", ":watched", ":calls")))
+
+
 def ring(queue: str) -> None:
-    """Wake one idle process that serves ``queue``, if the broker can be reached."""
-    try:
-        with client() as redis:
-            if not redis.set(_key(queue), 1, nx=True, ex=BELL_SECONDS):
-                return
-            try:
-                _publish(queue)
-            except (OperationalError, RedisError, OSError) as error:
-                # Nobody will hear it, so nobody may be kept from ringing.
-                redis.delete(_key(queue))
-                raise ConnectionError(str(error)) from error
-    except BrokerAway:
-        logger.info("bell not rung", extra={"queue": queue})
+    """Wake one process that serves ``queue``, if the broker can be reached."""
+    keys = keys_of(queue)
+    _ring(queue, lambda redis: bool(redis.eval(_CALL_OR_RING, len(keys), *keys, BELL_SECONDS)))
 
 
-class Bell:
-    """A queue's bell in the hands of a process that was woken by it.
+def ring_for_others(queue: str) -> None:
+    """Wake one process by a message, though another may keep vigil."""
+    key = keys_of(queue).rings
+    _ring(queue, lambda redis: bool(redis.set(key, 1, nx=True, ex=BELL_SECONDS)))
 
-    While it is held nobody else is woken; the holder says so again and again, for it may die.
-    """
 
-    def __init__(self, queue: str) -> None:
-        self.queue = queue
-        self._held_at: float | None = None
-        self._rings = True
-
-    def silence(self) -> None:
-        """From now on the next ring wakes somebody."""
-        if self._rings:
-            self._held_at, self._rings = None, False
-            with suppress(BrokerAway), client() as redis:
-                redis.delete(_key(self.queue))
-
-    def hold(self) -> bool:
-        """Keep it from ringing, if it does not ring already, or go on doing so."""
-        if self._held_at is not None:
-            self.keep()
-            return True
-        with suppress(BrokerAway), client() as redis:
-            if redis.set(_key(self.queue), 1, nx=True, px=HOLD_MILLISECONDS):
-                self._held_at, self._rings = time.monotonic(), True
-                return True
-        return False
-
-    def keep(self) -> None:
-        """Go on holding."""
-        if self._held_at is not None and time.monotonic() - self._held_at > KEEP_SECONDS:
-            self._held_at = time.monotonic()
-            with suppress(BrokerAway), client() as redis:
-                redis.set(_key(self.queue), 1, px=HOLD_MILLISECONDS)
-
-    def pass_on(self) -> None:
-        """Wake the next process."""
-        self.silence()
-        ring(self.queue)
+def silence(queue: str) -> None:
+    """The message has arrived: the next ring sends another."""
+    with suppress(BrokerAway), client() as redis:
+        redis.delete(keys_of(queue).rings)
 
 
 def broker_alive() -> bool:
@@ -95,11 +77,22 @@ def stands_unheard(queues: Iterable[str]) -> bool:
     return False
 
 
+def _ring(queue: str, begin: Callable[[Redis], bool]) -> None:
+    try:
+        with client() as redis:
+            if not begin(redis):
+                return
+            try:
+                _publish(queue)
+            except (OperationalError, RedisError, OSError) as error:
+                # Nobody will hear it, so nobody may be kept from ringing.
+                redis.delete(keys_of(queue).rings)
+                raise ConnectionError(str(error)) from error
+    except BrokerAway:
+        logger.info("bell not rung", extra={"queue": queue})
+
+
 def _publish(queue: str) -> None:
     from taskyard.worker.app import bell
 
     bell.apply_async((queue,), queue=queue, retry=False)
-
-
-def _key(queue: str) -> str:
-    return f"taskyard:bell:{queue}"

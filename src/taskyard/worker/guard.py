@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.values import Verdict
-from taskyard.worker import identity, upkeep
+from taskyard.worker import identity, upkeep, vigil
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring, stands_unheard
 
@@ -175,6 +175,7 @@ class Guard(threading.Thread):
 
     def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
         for process in identity.slots().left(alive):
+            vigil.end(served_queues(), vigil.name(identity.worker_id, process))
             held = identity.slots().read(process)
             if held is not None and not held.claimed:
                 identity.slots().take_care()

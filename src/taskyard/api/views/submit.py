@@ -38,7 +38,7 @@ class TaskCreate(ApiView):
         (task_id,), replayed = idempotency.submit_once(
             user_of(request).pk, key, request.data, [new], endpoint="create"
         )
-        task = Task.objects.visible_to(user_of(request).pk).filter(pk=task_id).first()
+        task = Task.objects.one_of(user_of(request).pk, task_id)
         if task is None:
             raise idempotency.TaskDeleted
         return created(request, task, idempotency.REPLAYED if replayed else None)

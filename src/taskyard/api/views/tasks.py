@@ -139,7 +139,7 @@ def own_task(request: Request, task_id: str) -> Task:
     """The user's task of this id; raises NotFound alike for another's and for none."""
     found: Task | None = None
     if int(task_id) <= shapes.LARGEST_ID:
-        found = Task.objects.visible_to(user_of(request).pk).filter(pk=int(task_id)).first()
+        found = Task.objects.one_of(user_of(request).pk, int(task_id))
     if found is None:
         raise NotFound
     return found

@@ -113,7 +113,7 @@ def _first(request: HttpRequest, task_type: TaskType) -> Draft:
     """Blank, or filled in as the own task was that the address names."""
     again = request.GET.get("from", "")
     if again.isascii() and again.isdecimal() and len(again) < 19:
-        task = Task.objects.visible_to(user_of(request).pk).filter(pk=int(again)).first()
+        task = Task.objects.one_of(user_of(request).pk, int(again))
         if task is not None and task.task_type == task_type.name:
             return Draft.of_task(task_type, task)
     return Draft.blank(task_type)

@@ -1,0 +1,129 @@
+"""Vigil: a process that has done its work waits at the bells, and is called without a message.
+
+One process at a time waits at a queue's bell. What it waits at it holds for ``HELD_SECONDS`` and
+says so again while it waits; once it dies or is stopped, bells are Celery messages again (ADR 15).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from taskyard.core.redis import BrokerAway, client
+from taskyard.worker import identity
+from taskyard.worker.bell import keys_of, ring
+
+HELD_SECONDS = 2.0
+# Within a drain's and a failed broker's patience: a process that waits does nothing else.
+WAIT_SECONDS = 0.5
+
+# For each queue 0 where another waits, 1 where we do, 2 where we do from now on. Nothing at all
+# where a message is under way: we may be the one who has to hear it.
+_HOLD = """
+local answer = {}
+for queue = 1, #KEYS, 3 do
+    if redis.call('EXISTS', KEYS[queue]) == 1 then return {} end
+end
+for queue = 1, #KEYS, 3 do
+    local holder = redis.call('GET', KEYS[queue + 1])
+    local found = holder == ARGV[1] and 1 or holder and 0 or 2
+    if found > 0 then redis.call('SET', KEYS[queue + 1], ARGV[1], 'PX', ARGV[2]) end
+    if found > 1 then redis.call('DEL', KEYS[queue + 2]) end
+    answer[#answer + 1] = found
+end
+return answer
+"""
+# For each queue whether we were called and have not come.
+_RELEASE = """
+local answer = {}
+for queue = 1, #KEYS, 3 do
+    answer[#answer + 1] = 0
+    if redis.call('GET', KEYS[queue + 1]) == ARGV[1] then
+        redis.call('DEL', KEYS[queue + 1])
+        answer[#answer] = redis.call('DEL', KEYS[queue + 2])
+    end
+end
+return answer
+"""
+
+
+class Vigil:
+    """The bells at which this process waits, of those queues that it serves."""
+
+    def __init__(self, queues: Sequence[str], holder: str) -> None:
+        self._queues = queues
+        self._holder = holder
+        self._held: list[str] = []
+        self._until = 0.0
+
+    def bells(self) -> Iterator[str]:
+        """Each queue that has to be looked at, as soon as that is known.
+
+        The end comes when the worker drains, the broker is away, or there is no bell to wait at.
+        """
+        try:
+            while not identity.slots().draining:
+                yield from self._hold()
+                if not self._held:
+                    return
+                if (called := self._wait()) is not None:
+                    yield called
+        except BrokerAway:
+            return
+
+    def release(self) -> None:
+        """Wait no more, as before a task that may take its time; whoever called rings again."""
+        if self._held:
+            held, self._held, self._until = self._held, [], 0.0
+            end(held, self._holder)
+
+    def _hold(self) -> list[str]:
+        """Wait at whatever nobody else waits at; the queues of which this is new.
+
+        What was committed before was rung for elsewhere, or is what the last holder left.
+        """
+        if time.monotonic() < self._until - HELD_SECONDS + WAIT_SECONDS:
+            return []
+        self._until = time.monotonic() + HELD_SECONDS
+        keys = _keys(self._queues)
+        with client() as redis:
+            found = redis.eval(_HOLD, len(keys), *keys, self._holder, int(HELD_SECONDS * 1000))
+        if not found:
+            self.release()
+            return []
+        standing = list(zip(self._queues, found, strict=True))
+        self._held = [queue for queue, how in standing if how]
+        return [queue for queue, how in standing if how == 2]
+
+    def _wait(self) -> str | None:
+        """The next queue that calls; None where none does for ``WAIT_SECONDS``."""
+        by_key = {keys_of(queue).calls: queue for queue in self._held}
+        with client() as redis:
+            called = redis.blpop(list(by_key), timeout=WAIT_SECONDS)
+        if called is None:
+            return None
+        queue = by_key[str(called[0])]
+        # Whoever has just been heard comes last the next time.
+        self._held.remove(queue)
+        self._held.append(queue)
+        return queue
+
+
+def name(worker_id: int, process: int) -> str:
+    """What a process is called where it keeps vigil."""
+    return f"{worker_id}:{process}"
+
+
+def end(queues: Sequence[str], holder: str) -> None:
+    """Nobody of this name waits any more; who called it and was not heard rings again."""
+    keys = _keys(queues)
+    try:
+        with client() as redis:
+            called = redis.eval(_RELEASE, len(keys), *keys, holder)
+    except BrokerAway:
+        return
+    for queue, unanswered in zip(queues, called, strict=True):
+        if unanswered:
+            ring(queue)
+
+
+def _keys(queues: Sequence[str]) -> list[str]:
+    return [key for queue in queues for key in keys_of(queue)]
