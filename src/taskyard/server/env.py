@@ -79,6 +79,12 @@ def modules(raw: str) -> list[str]:
     return names
 
 
+def bearer(raw: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{16,512}", raw):
+        raise ValueError("expected 16 or more letters, digits or signs, without spaces")
+    return raw
+
+
 def origins(raw: str) -> list[str]:
     found = words(raw)
     if not all(origin.startswith(("http://", "https://")) for origin in found):
@@ -175,6 +181,14 @@ VARIABLES: tuple[Variable, ...] = (
         integer(0, 16),
         0,
         "How many proxies in front append to X-Forwarded-For.",
+    ),
+    Variable(
+        "TASKYARD_METRICS_TOKEN",
+        bearer,
+        None,
+        "A bearer token that may read `/metrics`, and nothing else.",
+        shown="none",
+        may_be_file=True,
     ),
     Variable("TASKYARD_THREADS", integer(1, 256), 4, "Threads that answer ordinary requests."),
     Variable(

@@ -3,8 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from taskyard.server.metrics import Metrics
+
 urlpatterns = [
     path("api/", include("taskyard.api.urls")),
+    path("metrics", Metrics.as_view()),
     path("admin/", admin.site.urls),
     path("", include("taskyard.dashboard.urls")),
 ]

@@ -1,0 +1,130 @@
+"""/metrics: how the system stands, in Prometheus' text format, for whoever may watch it.
+
+Everything is read from the database when it is asked for, so every web answers the same. The cost
+follows what is active (``dashboard/staff/now.py``).
+"""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import IsAdminUser
+from rest_framework.request import Request
+
+from taskyard import __version__
+from taskyard.accounts.authentication import TokenAuthentication, token_of
+from taskyard.api.views.base import ApiView
+from taskyard.catalog.task_type import registry
+from taskyard.core import queues
+from taskyard.dashboard.staff import now
+
+# What a request has that did not come straight from its client.
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
+
+
+class Watcher:
+    """Who may read the metrics and is no user of ours."""
+
+    is_authenticated = is_staff = True
+
+
+class WatcherAuthentication(BaseAuthentication):
+    """By TASKYARD_METRICS_TOKEN; or, without any token, from this machine itself.
+
+    Where a proxy is declared, or shows, every request seems to come from this machine.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Watcher, None] | None:
+        """Raises AuthenticationFailed for a malformed header."""
+        token, wanted = token_of(request), settings.TASKYARD_METRICS_TOKEN
+        if token is None:
+            return (Watcher(), None) if _is_local(request) else None
+        if wanted and secrets.compare_digest(token.encode(), wanted.encode()):
+            return Watcher(), None
+        return None
+
+
+class Metrics(ApiView):
+    authentication_classes = (WatcherAuthentication, TokenAuthentication)
+    permission_classes = (IsAdminUser,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        collectors = CollectorRegistry(auto_describe=False)
+        collectors.register(Standing())
+        return HttpResponse(generate_latest(collectors), content_type=CONTENT_TYPE_LATEST)
+
+
+class Standing(Collector):
+    """Gauges only: counts go down where tasks are deleted or purged."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("taskyard_info", "The version that answers.", ["version"], {(__version__,): 1})
+        depths = now.depths()
+        places = ("waiting", "scheduled", "suspended", "running")
+        yield _gauge(
+            "taskyard_tasks_active",
+            "Tasks that have not ended, by where they are.",
+            ["queue", "task_type", "place"],
+            {
+                (*where, place): getattr(depth, place)
+                for where, depth in depths.items()
+                for place in places
+            },
+        )
+        yield _gauge(
+            "taskyard_oldest_waiting_seconds",
+            "How long the task has waited that could have been begun first.",
+            ["queue", "task_type"],
+            {where: depth.oldest_seconds or 0.0 for where, depth in depths.items()},
+        )
+        yield _gauge(
+            "taskyard_tasks_ended",
+            "Tasks that have ended and are kept, by how.",
+            ["status"],
+            {(status,): count for status, count in asdict(now.ended()).items()},
+        )
+        paused = queues.paused()
+        yield _gauge(
+            "taskyard_queue_paused",
+            "Whether a queue is paused.",
+            ["queue"],
+            {(name,): name in paused for name in {*registry.queues(), *paused}},
+        )
+        alive = [worker for worker in now.workers() if worker.alive]
+        for name, text, value in (
+            ("taskyard_workers", "Workers with a lease.", len(alive)),
+            ("taskyard_slots", "Their processes.", sum(each.slots for each in alive)),
+            ("taskyard_slots_in_use", "Those that run.", sum(each.in_use for each in alive)),
+            ("taskyard_broker_up", "Whether the broker answers.", now.broker().answers),
+        ):
+            yield _gauge(name, text, [], {(): value})
+
+
+def _gauge(
+    name: str, text: str, labels: list[str], values: dict[tuple[str, ...], float]
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, text, labels=labels)
+    for of, value in sorted(values.items()):
+        gauge.add_metric(of, value)
+    return gauge
+
+
+def _is_local(request: Request) -> bool:
+    if settings.TASKYARD_TRUSTED_PROXIES or any(name in request.META for name in FORWARDED):
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False

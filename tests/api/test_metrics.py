@@ -1,0 +1,115 @@
+"""/metrics: what it says, and who may read it."""
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from taskyard.core import queues
+from taskyard.core.states import Status
+from tests.api.caller import Caller
+from tests.api.hand import Hand
+
+TOKEN = "scrapers-only-9f2c"
+AFAR = {"REMOTE_ADDR": "203.0.113.9"}
+
+
+def asked(token: str | None = None, **meta: Any) -> Any:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return Client().get("/metrics", headers=headers, **meta)
+
+
+def samples(answer: Any) -> dict[tuple[str, ...], float]:
+    """By name and the values of its labels, which are written in the order of their names."""
+    assert answer.status_code == 200, answer.content
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.content.decode())
+        for sample in family.samples
+    }
+
+
+def test_it_says_where_the_tasks_are(api: Caller, hand: Hand) -> None:
+    api.create(delay=60)
+    for _ in range(3):
+        api.create()
+    hand.finish(hand.claim(1)[0], Status.COMPLETED, result="6")
+    queues.pause("default", by_id=None)
+    found = samples(asked())
+    assert found["taskyard_tasks_active", "waiting", "default", "sum"] == 2
+    assert found["taskyard_tasks_active", "scheduled", "default", "sum"] == 1
+    assert found["taskyard_tasks_active", "running", "default", "sum"] == 0
+    assert found["taskyard_oldest_waiting_seconds", "default", "sum"] > 0
+    assert found["taskyard_tasks_ended", "completed"] == 1
+    assert found["taskyard_tasks_ended", "error"] == 0
+    assert found["taskyard_queue_paused", "default"] == 1
+    assert found["taskyard_broker_up",] == 1
+    assert found["taskyard_workers",] == found["taskyard_slots",] == 1
+    assert found["taskyard_slots_in_use",] == 0
+    assert any(name == "taskyard_info" for name, *_ in found)
+
+
+def test_it_is_prometheus_text(db: None) -> None:
+    assert asked().headers["Content-Type"].startswith("text/plain; version=")
+
+
+@pytest.mark.parametrize(
+    ("meta", "status"),
+    [
+        ({}, 200),
+        ({"REMOTE_ADDR": "::1"}, 200),
+        (AFAR, 401),
+        ({"REMOTE_ADDR": ""}, 401),
+        # A proxy on this machine stands between.
+        ({"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, 401),
+        ({"HTTP_X_REAL_IP": "127.0.0.1"}, 401),
+        ({"HTTP_FORWARDED": "for=127.0.0.1"}, 401),
+        ({"HTTP_VIA": "1.1 proxy"}, 401),
+    ],
+)
+def test_without_a_token_it_is_for_this_machine_only(
+    db: None, meta: dict[str, str], status: int
+) -> None:
+    answer = asked(**meta)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.json()["code"] == "not_authenticated"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_behind_a_declared_proxy_nobody_is_local(db: None, settings: Any) -> None:
+    settings.TASKYARD_TRUSTED_PROXIES = 1
+    assert asked().status_code == 401
+
+
+def test_its_own_token_opens_it_and_nothing_else(db: None, settings: Any) -> None:
+    assert asked(TOKEN, **AFAR).status_code == 401
+    settings.TASKYARD_METRICS_TOKEN = TOKEN
+    assert asked(TOKEN, **AFAR).status_code == 200
+    assert asked(TOKEN[:-1], **AFAR).status_code == 401
+    assert Caller(Client(), TOKEN).get("tasks/").status_code == 401
+
+
+def test_staff_may_read_it_and_users_may_not(staff: Caller, api: Caller) -> None:
+    assert asked(staff.access, **AFAR).status_code == 200
+    refused = asked(api.access, **AFAR)
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+    # Who names himself is not taken for this machine.
+    assert asked(api.access).status_code == 403
+    assert asked("rubbish").status_code == 401
+
+
+def test_it_is_read_only(db: None) -> None:
+    assert Client().post("/metrics").status_code == 405
+
+
+def test_where_the_database_is_away_it_is_a_503(db: None) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("away")
+
+    with connection.execute_wrapper(away):
+        answer = asked()
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
