@@ -1,6 +1,7 @@
 """The parts of the client that know no network."""
 
 import inspect
+import ssl
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from taskyard.client.commands.session import place
 from taskyard.client.errors import FieldError, error_of
 from taskyard.client.events import EventReader, Told
 from taskyard.client.patience import Patience
+from taskyard.client.trust import trusted_by
 from taskyard.client.words import language
 from tools import faces
 
@@ -23,6 +25,15 @@ def test_the_synchronous_face_is_the_asynchronous_one_without_waiting(source: Pa
     written = faces.FACES[source].read_text()
     assert written == faces.made(source), "run python tools/faces.py"
     assert "async" not in written.partition("\n")[2].replace("async_wire", "")
+
+
+def test_without_tls_no_certificate_is_believed() -> None:
+    assert trusted_by("https://tasks.example.org") is True
+    assert trusted_by("HTTPS://tasks.example.org") is True
+    bare = trusted_by("http://127.0.0.1:8000")
+    assert isinstance(bare, ssl.SSLContext)
+    assert (bare.verify_mode, bare.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert bare.get_ca_certs() == []
 
 
 def test_both_faces_have_the_same_methods_with_the_same_arguments() -> None:

@@ -42,10 +42,10 @@ def test_help_loads_neither_http_nor_colours() -> None:
     assert not {name for name in loaded("--help") if HEAVY.match(name)}
 
 
-def test_a_command_loads_http_and_no_colours() -> None:
+def test_a_command_loads_http_and_neither_colours_nor_what_waits() -> None:
     modules = loaded("whoami")
     assert "httpx" in modules
-    assert not {name for name in modules if re.match(r"rich|pygments|click", name)}
+    assert not {name for name in modules if re.match(r"rich|pygments|click|asyncio", name)}
 
 
 def test_the_operators_commands_are_those_of_the_server() -> None:

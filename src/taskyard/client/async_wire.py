@@ -12,6 +12,7 @@ from taskyard.client.bodies import encoded
 from taskyard.client.errors import NotLoggedIn, Throttled, Unavailable, Unreachable, error_of
 from taskyard.client.patience import Patience
 from taskyard.client.tokens import Tokens, TokenStore
+from taskyard.client.trust import trusted_by
 
 LOCKED_PAUSE_SECONDS = 0.05
 # The request cannot have arrived, so that even what must not be done twice may be tried again.
@@ -44,7 +45,11 @@ class AsyncWire:
         if language:
             headers["Accept-Language"] = language
         self._http = httpx.AsyncClient(
-            base_url=f"{url}/api", headers=headers, timeout=timeout, follow_redirects=False
+            base_url=f"{url}/api",
+            headers=headers,
+            timeout=timeout,
+            follow_redirects=False,
+            verify=trusted_by(url),
         )
 
     async def aclose(self) -> None:

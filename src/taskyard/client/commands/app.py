@@ -1,6 +1,7 @@
 """The program: all commands, the operator's listed beside ours."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -57,6 +58,8 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
 
 def main(operator: Mapping[str, str]) -> int:
     """Run one command of a person who uses Taskyard; the exit code."""
+    # Typer loads pydantic, which then looks for plugins in every package there is.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     answer = program(operator)(prog_name="taskyard", standalone_mode=True)
     return int(answer or 0)
 

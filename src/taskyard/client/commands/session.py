@@ -34,7 +34,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def address() -> str:
     """The server: of TASKYARD_URL, or where one has logged in, or this machine."""
     from taskyard.client import config
-    from taskyard.client.asynchronous import DEFAULT_URL
+    from taskyard.client.synchronous import DEFAULT_URL
 
     login = config.read()
     given = os.environ.get("TASKYARD_URL") or (login.url if login else DEFAULT_URL)
