@@ -119,6 +119,23 @@ def test_a_worker_that_is_deaf_leaves_and_its_successor_hears(
     assert user.wait(task_id)["result"] == {"result": 3}
 
 
+def test_a_worker_of_one_process_takes_every_bell_that_stands(
+    new_live: Callable[..., Live],
+) -> None:
+    live = new_live(TASKYARD_CONCURRENCY="1")
+    user = User.register(live)
+    assert user.wait(user.sum(1))["status"] == "completed"
+    with Celery(broker=live.redis_url) as celery:
+        for _ in range(6):
+            celery.send_task("taskyard.bell", args=("default",), queue="default")
+    until = time.monotonic() + DEAF_SECONDS
+    with redis.Redis.from_url(live.redis_url) as broker:
+        while broker.llen("default"):
+            assert time.monotonic() < until, "it would be taken for deaf"
+            time.sleep(0.1)
+    assert user.wait(user.sum(1, 2))["result"] == {"result": 3}
+
+
 def test_a_queue_that_is_paused_makes_nobody_leave(new_live: Callable[..., Live]) -> None:
     live = new_live()
     user = User.register(live)

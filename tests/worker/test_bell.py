@@ -10,6 +10,7 @@ import pytest
 from taskyard.core.redis import client
 from taskyard.worker import bell, identity, vigil
 from taskyard.worker.slots import Slots
+from taskyard.worker.turn import Turn
 from taskyard.worker.vigil import HELD_SECONDS, WAIT_SECONDS, Vigil
 
 
@@ -44,6 +45,8 @@ def test_a_bell_that_rings_sends_no_second_message(queue: str) -> None:
 def test_who_keeps_vigil_is_called_once_and_without_a_message(waiting: str) -> None:
     for _ in range(3):
         bell.ring(waiting)
+    with client() as redis:
+        assert redis.llen(bell.keys_of(waiting).calls) == 1
     calls = Vigil([waiting], "keeper").bells()
     assert next(calls) == waiting
     began = time.monotonic()
@@ -81,6 +84,32 @@ def test_of_several_queues_only_those_are_kept_at_which_nobody_waits(
 def test_nobody_waits_while_a_message_is_under_way(queue: str) -> None:
     bell.ring(queue)
     assert list(Vigil([f"{queue}-other", queue], "keeper").bells()) == []
+
+
+def test_nor_while_one_of_several_messages_stands_in_the_broker(queue: str) -> None:
+    for _ in range(2):
+        bell.ring(queue)
+        bell.silence(queue)
+    assert list(Vigil([queue], "keeper").bells()) == []
+
+
+def test_who_has_rung_for_others_is_called_to_no_other_queue(queue: str) -> None:
+    full, other = f"{queue}-full", f"{queue}-other"
+    keeper = Vigil([full, other], "keeper")
+    assert next(keeper.bells()) == full
+    Turn(keeper)._ring_for_others(full)
+    bell.ring(other)
+    assert (messages(full), messages(other)) == (1, 1)
+
+
+def test_what_was_said_to_somebody_who_died_alone_becomes_a_message(waiting: str) -> None:
+    bell.ring(waiting)
+    vigil.end([waiting])
+    assert messages(waiting) == 0, "he is waiting still, for all that is known"
+    time.sleep(HELD_SECONDS + 0.1)
+    vigil.end([waiting])
+    vigil.end([waiting])
+    assert messages(waiting) == 1
 
 
 def test_who_is_waited_for_by_a_message_leaves_the_vigil(waiting: str) -> None:

@@ -42,7 +42,7 @@ class TaskQuerySet(QuerySet["Task"]):
         """This task, if this user owns it. A checkpoint is read only when it is asked for.
 
         Whoever watches asks again and again, so the statement is kept: to build it costs three
-        times its answer. ``task_id`` must fit into 64 bits.
+        times its answer. Filters before it do not count; ``task_id`` must fit into 64 bits.
         """
         return next(iter(self.raw(_reading_one(self.model), [user_id, task_id])), None)
 

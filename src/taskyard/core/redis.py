@@ -58,8 +58,11 @@ def _connect(url: str) -> Redis:
 
 
 @contextmanager
-def client() -> Iterator[Redis]:
-    """The shared client, as a context: ``with client() as redis``. Raises BrokerAway."""
+def client(breaker: Breaker = breaker) -> Iterator[Redis]:
+    """The shared client, as a context: ``with client() as redis``. Raises BrokerAway.
+
+    A breaker of its own is for what may fail without a word about the rest.
+    """
     if not settings.REDIS_URL:
         raise BrokerAway("no broker is configured: set REDIS_URL")
     with breaker.guarding(RedisError, OSError):

@@ -24,6 +24,7 @@ from taskyard.accounts.authentication import TokenAuthentication, token_of
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import queues
+from taskyard.core.models import Task, Worker
 from taskyard.dashboard.staff import now
 
 # What a request has that did not come straight from its client.
@@ -71,7 +72,8 @@ class Standing(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("taskyard_info", "The version that answers.", ["version"], {(__version__,): 1})
-        depths = now.depths()
+        known = {(each.queue, each.name): now.Depth() for each in registry.all()}
+        depths = known | now.depths()
         places = ("waiting", "scheduled", "suspended", "running")
         yield _gauge(
             "taskyard_tasks_active",
@@ -102,11 +104,17 @@ class Standing(Collector):
             ["queue"],
             {(name,): name in paused for name in {*registry.queues(), *paused}},
         )
-        alive = [worker for worker in now.workers() if worker.alive]
+        alive = Worker.objects.alive()
+        slots = sum(alive.values_list("concurrency", flat=True))
+        running = Task.objects.filter(worker__in=alive).values("worker", "process").distinct()
         for name, text, value in (
-            ("taskyard_workers", "Workers with a lease.", len(alive)),
-            ("taskyard_slots", "Their processes.", sum(each.slots for each in alive)),
-            ("taskyard_slots_in_use", "Those that run.", sum(each.in_use for each in alive)),
+            ("taskyard_workers", "Workers with a lease.", alive.count()),
+            (
+                "taskyard_slots",
+                "Their processes.",
+                slots,
+            ),
+            ("taskyard_slots_in_use", "Those that run a claimed task.", running.count()),
             ("taskyard_broker_up", "Whether the broker answers.", now.broker().answers),
         ):
             yield _gauge(name, text, [], {(): value})

@@ -37,10 +37,13 @@ class Keys(NamedTuple):
     """By whom vigil is kept, while it is."""
     calls: str
     """A list: a call to whoever keeps vigil, or none."""
+    messages: str
+    """A list: what Celery has not taken yet."""
 
 
 def keys_of(queue: str) -> Keys:
-    return Keys(*(f"taskyard:bell:{queue}{part}" for part in ("", ":watched", ":calls")))
+    bell = f"taskyard:bell:{queue}"
+    return Keys(rings=bell, watched=f"{bell}:watched", calls=f"{bell}:calls", messages=queue)
 
 
 def ring(queue: str) -> None:
@@ -73,7 +76,7 @@ def broker_alive() -> bool:
 def stands_unheard(queues: Iterable[str]) -> bool:
     """Whether a bell of one of these queues is in the broker, and nobody has taken it."""
     with suppress(BrokerAway), client() as redis:
-        return any(redis.llen(queue) for queue in queues)
+        return any(redis.llen(keys_of(queue).messages) for queue in queues)
     return False
 
 

@@ -103,6 +103,7 @@ class Guard(threading.Thread):
             self._end_stalled()
             self._end_overstayers()
             queues |= self._rescue_dropped(alive=set(self._processes()))
+            vigil.end(served_queues())
             queues |= upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
         if time.monotonic() >= self._purge_at:

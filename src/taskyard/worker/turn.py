@@ -44,6 +44,7 @@ def take(queue: str) -> None:
     It goes back to Celery after it has rung for others, for it may be the one to hear that.
     """
     silence(queue)
+    identity.slots().release()  # the parent knows this process from now on, should it die waiting
     vigil = Vigil(served_queues(), name(identity.worker_id, os.getpid()))
     turn = Turn(vigil)
     try:
@@ -114,3 +115,5 @@ class Turn:
     def _ring_for_others(self, queue: str) -> None:
         self.rang = True
         ring_for_others(queue)
+        # There is enough to do here: what comes to the other queues is for others too.
+        self._vigil.release()

@@ -7,7 +7,7 @@ says so again while it waits; once it dies or is stopped, bells are Celery messa
 import time
 from collections.abc import Iterator, Sequence
 
-from taskyard.core.redis import BrokerAway, client
+from taskyard.core.redis import Breaker, BrokerAway, client
 from taskyard.worker import identity
 from taskyard.worker.bell import keys_of, ring
 
@@ -16,33 +16,38 @@ HELD_SECONDS = 2.0
 WAIT_SECONDS = 0.5
 
 # For each queue 0 where another waits, 1 where we do, 2 where we do from now on. Nothing at all
-# where a message is under way: we may be the one who has to hear it.
+# where a message is under way: we may be the one who has to hear it. A key may stand for several.
 _HOLD = """
 local answer = {}
-for queue = 1, #KEYS, 3 do
+for queue = 1, #KEYS, 4 do
     if redis.call('EXISTS', KEYS[queue]) == 1 then return {} end
+    if redis.call('LLEN', KEYS[queue + 3]) > 0 then return {} end
 end
-for queue = 1, #KEYS, 3 do
+for queue = 1, #KEYS, 4 do
     local holder = redis.call('GET', KEYS[queue + 1])
     local found = holder == ARGV[1] and 1 or holder and 0 or 2
     if found > 0 then redis.call('SET', KEYS[queue + 1], ARGV[1], 'PX', ARGV[2]) end
-    if found > 1 then redis.call('DEL', KEYS[queue + 2]) end
     answer[#answer + 1] = found
 end
 return answer
 """
-# For each queue whether we were called and have not come.
+# For each queue whether somebody has been called who will not come.
 _RELEASE = """
 local answer = {}
-for queue = 1, #KEYS, 3 do
+for queue = 1, #KEYS, 4 do
     answer[#answer + 1] = 0
-    if redis.call('GET', KEYS[queue + 1]) == ARGV[1] then
+    local holder = redis.call('GET', KEYS[queue + 1])
+    if not holder or holder == ARGV[1] then
         redis.call('DEL', KEYS[queue + 1])
         answer[#answer] = redis.call('DEL', KEYS[queue + 2])
     end
 end
 return answer
 """
+
+
+# That a wait was too long for the broker ends the vigil, and nothing else.
+_waiting = Breaker()
 
 
 class Vigil:
@@ -96,7 +101,7 @@ class Vigil:
     def _wait(self) -> str | None:
         """The next queue that calls; None where none does for ``WAIT_SECONDS``."""
         by_key = {keys_of(queue).calls: queue for queue in self._held}
-        with client() as redis:
+        with client(_waiting) as redis:
             called = redis.blpop(list(by_key), timeout=WAIT_SECONDS)
         if called is None:
             return None
@@ -112,8 +117,8 @@ def name(worker_id: int, process: int) -> str:
     return f"{worker_id}:{process}"
 
 
-def end(queues: Sequence[str], holder: str) -> None:
-    """Nobody of this name waits any more; who called it and was not heard rings again."""
+def end(queues: Sequence[str], holder: str = "") -> None:
+    """Nobody of this name waits any more; where nobody waits, who was called is rung for again."""
     keys = _keys(queues)
     try:
         with client() as redis:
