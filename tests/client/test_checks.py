@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from django.utils import translation
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -66,6 +66,8 @@ def _rest(flaw: Flaw) -> tuple[str, str, dict[str, Any]]:
     return flaw.code, flaw.message, flaw.context
 
 
+# The first input of a cold machine may take seconds to make.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SIGNATURES), inputs)
 @example(SIGNATURES[2], {"name": "long", "either": [1, "x"], "counts": {"a/~": None}, "other": 1})
 @example(SIGNATURES[2], {"name": "ab", "point": {"x": "1"}, "maybe": "1"})

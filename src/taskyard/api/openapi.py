@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "VERSION": __version__,
     "DESCRIPTION": "Typed, durable, long-running tasks.",
     "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api",
     "POSTPROCESSING_HOOKS": [],
     "CONTACT": {"name": "Taskyard"},
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
