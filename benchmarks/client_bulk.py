@@ -1,10 +1,10 @@
 """`taskyard bulk` beside the API's own bulk rate: python -m benchmarks.client_bulk [--lines 10000].
 
 The command is timed as a person has it: from its start to its end, the interpreter included, and
-with its modules compiled by the start before. The
-API's rate is that of the same bodies of 1,000 over one kept connection, made beforehand, without
-an idempotency key. They take turns; each number is printed, then the medians. SQLite, or
-PostgreSQL with TEST_DB=postgresql. What is accepted is not run.
+with its modules compiled by the start before. The API's rate is that of the same bodies of 1,000
+over one kept connection, made beforehand, without an idempotency key. They take turns; each number
+is printed, then the medians. SQLite, or PostgreSQL with TEST_DB=postgresql. What is accepted is
+not run.
 """
 
 import argparse

@@ -25,8 +25,6 @@ def main() -> int:
         from taskyard.server.cli import main as operate
 
         return operate()
-    # What is loaded stays, and most commands end before there is anything to collect.
-    gc.set_threshold(50_000)
     from taskyard.client.commands.app import main as ask
 
     try:

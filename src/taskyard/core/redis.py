@@ -58,12 +58,12 @@ def _connect(url: str) -> Redis:
 
 
 @contextmanager
-def client(breaker: Breaker = breaker) -> Iterator[Redis]:
+def client(own: Breaker | None = None) -> Iterator[Redis]:
     """The shared client, as a context: ``with client() as redis``. Raises BrokerAway.
 
-    A breaker of its own is for what may fail without a word about the rest.
+    A breaker of its ``own`` is for what may fail without a word about the rest.
     """
     if not settings.REDIS_URL:
         raise BrokerAway("no broker is configured: set REDIS_URL")
-    with breaker.guarding(RedisError, OSError):
+    with (own or breaker).guarding(RedisError, OSError):
         yield _connect(settings.REDIS_URL)
