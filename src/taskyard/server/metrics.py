@@ -105,15 +105,11 @@ class Standing(Collector):
             {(name,): name in paused for name in {*registry.queues(), *paused}},
         )
         alive = Worker.objects.alive()
-        slots = sum(alive.values_list("concurrency", flat=True))
+        slots = list(alive.values_list("concurrency", flat=True))
         running = Task.objects.filter(worker__in=alive).values("worker", "process").distinct()
         for name, text, value in (
-            ("taskyard_workers", "Workers with a lease.", alive.count()),
-            (
-                "taskyard_slots",
-                "Their processes.",
-                slots,
-            ),
+            ("taskyard_workers", "Workers with a lease.", len(slots)),
+            ("taskyard_slots", "Their processes.", sum(slots)),
             ("taskyard_slots_in_use", "Those that run a claimed task.", running.count()),
             ("taskyard_broker_up", "Whether the broker answers.", now.broker().answers),
         ):

@@ -57,7 +57,7 @@ class Vigil:
         self._queues = queues
         self._holder = holder
         self._held: list[str] = []
-        self._until = 0.0
+        self._say_again_at = 0.0
 
     def bells(self) -> Iterator[str]:
         """Each queue that has to be looked at, as soon as that is known.
@@ -77,7 +77,7 @@ class Vigil:
     def release(self) -> None:
         """Wait no more, as before a task that may take its time; whoever called rings again."""
         if self._held:
-            held, self._held, self._until = self._held, [], 0.0
+            held, self._held, self._say_again_at = self._held, [], 0.0
             end(held, self._holder)
 
     def _hold(self) -> list[str]:
@@ -85,9 +85,9 @@ class Vigil:
 
         What was committed before was rung for elsewhere, or is what the last holder left.
         """
-        if time.monotonic() < self._until - HELD_SECONDS + WAIT_SECONDS:
+        if time.monotonic() < self._say_again_at:
             return []
-        self._until = time.monotonic() + HELD_SECONDS
+        self._say_again_at = time.monotonic() + WAIT_SECONDS
         keys = _keys(self._queues)
         with client() as redis:
             found = redis.eval(_HOLD, len(keys), *keys, self._holder, int(HELD_SECONDS * 1000))
