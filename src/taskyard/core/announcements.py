@@ -18,8 +18,9 @@ from django.utils.module_loading import import_string
 from taskyard.core.values import Change
 
 STOP_SECONDS = 3.0
-# The first word is passed on at once; what comes close behind it goes together.
-TOGETHER_SECONDS = 0.003
+# The first word is passed on at once. What comes close behind it goes together, and the more that
+# was, the longer the next is gathered.
+TOGETHER_SECONDS, AT_MOST_SECONDS = 0.003, 0.010
 News = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Announcer(threading.Thread):
                 _say(news)
             except Exception:
                 logger.exception("not announced")
-            time.sleep(TOGETHER_SECONDS)
+            time.sleep(min(len(news) * TOGETHER_SECONDS, AT_MOST_SECONDS))
 
     def stop(self) -> None:
         """Say what is left, for a few seconds at most."""

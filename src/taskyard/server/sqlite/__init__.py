@@ -1,0 +1,1 @@
+"""Django's SQLite whose writers take short turns: ``ENGINE`` names this package."""

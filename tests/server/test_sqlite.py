@@ -1,0 +1,165 @@
+"""Writers of one SQLite file take turns, and a turn ends however its writer ended."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db.utils import ConnectionHandler
+
+from taskyard.server.database import database
+
+Connect = Callable[[], Any]
+PATIENCE_SECONDS = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _allowed(django_db_blocker: Any) -> Iterator[None]:
+    """These tests bring connections of their own."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connect]:
+    """Connections to one file; whoever waits for it longer than PATIENCE_SECONDS gives up."""
+    made: list[Any] = []
+
+    def new() -> Any:
+        given = database(None, home=tmp_path, for_worker=False)
+        given["OPTIONS"]["timeout"] = PATIENCE_SECONDS
+        made.append(ConnectionHandler({"default": given})["default"])
+        made[-1].inc_thread_sharing()
+        return made[-1]
+
+    with new().cursor() as cursor:
+        cursor.execute("CREATE TABLE line (said TEXT)")
+    yield new
+    for connection in made:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: Any) -> Iterator[None]:
+    """What ``atomic`` does, for a connection that no alias names."""
+    connection.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        connection.set_autocommit(True)
+
+
+def say(connection: Any, what: str) -> None:
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO line VALUES (%s)", [what])
+
+
+def said(connection: Any) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT said FROM line ORDER BY rowid")
+        return [what for (what,) in cursor.fetchall()]
+
+
+def test_threads_that_write_at_once_all_get_their_turn(connect: Connect) -> None:
+    connections = [connect() for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda each=each: [say(each, "x") for _ in range(50)])
+        for each in connections
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said(connections[0])) == 400
+
+
+def test_a_thread_waits_for_another_and_no_longer_than_it_may(connect: Connect) -> None:
+    one, other = connect(), connect()
+    with transaction(one):
+        with pytest.raises(OperationalError, match="locked"):
+            say(other, "too soon")
+        late = threading.Timer(PATIENCE_SECONDS / 2, say, (other, "in time"))
+        late.start()
+    late.join()
+    assert said(one) == ["in time"]
+
+
+def test_it_waits_for_another_process_and_no_longer_than_it_may(
+    connect: Connect, tmp_path: Path
+) -> None:
+    connection = connect()
+    # To SQLite, what is not ours is another process.
+    path = tmp_path / "taskyard.sqlite3"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="locked"):
+            say(connection, "too soon")
+        late = threading.Timer(PATIENCE_SECONDS / 2, foreign.commit)
+        late.start()
+        say(connection, "in time")
+        late.join()
+    assert said(connection) == ["in time"]
+
+
+@pytest.mark.parametrize("end", ["rollback", "close"])
+def test_a_turn_ends_with_a_transaction_that_is_not_committed(connect: Connect, end: str) -> None:
+    one, other = connect(), connect()
+
+    def fail() -> None:
+        with transaction(one):
+            if end == "close":
+                one.close()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    say(other, "next")
+    assert said(other) == ["next"]
+
+
+def test_a_process_that_is_forked_while_a_thread_writes_can_write(connect: Connect) -> None:
+    one, other = connect(), connect()
+    begun = threading.Event()
+
+    def write() -> None:
+        with transaction(one):
+            begun.set()
+            threading.Event().wait(PATIENCE_SECONDS / 3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun.wait()
+    child = os.fork()
+    if not child:
+        try:
+            # As a process of a worker's pool does, it makes a connection of its own.
+            say(ConnectionHandler({"default": other.settings_dict})["default"], "child")
+        except BaseException:  # it may not go on as the tests' own process
+            os._exit(1)
+        os._exit(0)
+    writer.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    say(other, "parent")
+    assert said(other) == ["child", "parent"]
+
+
+def test_what_is_not_in_a_transaction_waits_as_before(connect: Connect, tmp_path: Path) -> None:
+    connection = connect()
+    say(connection, "first")
+    with closing(sqlite3.connect(tmp_path / "taskyard.sqlite3", check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        late = threading.Timer(PATIENCE_SECONDS / 3, other.commit)
+        late.start()
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO line VALUES ('second')")
+        late.join()
+    assert said(connection) == ["first", "second"]
