@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.models import Task
+from taskyard.core.models import Account, Task
 from tests.api.caller import Caller
 
 # The lifecycle is the only writer; here its results are laid down to be looked at.
@@ -97,3 +97,11 @@ def test_limits_name_the_tasks_that_hold_places(api: Caller) -> None:
     ids = [api.create().json()["id"] for _ in range(2)]
     full = api.get("limits/").json()
     assert full == {"active_limit": 5, "active": 2, "available": 3, "tasks": ids}
+
+
+def test_limits_count_all_and_name_a_thousand(api: Caller) -> None:
+    Account.objects.update(active_limit=2000)
+    many = {"tasks": [{"task_type": "sum", "input_data": {"numbers": [1]}}] * 600}
+    ids = [task_id for _ in range(2) for task_id in api.post("tasks/bulk/", many).json()["ids"]]
+    found = api.get("limits/").json()
+    assert found == {"active_limit": 2000, "active": 1200, "available": 800, "tasks": ids[:1000]}

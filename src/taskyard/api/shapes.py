@@ -79,7 +79,7 @@ class LimitsAnswer(Answer):
     active_limit: int
     active: int
     available: int
-    tasks: list[int] = Field(description="The tasks that hold a place now")
+    tasks: list[int] = Field(description="The first 1,000 of the tasks that hold a place now")
 
 
 class TaskTypeAnswer(Answer):

@@ -215,7 +215,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Limits:
-    """The quota of active tasks; ``tasks`` are the ids that hold a place now."""
+    """The quota of active tasks; ``tasks`` are the ids that hold a place now, 1,000 at most."""
 
     active_limit: int
     active: int

@@ -42,6 +42,7 @@ from taskyard.core.values import (
 )
 
 SWEEP = 1000
+HOLDERS_NAMED = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,19 @@ def open_account(owner_id: int) -> None:
 
 
 def limits(owner_id: int) -> Limits:
-    """What the owner may have and has; the tasks named are those that hold a place now."""
-    active = list(
-        Task.objects.visible_to(owner_id).active().order_by("id").values_list("id", flat=True)
-    )
-    override = Account.objects.filter(user_id=owner_id).values_list("active_limit", flat=True)
-    limit = override.first()
-    return Limits(settings.TASKYARD_ACTIVE_LIMIT if limit is None else limit, len(active), active)
+    """What the owner may have and has; of the tasks that hold a place, the first are named."""
+    holders = Task.objects.visible_to(owner_id).active().order_by("id").values_list("id", flat=True)
+    named = list(holders[:HOLDERS_NAMED])
+    limit, active = _quota(owner_id)
+    # While all are named, the two agree, though more may have been submitted in between.
+    return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
+
+
+def _quota(owner_id: int) -> tuple[int, int]:
+    """How many active tasks the owner may have, and has."""
+    found = Account.objects.filter(user_id=owner_id).values_list("active_limit", "active").first()
+    override, active = found or (None, 0)
+    return settings.TASKYARD_ACTIVE_LIMIT if override is None else override, active
 
 
 def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
@@ -105,7 +112,7 @@ def _accept(
         open_account(owner_id)
         accepted = sql.submit(params)
     if not accepted:
-        raise ActiveLimitExceeded(limits(owner_id).active_limit)
+        raise ActiveLimitExceeded(_quota(owner_id)[0])
     accepted.sort()
     announcements.on_commit(
         {each.queue for (_, _, ready), each in zip(accepted, new, strict=True) if ready},

@@ -80,7 +80,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Limits:
-    """An owner's quota: how many, how many now, and which tasks hold the places."""
+    """An owner's quota: how many, how many now, and the first of the tasks that hold them."""
 
     active_limit: int
     active: int

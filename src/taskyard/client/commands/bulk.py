@@ -5,6 +5,7 @@ import json
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskyard.client.commands import output
+from taskyard.client.commands.ahead import ahead
 from taskyard.client.commands.fields import BadField
 from taskyard.client.commands.session import AsJson, command, connect, say
 from taskyard.client.words import gettext as _
@@ -83,12 +85,16 @@ class _Lines:
         self.size = 0
         self.read = 0
         self.done = 0
-        self._numbers: list[int] = []
+        self._numbers: deque[int] = deque()
         # The lines go out as they came in: they are only read to see that they are JSON.
         typed = f'{{"task_type":{json.dumps(task_type)},"input_data":'
         self._before, self._behind = (typed.encode(), b"}") if task_type else (b"", b"")
 
     def __iter__(self) -> Iterator[bytes]:
+        # Who waits for a pipe can't be stopped in a thread.
+        return self._tasks() if self.path == "-" else ahead(self._tasks())
+
+    def _tasks(self) -> Iterator[bytes]:
         with self._open() as file:
             for number, line in enumerate(file, 1):
                 self.read += len(line)
@@ -98,9 +104,8 @@ class _Lines:
 
     def take(self, count: int) -> list[int]:
         """The numbers of the next lines, which are accepted."""
-        taken, self._numbers = self._numbers[:count], self._numbers[count:]
         self.done += count
-        return taken
+        return [self._numbers.popleft() for _ in range(count)]
 
     def number(self, index: int) -> int:
         """On which line the task of this index stands; only of those not accepted yet."""

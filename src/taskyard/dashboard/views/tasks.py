@@ -193,7 +193,7 @@ def _quota(user_id: int) -> dict[str, Any]:
         if limits.active_limit <= 12
         else [],
         "holders": holders.only("id", "task_type"),
-        "more_holders": max(0, len(limits.tasks) - HOLDERS_SHOWN),
+        "more_holders": max(0, limits.active - HOLDERS_SHOWN),
     }
 
 
