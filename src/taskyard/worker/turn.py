@@ -21,7 +21,7 @@ from taskyard.worker.vigil import Vigil, name
 
 SLICE_SECONDS = 1.0
 # Where several tasks came at once, more are on their way: each look costs a transaction.
-GATHER_SECONDS = 0.010
+GATHER_SECONDS = 0.020
 # A connection that has not been used for so long is looked at before it is.
 TRUST_SECONDS = 5.0
 logger = logging.getLogger(__name__)
