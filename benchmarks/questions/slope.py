@@ -21,7 +21,7 @@ CONNECTIONS = 32
 DRAINED, SHORT_DRAINED = 50_000, 500
 # At a sixth of a core each the rest of the machine keeps up with two of them.
 SHARE = 0.15
-LIMITED, SHORT_LIMITED = 20_000, 2_000
+LIMITED, SHORT_LIMITED = 100_000, 2_000
 # Nothing is wanted of these.
 ROUNDS = 3
 # What Celery says when it takes messages.

@@ -105,4 +105,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def _patience(self) -> float:
-        return float(self.settings_dict["OPTIONS"]["timeout"])
+        return float(self.settings_dict["OPTIONS"].get("timeout", 5))
