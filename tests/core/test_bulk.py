@@ -90,7 +90,7 @@ def test_a_limit_that_stays_leaves_no_line(owner_id: int) -> None:
     for limit in (None, 7, 7):
         quotas.change_limit(owner_id, limit, by_id=owner_id)
     assert AuditEntry.objects.count() == 1
-    assert lifecycle.limits(owner_id).active_limit == 7
+    assert quotas.limits(owner_id).active_limit == 7
 
 
 def test_two_who_retry_the_same_at_once_make_one_task(

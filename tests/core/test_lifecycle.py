@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from taskyard.core import deletion, leases, lifecycle
+from taskyard.core import deletion, leases, lifecycle, quotas
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
@@ -45,7 +45,7 @@ def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id:
     stored = Task.objects.get(id=task.id)
     assert (stored.status, stored.ready, stored.attempt, stored.tags) == ("pending", True, 0, ["a"])
     assert stored.created_at == task.created_at
-    assert lifecycle.limits(owner_id) == Limits(5, 1, [task.id])
+    assert quotas.limits(owner_id) == Limits(5, 1, [task.id])
     assert active(owner_id) == 1
 
 

@@ -35,14 +35,12 @@ from taskyard.core.values import (
     Claimed,
     Ending,
     Fate,
-    Limits,
     NewTask,
     Standing,
     Verdict,
 )
 
 SWEEP = 1000
-HOLDERS_NAMED = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 logger = logging.getLogger(__name__)
 
@@ -55,22 +53,6 @@ def charge(task: Task) -> Verdict:
 def open_account(owner_id: int) -> None:
     """Give a user a quota counter, unless there is one."""
     Account.objects.bulk_create([Account(user_id=owner_id)], ignore_conflicts=True)
-
-
-def limits(owner_id: int) -> Limits:
-    """What the owner may have and has; of the tasks that hold a place, the first are named."""
-    holders = Task.objects.visible_to(owner_id).active().order_by("id").values_list("id", flat=True)
-    named = list(holders[:HOLDERS_NAMED])
-    limit, active = _quota(owner_id)
-    # While all are named, the two agree, though more may have been submitted in between.
-    return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
-
-
-def _quota(owner_id: int) -> tuple[int, int]:
-    """How many active tasks the owner may have, and has."""
-    found = Account.objects.filter(user_id=owner_id).values_list("active_limit", "active").first()
-    override, active = found or (None, 0)
-    return settings.TASKYARD_ACTIVE_LIMIT if override is None else override, active
 
 
 def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
@@ -112,7 +94,7 @@ def _accept(
         open_account(owner_id)
         accepted = sql.submit(params)
     if not accepted:
-        raise ActiveLimitExceeded(_quota(owner_id)[0])
+        raise ActiveLimitExceeded(Account.quota_of(owner_id)[0])
     accepted.sort()
     announcements.on_commit(
         {each.queue for (_, _, ready), each in zip(accepted, new, strict=True) if ready},

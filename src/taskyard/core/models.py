@@ -64,6 +64,13 @@ class Account(models.Model):
     def __str__(self) -> str:
         return f"{self.user_id}: {self.active}"
 
+    @classmethod
+    def quota_of(cls, owner_id: int) -> tuple[int, int]:
+        """How many active tasks the owner may have, and has."""
+        found = cls.objects.filter(user_id=owner_id).values_list("active_limit", "active").first()
+        override, active = found or (None, 0)
+        return settings.TASKYARD_ACTIVE_LIMIT if override is None else override, active
+
     def ended(self, statuses: Iterable[str] = TERMINAL) -> int:
         """How many of the user's tasks are in these terminal states."""
         return sum(getattr(self, status) for status in TERMINAL.intersection(statuses))

@@ -1,9 +1,21 @@
-"""Overrides of the common limit of active tasks, for single users."""
+"""How many active tasks a user may have: what it is now, and overrides for single users."""
 
 from django.db import transaction
 
 from taskyard.core import audit, lifecycle
-from taskyard.core.models import Account
+from taskyard.core.models import Account, Task
+from taskyard.core.values import Limits
+
+HOLDERS_NAMED = 1000
+
+
+def limits(owner_id: int) -> Limits:
+    """What the owner may have and has; of the tasks that hold a place, the first are named."""
+    holders = Task.objects.visible_to(owner_id).active().order_by("id").values_list("id", flat=True)
+    named = list(holders[:HOLDERS_NAMED])
+    limit, active = Account.quota_of(owner_id)
+    # While all are named, the two agree, though more may have been submitted in between.
+    return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
 
 
 def change_limit(owner_id: int, limit: int | None, *, by_id: int | None) -> None:

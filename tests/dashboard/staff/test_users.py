@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from taskyard.accounts.models import User
-from taskyard.core import lifecycle
+from taskyard.core import quotas
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
@@ -174,4 +174,4 @@ def test_active_tasks_of_a_suspended_user_go_on(
     page.post(f"/staff/users/{owner.pk}/suspend/")
     hand.end(Status.COMPLETED)
     assert Task.objects.get(pk=task.pk).status == Status.COMPLETED
-    assert lifecycle.limits(owner.pk).active == 0
+    assert quotas.limits(owner.pk).active == 0

@@ -13,7 +13,7 @@ from taskyard.api.json import CREDENTIALS_LIMIT
 from taskyard.api.openapi import documented
 from taskyard.api.representation import stamp
 from taskyard.api.views.base import ApiView, OpenView, user_of
-from taskyard.core import lifecycle
+from taskyard.core import quotas
 
 # RFC 6749: tokens are not for any cache.
 UNCACHED = {"Cache-Control": "no-store"}
@@ -99,7 +99,7 @@ class MePassword(ApiView):
 class Limits(ApiView):
     @documented("Show the own quota", None, {200: shapes.LimitsAnswer})
     def get(self, request: Request) -> Response:
-        limits = lifecycle.limits(user_of(request).pk)
+        limits = quotas.limits(user_of(request).pk)
         return Response(
             {
                 "active_limit": limits.active_limit,

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
-from taskyard.core import deletion, history, intake, lifecycle, messages
+from taskyard.core import deletion, history, intake, lifecycle, messages, quotas
 from taskyard.core.errors import NotCancellable, Refusal, StillActive
 from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Account, LogLine, Task
@@ -185,7 +185,7 @@ def _lines(found: Task) -> list[LogLine]:
 
 
 def _quota(user_id: int) -> dict[str, Any]:
-    limits = lifecycle.limits(user_id)
+    limits = quotas.limits(user_id)
     holders = Task.objects.filter(id__in=limits.tasks[:HOLDERS_SHOWN]).order_by("id")
     return {
         "quota": limits,
