@@ -1,6 +1,7 @@
 """One task: who sees it, its tag, its words."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -65,6 +66,24 @@ def test_labels_follow_the_language(api: Caller, status: str, russian: str, engl
     answer = api.get(f"tasks/{task_id}", Accept_Language="en-GB,en;q=0.9,ru;q=0.1")
     assert answer.json()["status_label"] == english
     assert answer.headers["Content-Language"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("reported", "status", "shown"),
+    [
+        ({"current": 1, "total": 4, "percent": 25.0}, "completed", (4, 100.0)),
+        ({"current": 1, "total": 4, "percent": 25.0}, "error", (1, 25.0)),
+        ({"current": 7, "total": None, "percent": None}, "completed", (7, None)),
+    ],
+)
+def test_a_completed_task_shows_the_whole_of_its_progress(
+    api: Caller, reported: dict[str, Any], status: str, shown: tuple[int, float | None]
+) -> None:
+    task_id = api.create().json()["id"]
+    progress = {**reported, "message": "rows", "updated_at": "2024-12-16T12:00:04Z"}
+    Task.objects.update(status=status, progress=progress, **DONE)
+    told = api.get(f"tasks/{task_id}/").json()["progress"]
+    assert (told["current"], told["percent"], told["message"]) == (*shown, "rows")
 
 
 def test_a_failed_task_says_why_in_both_places(api: Caller) -> None:

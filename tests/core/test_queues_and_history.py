@@ -47,6 +47,27 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
     ]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_each_attempt_has_its_own_start(submit: Submit, claim: Claim) -> None:
+    submit()
+    (first,) = claim()
+    lifecycle.finish([Ending(task=first, status=Status.PENDING, error_code="exception")])
+    (second,) = claim()
+    asleep = Ending(
+        task=second, status=Status.IN_PROGRESS, slept=1, wake_at=datetime.now(UTC), resumes=True
+    )
+    lifecycle.finish([asleep])
+    assert history.attempts(Task.objects.get())[1].started_at == second.claimed_at
+    lifecycle.wake()
+    (resumed,) = claim()
+    assert resumed.attempt_started_at == second.claimed_at < resumed.claimed_at
+    lifecycle.finish([Ending(task=resumed, status=Status.PENDING, error_code="exception")])
+    (third,) = claim()
+    lifecycle.finish([Ending(task=third, status=Status.COMPLETED)])
+    starts = [attempt.started_at for attempt in history.attempts(Task.objects.get())]
+    assert starts == [first.claimed_at, second.claimed_at, third.claimed_at]
+
+
 def test_lines_beyond_the_limit_are_counted_where_they_are_missing(submit: Submit) -> None:
     task = submit()
     lines = [(NOW, f"line {n}") for n in range(600)]

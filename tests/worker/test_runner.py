@@ -29,6 +29,7 @@ def run(
             slept=0,
             timeout_seconds=None,
             started_at=NOON,
+            attempt_started_at=NOON,
             claimed_at=NOON,
         )
     )

@@ -25,7 +25,7 @@ def represent(task: Task) -> dict[str, Any]:
         "status_label": str(LABELS[task.status].label),
         "priority": PRIORITIES[task.priority],
         "queue": task.queue,
-        "progress": task.progress,
+        "progress": task.shown_progress,
         "attempt": task.attempt,
         "max_attempts": task.max_attempts,
         "error": {

@@ -43,7 +43,7 @@ def attempts(task: Task) -> list[PastAttempt]:
         *past,
         PastAttempt(
             number=task.attempt,
-            started_at=task.claimed_at if not task.slept else task.started_at,
+            started_at=task.claimed_at,
             ended_at=task.finished_at,
             outcome=_outcome(task),
             error_code=task.error_code,
@@ -67,7 +67,7 @@ def record_attempts(endings: Iterable[Ending]) -> None:
             task_id=ending.task.id,
             number=ending.task.attempt,
             fence=ending.task.fence,
-            started_at=ending.task.claimed_at,
+            started_at=ending.task.attempt_started_at,
             error_code=ending.error_code,
             error_message=ending.error_message,
         )

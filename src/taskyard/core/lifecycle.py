@@ -120,10 +120,10 @@ def claim(
             "process": process,
         }
     )
-    rows.sort(key=lambda row: (-row[11], row[0]))
-    claimed = [Claimed._make((*row[:11], row[12] is not None)) for row in rows]
-    _tell((row[13], row[0], Status.IN_PROGRESS) for row in rows)
-    return claimed, bool(rows) and rows[0][14] > len(rows)
+    rows.sort(key=lambda row: (-row[12], row[0]))
+    claimed = [Claimed._make((*row[:12], row[13] is not None)) for row in rows]
+    _tell((row[14], row[0], Status.IN_PROGRESS) for row in rows)
+    return claimed, bool(rows) and rows[0][15] > len(rows)
 
 
 def run_locked(
@@ -161,7 +161,7 @@ def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[C
         fits = min(fits, 0 if must_be_claimed else caps[row[1]])
         if number > fits:
             return
-        yield Claimed._make((*row[:-1], now, now, False))
+        yield Claimed._make((*row[:-1], now, now, now, False))
 
 
 def own_up(task_id: int, fence: int, *, worker_id: int, process: int) -> None:

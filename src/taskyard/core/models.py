@@ -4,6 +4,7 @@ Only ``core.lifecycle`` writes what changes a task's state.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -83,7 +84,8 @@ class Task(models.Model):
     """One task, from its acceptance to its result.
 
     ``attempt`` counts the attempts charged; ``fence`` grows with every claim, and only the holder
-    of the current one may write. An active task is always in exactly one place: ``ready`` for a
+    of the current one may write. ``claimed_at`` is when the current attempt began; a claim after
+    a sleep leaves it. An active task is always in exactly one place: ``ready`` for a
     worker, waiting for ``wake_at``, or held by ``worker``. ``changed`` names the transaction (on
     SQLite: the tick) that last changed what its owner sees; streams resume from it.
     """
@@ -183,6 +185,14 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_type} {self.pk}"
+
+    @property
+    def shown_progress(self) -> dict[str, Any] | None:
+        """The last progress reported; a task that completed has done the whole of it."""
+        last: dict[str, Any] | None = self.progress
+        if last is None or last["percent"] is None or self.status != Status.COMPLETED:
+            return last
+        return {**last, "current": last["total"], "percent": 100.0}
 
 
 class Attempt(models.Model):

@@ -94,7 +94,9 @@ class Limits:
 class Claimed(NamedTuple):
     """A task in the hands of this process, until it says how the attempt ended.
 
-    ``input_data`` is JSON text. Made by the ten thousand a second, hence a tuple.
+    ``input_data`` is JSON text. ``started_at`` is when the first attempt began,
+    ``attempt_started_at`` when this one did, ``claimed_at`` when it was claimed this time (after
+    a sleep, say). Made by the ten thousand a second, hence a tuple.
     """
 
     id: int
@@ -107,6 +109,7 @@ class Claimed(NamedTuple):
     slept: int
     timeout_seconds: float | None
     started_at: datetime
+    attempt_started_at: datetime
     claimed_at: datetime
     cancel_requested: bool = False
 

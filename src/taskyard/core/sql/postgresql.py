@@ -59,12 +59,13 @@ WITH picked AS (
 UPDATE taskyard_task SET
     status = 'in_progress', ready = false, worker_id = %(worker)s, process = %(process)s,
     fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = false,
-    claimed_at = now(), started_at = COALESCE(started_at, now()),
+    claimed_at = CASE WHEN resumes AND status = 'in_progress' THEN claimed_at ELSE now() END,
+    started_at = COALESCE(started_at, now()),
     changed = CASE WHEN resumes AND status = 'in_progress' THEN changed
         ELSE pg_current_xact_id()::text::bigint END
 WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, now(), priority, cancel_requested_at, owner_id,
+    timeout_seconds, started_at, claimed_at, now(), priority, cancel_requested_at, owner_id,
     (SELECT count(*) FROM picked)
 """
 

@@ -65,11 +65,12 @@ CLAIM = """
 UPDATE taskyard_task SET
     status = 'in_progress', ready = 0, worker_id = %(worker)s, process = %(process)s,
     fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = 0,
-    claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s),
+    claimed_at = CASE WHEN resumes AND status = 'in_progress' THEN claimed_at ELSE %(now)s END,
+    started_at = COALESCE(started_at, %(now)s),
     changed = CASE WHEN resumes AND status = 'in_progress' THEN changed ELSE %(change)s END
 WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, %(now)s, priority, cancel_requested_at, owner_id
+    timeout_seconds, started_at, claimed_at, %(now)s, priority, cancel_requested_at, owner_id
 """
 
 LOCK = """
@@ -155,7 +156,7 @@ def claim(params: dict[str, Any]) -> list[Row]:
         chosen = str([task_id for task_id, fits in picked if fits])
         cursor.execute(CLAIM, {**params, **_stamp(), "chosen": chosen})
         rows = cursor.fetchall()
-    return [(*row[:9], _aware(row[9]), _aware(row[10]), *row[11:], len(picked)) for row in rows]
+    return [(*row[:9], *map(_aware, row[9:12]), *row[12:], len(picked)) for row in rows]
 
 
 def lock(params: dict[str, Any]) -> list[Row]:
