@@ -8,6 +8,7 @@ from taskyard.core.models import Account, IdempotencyKey, Task
 from taskyard.core.states import Status
 from tests.api.caller import Caller
 from tests.api.hand import Hand
+from tests.core.test_races import at_once
 
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
 
@@ -107,3 +108,76 @@ def test_a_key_that_is_none_is_refused(api: Caller, key: str, path: str) -> None
 def test_any_printable_ascii_is_a_key(api: Caller, key: str) -> None:
     assert submit(api, SUM, key).status_code == 201
     assert submit(api, SUM, key).headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.fixture
+def failed(api: Caller, hand: Hand) -> int:
+    """A task that ended in error."""
+    task_id: int = api.create().json()["id"]
+    hand.end(Status.ERROR, error_code="x", error_message="x")
+    return task_id
+
+
+def test_a_retry_again_is_the_same_new_task(api: Caller, failed: int) -> None:
+    first = submit(api, None, path=f"tasks/{failed}/retry/")
+    again = submit(api, None, path=f"tasks/{failed}/retry")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.json() == first.json()
+    assert first.json()["retry_of"] == failed
+    assert Task.objects.count() == 2
+    assert Account.objects.get().active == 1
+
+
+def test_a_retry_needs_no_second_place(api: Caller, failed: int) -> None:
+    first = submit(api, None, path=f"tasks/{failed}/retry/")
+    for _ in range(4):
+        assert api.create().status_code == 201
+    again = submit(api, None, path=f"tasks/{failed}/retry/")
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+
+
+def test_a_key_of_a_retry_is_not_for_another_request(api: Caller, failed: int, hand: Hand) -> None:
+    submit(api, SUM, "of a create")
+    submit(api, None, "k", f"tasks/{failed}/retry/")
+    hand.end(Status.ERROR, error_code="x", error_message="x")
+    other_failed = Task.objects.latest("id").pk
+    for path, body, key in (
+        (f"tasks/{other_failed}/retry/", None, "k"),
+        ("tasks/create/", SUM, "k"),
+        ("tasks/bulk/", {"tasks": [SUM]}, "k"),
+        (f"tasks/{failed}/retry/", None, "of a create"),
+    ):
+        refused = submit(api, body, key, path)
+        assert refused.status_code == 422, path
+        assert refused.json()["code"] == "idempotency_key_reused"
+    assert Task.objects.count() == 3
+
+
+def test_a_retry_again_is_answered_when_the_first_task_is_gone(api: Caller, failed: int) -> None:
+    first = submit(api, None, path=f"tasks/{failed}/retry/")
+    assert api.ask("DELETE", f"tasks/{failed}/").status_code == 204
+    again = submit(api, None, path=f"tasks/{failed}/retry/")
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    assert submit(api, None, "another", f"tasks/{failed}/retry/").status_code == 404
+
+
+def test_a_refused_retry_leaves_the_key_free(api: Caller, other: Caller, hand: Hand) -> None:
+    task_id = api.create().json()["id"]
+    assert submit(api, None, path=f"tasks/{task_id}/retry/").status_code == 409
+    assert submit(other, None, path=f"tasks/{task_id}/retry/").status_code == 404
+    assert submit(api, None, "", path=f"tasks/{task_id}/retry/").status_code == 400
+    assert not IdempotencyKey.objects.exists()
+    hand.end(Status.ERROR, error_code="x", error_message="x")
+    assert submit(api, None, path=f"tasks/{task_id}/retry/").status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_retries_at_once_under_one_key_make_one_task(api: Caller, failed: int) -> None:
+    answers = at_once(
+        8, lambda n: submit(api, None, path=f"tasks/{failed}/retry/").json()["id"], 16
+    )
+    assert len(set(answers)) == 1
+    assert Task.objects.count() == 2

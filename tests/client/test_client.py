@@ -176,15 +176,18 @@ def test_a_submit_is_accepted_once_whatever_happens_to_its_requests(
     assert client.cancel(task.id).status == "cancelled"
 
 
-def test_what_must_not_be_done_twice_is_not_tried_twice(
-    relay: Relay, new_client: NewClient
+@pytest.mark.parametrize("fault", [LOSE, BUSY, OFTEN])
+def test_a_retry_makes_one_task_whatever_happens_to_its_requests(
+    fault: str, relay: Relay, new_client: NewClient
 ) -> None:
     client = new_client(relay.url)
     task = client.cancel(client.submit("countdown", {"seconds": 60}, delay=60).id)
-    relay.faults = [LOSE]
-    with pytest.raises(Unreachable):
-        client.retry(task.id)
-    assert len([*client.list()]) == 2
+    relay.faults = [fault]
+    again = client.retry(task.id)
+    assert [each.id for each in client.list()] == [task.id, again.id]
+    client.submit("sum", {"numbers": [1]}, idempotency_key="one")
+    with pytest.raises(KeyReused):
+        client.retry(task.id, idempotency_key="one")
 
 
 def test_patience_has_an_end(relay: Relay, new_client: NewClient) -> None:

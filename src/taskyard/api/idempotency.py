@@ -1,13 +1,14 @@
 """The Idempotency-Key header: the same request again makes nothing new."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rest_framework.request import Request
 
 from taskyard.core import idempotency
 from taskyard.core.errors import Refusal
+from taskyard.core.models import Task
 from taskyard.core.values import NewTask
 
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -39,3 +40,24 @@ def submit_once(
 ) -> tuple[list[int], bool]:
     """The ids of the tasks, and whether they were there before. Raises as core's does."""
     return idempotency.submit_once(owner_id, key, idempotency.fingerprint(endpoint, body), new)
+
+
+def retry_once(
+    owner_id: int, key: str, task_id: str, retry: Callable[[], Task]
+) -> tuple[Task, bool]:
+    """The new task of a retry, and whether it was there before.
+
+    What is the same request is told by the task that is tried again: a retry has no body. Raises
+    as core's does, and TaskDeleted.
+    """
+    fingerprint = idempotency.fingerprint("retry", int(task_id))
+    ids, replayed = idempotency.once(owner_id, key, fingerprint, lambda: [retry().pk])
+    return task_of(owner_id, ids[0]), replayed
+
+
+def task_of(owner_id: int, task_id: int) -> Task:
+    """The task that was made under a key, as it is now. Raises TaskDeleted."""
+    task = Task.objects.one_of(owner_id, task_id)
+    if task is None:
+        raise TaskDeleted
+    return task

@@ -307,15 +307,14 @@ class AsyncClient:
         """Cancel a task, or ask it to stop where it runs already. Raises NotFound, Conflict."""
         return Task.read(await self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
 
-    async def retry(self, task_id: int) -> Task:
+    async def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
         """Submit again what ended in error or was cancelled: a new task, with ``retry_of``.
 
-        Raises NotFound, Conflict, ActiveLimitExceeded. It has no idempotency key, so it is tried
-        again only where the request surely did not arrive.
+        It is made once, however often the request has to be sent. Raises NotFound, Conflict,
+        ActiveLimitExceeded, KeyReused.
         """
-        return Task.read(
-            await self._wire.json("POST", f"/tasks/{task_id}/retry/", repeatable=False)
-        )
+        key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return Task.read(await self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key))
 
     async def logs(self, task_id: int, *, after: int = 0) -> AsyncIterator[LogLine]:
         """What the task's handler said until now, behind the first ``after`` lines."""

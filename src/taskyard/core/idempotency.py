@@ -5,7 +5,7 @@ After draft-ietf-httpapi-idempotency-key-header: a key is the owner's for ``KEPT
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,10 +24,18 @@ KEPT = timedelta(hours=24)
 def submit_once(
     owner_id: int, key: str, fingerprint: str, new: Sequence[NewTask]
 ) -> tuple[list[int], bool]:
-    """Submit under a key, in one transaction; the ids, and whether they were there before.
+    """Submit under a key; the ids, and whether they were there before. Raises as ``once`` does,
+    and what ``submit_all`` raises."""
+    return once(owner_id, key, fingerprint, lambda: lifecycle.submit_all(owner_id, new))
 
-    Raises KeyReused where the key was used with another fingerprint, and what ``submit_all``
-    raises; then the key is free again.
+
+def once(
+    owner_id: int, key: str, fingerprint: str, make: Callable[[], list[int]]
+) -> tuple[list[int], bool]:
+    """Make tasks under a key, in one transaction; their ids, and whether they were there before.
+
+    Raises KeyReused where the key was used with another fingerprint, and what ``make`` raises;
+    then the key is free again.
     """
     with transaction.atomic():
         mine = IdempotencyKey.objects.filter(owner_id=owner_id, key=key)
@@ -42,7 +50,7 @@ def submit_once(
             raise KeyReused
         if known.task_ids:
             return known.task_ids, True
-        ids = lifecycle.submit_all(owner_id, new)
+        ids = make()
         mine.update(task_ids=ids)
         return ids, False
 

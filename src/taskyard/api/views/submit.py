@@ -38,9 +38,7 @@ class TaskCreate(ApiView):
         (task_id,), replayed = idempotency.submit_once(
             user_of(request).pk, key, request.data, [new], endpoint="create"
         )
-        task = Task.objects.one_of(user_of(request).pk, task_id)
-        if task is None:
-            raise idempotency.TaskDeleted
+        task = idempotency.task_of(user_of(request).pk, task_id)
         return created(request, task, idempotency.REPLAYED if replayed else None)
 
 

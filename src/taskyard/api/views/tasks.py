@@ -9,7 +9,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import intake, listing, openapi, paging, shapes
+from taskyard.api import idempotency, intake, listing, openapi, paging, shapes
 from taskyard.api.history import represent_attempt, represent_line
 from taskyard.api.json import MEDIA_TYPE, dumps
 from taskyard.api.openapi import documented, parameters_of
@@ -89,18 +89,20 @@ class TaskRetry(ApiView):
         "Try a task again",
         None,
         {201: shapes.TaskAnswer},
-        (400, 404, 409),
-        parameters=[openapi.LOCATION],
+        (400, 404, 409, 422),
+        parameters=[*openapi.IDEMPOTENCY, openapi.LOCATION],
     )
     def post(self, request: Request, task_id: str) -> Response:
         """A new task with the same input and options, and `retry_of`. Only for a task that ended
         in error or was cancelled."""
-        task = own_task(request, task_id)
-        intake.known_type(task.task_type)
-        try:
-            return created(request, lifecycle.retry(task))
-        except Task.DoesNotExist:
-            raise NotFound from None
+        key = idempotency.key_of(request)
+        if key is None:
+            return created(request, retried(request, task_id))
+        # Looked up within: a repetition is answered also when the first task is gone.
+        again, replayed = idempotency.retry_once(
+            user_of(request).pk, key, task_id, lambda: retried(request, task_id)
+        )
+        return created(request, again, idempotency.REPLAYED if replayed else None)
 
 
 class TaskAttempts(ApiView):
@@ -133,6 +135,16 @@ class TaskLogs(ApiView):
         query = paging.read_query(paging.HistoryQuery, request.query_params)
         lines = own_task(request, task_id).log_lines.order_by("id")
         return Response(paging.envelope(request, paging.growing(lines, query), represent_line))
+
+
+def retried(request: Request, task_id: str) -> Task:
+    """A new task that repeats an own one. Raises InvalidInput, NotFound, and as core does."""
+    task = own_task(request, task_id)
+    intake.known_type(task.task_type)
+    try:
+        return lifecycle.retry(task)
+    except Task.DoesNotExist:
+        raise NotFound from None
 
 
 def own_task(request: Request, task_id: str) -> Task:
