@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from taskyard import Run
 from taskyard.catalog.run import (
@@ -59,6 +60,38 @@ def test_a_parameter_without_annotation_is_refused_where_it_is_written() -> None
 
     with pytest.raises(TypeError, match="text"):
         Registry().add(declare(untyped))
+
+
+class Login(BaseModel):
+    passwords: list[SecretStr]
+
+
+def in_clear(token: SecretStr) -> None: ...
+def in_bytes(token: SecretBytes | None = None) -> None: ...
+def in_general(pin: Secret[int]) -> None: ...
+def in_a_model(logins: dict[str, Login]) -> None: ...
+def in_the_result() -> Login: ...
+
+
+@pytest.mark.parametrize("handler", [in_clear, in_bytes, in_general, in_a_model, in_the_result])
+def test_a_secret_type_is_refused_where_it_is_written(handler: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=rf"{handler.__name__}: .* secret type") as caught:
+        Registry().add(declare(handler))
+    assert "\n" not in str(caught.value)
+
+
+def takes_a_function(key: Callable[[int], int]) -> None: ...
+def takes_any_object(thing: Registry) -> None: ...
+def returns_any_object() -> Registry: ...
+
+
+@pytest.mark.parametrize("handler", [takes_a_function, takes_any_object, returns_any_object])
+def test_a_type_without_a_schema_is_refused_where_it_is_written(
+    handler: Callable[..., Any],
+) -> None:
+    with pytest.raises(TypeError, match=handler.__name__) as caught:
+        Registry().add(declare(handler))
+    assert "\n" not in str(caught.value)
 
 
 def test_two_functions_cannot_share_a_name() -> None:

@@ -2,18 +2,29 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
 from taskyard.catalog.run import Run
 
 Path = tuple[str | int, ...]
+SECRETS = (Secret, SecretBytes, SecretStr)
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,25 @@ class InvalidInput(ValueError):
 class Signature:
     """The shape of a handler's input and result, read once from its annotations.
 
-    Raises ``TypeError`` where a parameter has no annotation or cannot be given by name.
+    Raises ``TypeError`` where a parameter has no annotation or cannot be given by name, where a
+    type has no JSON Schema, and for a secret type: an input and a result are kept and shown.
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)
+        for name, annotation in hints.items():
+            if any(issubclass(each, SECRETS) for each in _types_in(annotation)):
+                raise TypeError(
+                    f"{handler.__qualname__}: {name!r} has a secret type, but inputs and results "
+                    "are kept and shown in clear; read the secret in the handler instead"
+                )
+        try:
+            self._read_annotations(handler, hints)
+        except PydanticUserError as error:
+            reason = str(error.message).splitlines()[0]
+            raise TypeError(f"{handler.__qualname__}: {reason}") from None
+
+    def _read_annotations(self, handler: Callable[..., Any], hints: dict[str, Any]) -> None:
         self.run_parameter: str | None = None
         self._fields: dict[str, str] = {}
         definitions: dict[str, Any] = {}
@@ -66,6 +91,8 @@ class Signature:
             **definitions,
         )
         self.result = _result_adapter(hints.get("return", Any))
+        self.input_schema = _schema(self.model.model_json_schema(by_alias=True))
+        self.result_schema = _schema(self.result.json_schema(mode="serialization"))
 
     def check(self, data: object) -> None:
         """Raises InvalidInput."""
@@ -89,15 +116,23 @@ class Signature:
         except (ValueError, RecursionError):
             raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
 
-    @cached_property
-    def input_schema(self) -> dict[str, Any]:
-        schema = self.model.model_json_schema(by_alias=True)
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
-    @cached_property
-    def result_schema(self) -> dict[str, Any]:
-        schema = self.result.json_schema(mode="serialization")
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
+    """The classes that an annotation names, also inside models, dataclasses and typed dicts."""
+    seen = set() if seen is None else seen
+    inner = list(get_args(annotation))
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type) and origin not in seen:
+        seen.add(origin)
+        yield origin
+        with suppress(NameError, TypeError):  # pydantic says more of an annotation it cannot read
+            inner += get_type_hints(origin, include_extras=True).values()
+    for each in inner:
+        yield from _types_in(each, seen)
 
 
 def _result_adapter(annotation: Any) -> TypeAdapter[Any]:
