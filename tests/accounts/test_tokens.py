@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -13,10 +14,12 @@ from django.conf import settings as django_settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from taskyard.accounts import tokens
 from taskyard.accounts.models import User
+from taskyard.core import cleanup
 from tests.api.caller import Caller
 
 PASSWORD = "correct horse battery"
@@ -284,3 +287,14 @@ def test_of_a_hundred_rotations_at_once_one_succeeds(
     won = next(answer.json()["refresh"] for answer in answers if answer.status_code == 200)
     assert refresh(nobody, won).status_code == 401
     assert OutstandingToken.objects.count() == BlacklistedToken.objects.count() == 2
+
+
+def test_the_records_of_expired_tokens_are_deleted(person: User) -> None:
+    now = timezone.now()
+    for jti, expires_at in (("old", now - timedelta(days=2)), ("new", now)):
+        recorded = OutstandingToken.objects.create(
+            user=person, jti=jti, token="", created_at=now, expires_at=expires_at
+        )
+        BlacklistedToken.objects.create(token=recorded)
+    cleanup.run()
+    assert [each.token.jti for each in BlacklistedToken.objects.all()] == ["new"]

@@ -9,8 +9,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from taskyard.accounts import passwords, sessions
+from taskyard.accounts import passwords
 from taskyard.accounts.models import User
+from taskyard.core import cleanup
 
 PASSWORD = "password123"
 ENGLISH = {"accept-language": "en"}
@@ -154,7 +155,7 @@ def test_sessions_past_their_time_are_forgotten(client: Client, registered: User
     Session.objects.filter(session_key=client.session.session_key).update(
         expire_date=timezone.now() - timedelta(seconds=1)
     )
-    sessions.forget_old()
+    cleanup.run()
     assert Session.objects.count() == 1
     assert client.get("/tasks/").status_code == 302
 

@@ -9,3 +9,9 @@ class AccountsConfig(AppConfig):
     label = "accounts"
     verbose_name = _("Accounts")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from taskyard.accounts.cleanup import delete_expired_tokens
+        from taskyard.core import cleanup
+
+        cleanup.register(delete_expired_tokens)

@@ -60,6 +60,7 @@ ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS = _env["DJANGO_CSRF_TRUSTED_ORIGINS"]
 
 INSTALLED_APPS = [
+    "taskyard.server",
     "taskyard.core",
     "taskyard.accounts",
     "taskyard.api",

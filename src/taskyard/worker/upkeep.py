@@ -8,9 +8,8 @@ import logging
 
 from django.conf import settings
 
-from taskyard.accounts import sessions
 from taskyard.catalog.task_type import registry
-from taskyard.core import deletion, idempotency, leases, lifecycle, queues
+from taskyard.core import cleanup, deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.models import Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,8 @@ def sweep(worker_id: int) -> set[str]:
 
 
 def purge(worker_id: int, *, beyond_id: int) -> int | None:
-    """Delete what is past its time, some at a time: terminal tasks, keys, leases, sessions.
+    """Delete what is past its time, some at a time: terminal tasks, keys, leases, and
+    what other apps registered.
 
     Where to go on soon; None when there is nothing more to do for now.
     """
@@ -40,7 +40,7 @@ def purge(worker_id: int, *, beyond_id: int) -> int | None:
     if not beyond_id:
         idempotency.forget_old()
         leases.forget_old()
-        sessions.forget_old()
+        cleanup.run()
     days = settings.TASKYARD_RETENTION_DAYS
     if days is None:
         return None

@@ -1,0 +1,16 @@
+"""Rows of accounts that are past their time."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+
+
+def delete_expired_tokens() -> None:
+    """Delete the records of refresh tokens that expired a day ago, blacklisted or not.
+
+    Not earlier: the clocks of web processes differ, and a token is accepted for some seconds
+    after its time.
+    """
+    a_day_ago = timezone.now() - timedelta(days=1)
+    OutstandingToken.objects.filter(expires_at__lt=a_day_ago).delete()
