@@ -1,5 +1,5 @@
-"""Write the reference pages of the command line and the library from the code:
-`python -m tools.reference`. A test compares them."""
+"""Write the reference pages of the command line and the library, and the settings that compose.yaml
+passes on, from the code: `python -m tools.reference`. Tests compare them."""
 
 import inspect
 import os
@@ -11,6 +11,12 @@ from typing import Any
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
+COMPOSE = REFERENCE.parent.parent / "compose.yaml"
+# What compose.yaml says itself, for its containers.
+FIXED = {
+    *("HOST", "PORT", "TASKYARD_HOME", "TASKYARD_PROCESS", "DATABASE_URL", "DJANGO_SECRET_KEY"),
+    *("REDIS_URL", "CELERY_BROKER_URL", "DJANGO_DEBUG"),
+}
 
 COMMANDS_HEAD = """\
 # Command line
@@ -137,11 +143,24 @@ def _members(kind: type) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def compose() -> str:
+    """compose.yaml, passing on every setting that is not fixed there."""
+    from taskyard.server.env import VARIABLES
+
+    head, begin, rest = COMPOSE.read_text().partition("# Settings of the shell")
+    note, line, _ = rest.partition("\n")
+    tail = rest[rest.index("    # settings: end") :]
+    names = [each.name for each in VARIABLES if each.name not in FIXED]
+    passed = "".join(f"    {name}: ${{{name}:-}}\n" for name in names)
+    return head + begin + note + line + passed + tail
+
+
 def main() -> int:
     # The pages are in English, whatever the locale.
     os.environ["LC_ALL"] = "C"
     COMMANDS.write_text(commands())
     LIBRARY.write_text(library())
+    COMPOSE.write_text(compose())
     return 0
 
 

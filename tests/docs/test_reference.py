@@ -16,6 +16,7 @@ from taskyard.core.errors import Refusal
 from taskyard.core.values import Verdict
 from taskyard.server import cli, doctor, env
 from tests.docs.pages import REFERENCE, ROOT, named, table
+from tools import reference
 
 SOURCE = ROOT / "src" / "taskyard"
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
@@ -30,6 +31,13 @@ def test_settings_is_the_table_that_the_command_prints() -> None:
         (default,) = (rows[cell] for cell in rows if f"`{variable.name}`" in cell)
         if not isinstance(variable.default, bool):
             assert default == (variable.shown or str(variable.default))
+
+
+def test_compose_passes_every_setting_on() -> None:
+    assert reference.COMPOSE.read_text() == reference.compose(), "python -m tools.reference"
+    for variable in env.VARIABLES:
+        passed = f"    {variable.name}: ${{{variable.name}:-}}\n" in reference.COMPOSE.read_text()
+        assert passed != (variable.name in reference.FIXED)
 
 
 def test_every_command_is_there() -> None:

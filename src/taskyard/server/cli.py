@@ -2,12 +2,17 @@
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from taskyard.server import env
 from taskyard.server.env import BadEnvironment
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE_SECONDS = 20
 
@@ -40,36 +45,50 @@ def web(arguments: Sequence[str]) -> int:
     """the web alone, on HOST and PORT"""
     options = _options("web", web)
     options.add_argument("--fd", type=int, help="an inherited listening socket instead")
-    fd: int | None = options.parse_args(arguments).fd
+    options.add_argument("--listener", type=Path, help="a Unix socket that gives a port; beside it")
+    given = options.parse_args(arguments)
     os.environ["TASKYARD_PROCESS"] = "web"
     values = _checked()
     load_django()
-    import socket
-
     import uvicorn
 
     from taskyard.server.asgi import application
     from taskyard.server.http import Protocol
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application,
-            host=values["HOST"],
-            port=values["PORT"],
-            http=Protocol,
-            loop="uvloop",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=8192,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+    config = uvicorn.Config(
+        application,
+        host=values["HOST"],
+        port=values["PORT"],
+        http=Protocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=8192,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    server = uvicorn.Server(config)
+    server.run(sockets=_sockets(config, fd=given.fd, listener=given.listener))
     return 0 if server.started else 1
+
+
+def _sockets(
+    config: "uvicorn.Config", *, fd: int | None, listener: Path | None
+) -> list[socket.socket] | None:
+    """The sockets to listen on; None for the web's own HOST and PORT alone."""
+    if fd is not None:
+        return [socket.socket(fileno=fd)]
+    if listener is None:
+        return None
+    from taskyard.server.listener import take
+
+    try:
+        return [take(listener), config.bind_socket()]
+    except OSError as error:
+        raise BadEnvironment(str(error)) from None
 
 
 def worker(arguments: Sequence[str]) -> int:
