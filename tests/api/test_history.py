@@ -114,7 +114,8 @@ def test_a_gap_is_seen_where_it_is_and_how_wide_it_is(api: Caller) -> None:
         ("page=0", "page"), ("page=x", "page"), ("page_size=0", "page_size"),
         ("page_size=1001", "page_size"), ("after=-1", "after"), ("after=x", "after"),
         ("after=9999999999999999999", "after"), ("after=1&page=1", "after"), ("tag=a", "tag"),
-        ("page=1&page=1", "page"), ("page=%00", "page"),
+        ("page=1&page=1", "page"), ("page=%00", "page"), ("limit=1001", "limit"),
+        ("offset=-1", "offset"), ("offset=1&after=1", "offset"), ("format=xml", "format"),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_refused_at_its_name(
@@ -124,3 +125,23 @@ def test_a_bad_parameter_is_refused_at_its_name(
     refused = api.get(f"tasks/{task_id}/{path}/?{query}")
     assert refused.status_code == 400
     assert list(refused.json()) == [parameter]
+
+
+def test_pages_are_asked_for_as_in_every_list(api: Caller, hand: Hand) -> None:
+    task_id = said(api, 25)
+    lines = [f"line {n}" for n in range(25)]
+    logs = f"tasks/{task_id}/logs/"
+    assert messages(api.get(f"{logs}?_=17&format=json&page=&page_size=&after=")) == lines
+    last = api.get(f"{logs}?page=last&page_size=10")
+    assert messages(last) == lines[20:]
+    assert last.json()["previous"].endswith("/logs/?page=2&page_size=10")
+    part = api.get(f"{logs}?limit=10&offset=5")
+    assert messages(part) == lines[5:15]
+    assert part.json()["next"].endswith("/logs/?limit=10&offset=15")
+    assert len(messages(api.get(f"{logs}?limit=1000"))) == 25
+    attempts = f"tasks/{task_id}/attempts/"
+    for _ in range(2):
+        hand.end(Status.PENDING, error_code="exception")
+    for query, numbers in (("limit=1", [1]), ("page=last&limit=1", [2]), ("offset=1", [2])):
+        page = api.get(f"{attempts}?{query}").json()
+        assert [each["number"] for each in page["results"]] == numbers, query

@@ -9,6 +9,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.values import NewTask
 from tests.api.caller import Caller
+from tests.api.hand import Hand
 
 pytestmark = pytest.mark.usefixtures("many_allowed")
 
@@ -120,18 +121,23 @@ def test_ties_are_broken_by_id(api: Caller, ids: list[int], ordering: str) -> No
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
-        *((f"page={value}", "page") for value in ("0", "-1", "abc", "1" * 21, "1.0", "", "%00")),
-        *((f"page_size={v}", "page_size") for v in ("0", "-1", "abc", "101", "1" * 21, "", "%00")),
-        *((f"after={value}", "after") for value in ("-1", "abc", "1" * 21, "", "%00")),
-        *((f"status={value}", "status") for value in ("", "done", "PENDING", "%00")),
-        *((f"task_type={value}", "task_type") for value in ("", "nope", "%00", "x" * 5000)),
-        *((f"tag={value}", "tag") for value in ("", "%00", "x" * 51)),
-        *((f"created_after={v}", "created_after") for v in ("", "x", "2020-01-01", "1", "%00",
+        *((f"page={value}", "page") for value in ("0", "-1", "abc", "1" * 21, "1.0", "%20", "%00")),
+        *((f"page_size={v}", "page_size") for v in ("0", "-1", "abc", "101", "1" * 21, "%00")),
+        *((f"limit={v}", "limit") for v in ("0", "-1", "abc", "101", "1" * 21, "%00")),
+        *((f"offset={v}", "offset") for v in ("-1", "abc", "1" * 21, "last", "%00")),
+        *((f"after={value}", "after") for value in ("-1", "abc", "1" * 21, "%00")),
+        *((f"status={v}", "status") for v in ("done", "PENDING", "%00", "pending,done", "a,b")),
+        *((f"task_type={value}", "task_type") for value in ("nope", "%00", "x" * 5000)),
+        *((f"tag={value}", "tag") for value in ("%00", "x" * 51)),
+        *((f"created_after={v}", "created_after") for v in ("x", "2020-01-01", "1", "%00",
           "2020-01-01T00:00:00", "0001-01-01T00:00:00%2B14:00")),
         ("created_before=2020-01-01T00:00:00", "created_before"),
-        *((f"ordering={value}", "ordering") for value in ("", "owner", "-", "id,status", "--id")),
+        *((f"ordering={value}", "ordering") for value in ("owner", "-", "id,status", "--id")),
         ("page=1&page=1", "page"), ("tag=a&tag=b", "tag"), ("nope=1", "nope"),
-        ("format=json", "format"),
+        *((f"format={value}", "format") for value in ("xml", "api", "JSON", "%00")),
+        ("format=json&format=json", "format"), ("nope=", "nope"), ("limit=1&page_size=1", "limit"),
+        ("offset=1&page=1", "offset"), ("offset=1&after=1", "offset"),
+        ("page=last&after=1", "after"), ("page=LAST", "page"),
         ("owner=1", "owner"), ("status__in=x", "status__in"), ("after=1&page=1", "after"),
         ("after=1&ordering=created_at", "ordering"),
     ],
@@ -141,6 +147,88 @@ def test_a_bad_parameter_is_refused_at_its_name(api: Caller, query: str, paramet
     assert refused.status_code == 400, refused.content
     assert list(refused.json()) == [parameter]
     assert isinstance(refused.json()[parameter], list)
+
+
+def test_all_that_is_wrong_is_said_at_once(api: Caller) -> None:
+    refused = api.get("tasks/?nope=1&page=0&tag=%00&page_size=x&format=xml&status=done&tag=a")
+    assert set(refused.json()) == {"nope", "page", "tag", "page_size", "format", "status"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("_=1764243563", "_=", "_=1&_=2", "_=%00", "format=json", "format="),
+        *("page=", "page_size=", "after=", "limit=", "offset=", "status=", "task_type=", "tag="),
+        *("created_after=", "created_before=", "ordering=", "status=&status=", "status=,"),
+        "page=&page_size=&after=&limit=&offset=&status=&task_type=&tag=&ordering=&_=1&format=json",
+    ],
+)
+def test_what_says_nothing_changes_nothing(api: Caller, ids: list[int], query: str) -> None:
+    answer = api.get(f"tasks/?{query}")
+    assert found(answer) == ids[:10]
+    assert answer.json()["count"] == 25
+    assert (
+        found(api.get(answer.json()["next"].removeprefix("http://testserver/api/"))) == ids[10:20]
+    )
+
+
+def test_an_empty_value_beside_a_real_one_says_nothing(api: Caller, ids: list[int]) -> None:
+    assert found(api.get("tasks/?page=&page=3&status=&status=pending")) == ids[20:]
+
+
+def test_statuses_come_as_a_list_too(api: Caller, ids: list[int], hand: Hand) -> None:
+    for task_id in ids[:4]:
+        api.post(f"tasks/{task_id}/cancel/")
+    assert found(api.get("tasks/?status=cancelled,completed")) == ids[:4]
+    assert found(api.get("tasks/?status=cancelled,&status=completed")) == ids[:4]
+    both = api.get("tasks/?status=pending,%20cancelled&page=2")
+    assert found(both) == ids[10:20]
+    assert both.json()["count"] == 25
+    for address in (both.json()["next"], both.json()["previous"]):
+        assert len(found(api.get(address.removeprefix("http://testserver/api/"))))
+
+
+def test_the_last_page_has_a_name(api: Caller, ids: list[int]) -> None:
+    last = api.get("tasks/?page=last")
+    assert found(last) == ids[20:]
+    assert last.json()["next"] is None
+    assert last.json()["previous"] == "http://testserver/api/tasks/?page=2"
+    only = api.get("tasks/?page=last&page_size=100").json()
+    assert (only["next"], only["previous"]) == (None, None)
+    assert found(api.get("tasks/?page=last&limit=20")) == ids[20:]
+    assert found(api.get("tasks/?page=last&status=error")) == []
+
+
+def test_limit_and_offset_walk_the_list(api: Caller, ids: list[int]) -> None:
+    seen: list[list[int]] = []
+    address = "tasks/?limit=10&status=pending,error"
+    while address:
+        answer = api.get(address)
+        assert answer.json()["count"] == 25
+        seen.append(found(answer))
+        back = answer.json()["previous"]
+        address = (answer.json()["next"] or "").removeprefix("http://testserver/api/")
+    assert seen == [ids[:10], ids[10:20], ids[20:]]
+    while back:
+        answer = api.get(back.removeprefix("http://testserver/api/"))
+        assert found(answer) == seen[-2]
+        seen.pop()
+        back = answer.json()["previous"]
+    assert len(seen) == 1
+
+
+def test_an_offset_need_not_be_a_whole_page(api: Caller, ids: list[int]) -> None:
+    page = api.get("tasks/?limit=4&offset=3")
+    assert found(page) == ids[3:7]
+    assert page.json()["next"] == "http://testserver/api/tasks/?limit=4&offset=7"
+    assert page.json()["previous"] == "http://testserver/api/tasks/?limit=4"
+    assert found(api.get("tasks/?offset=20")) == ids[20:]
+    assert found(api.get("tasks/?offset=3&page_size=2")) == ids[3:5]
+    assert found(api.get("tasks/?page=2&limit=4")) == ids[4:8]
+    assert found(api.get(f"tasks/?after={ids[3]}&limit=4")) == ids[4:8]
+    for offset in (25, 26, 2**63 - 1):
+        beyond = api.get(f"tasks/?limit=4&offset={offset}").json()
+        assert (beyond["results"], beyond["next"], beyond["count"]) == ([], None, 25)
 
 
 def test_odd_bytes_in_an_address_are_no_fault_of_ours(api: Caller) -> None:

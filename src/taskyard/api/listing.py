@@ -8,7 +8,7 @@ from django.db.models import F, QuerySet
 from pydantic import Field
 from rest_framework.request import Request
 
-from taskyard.api.paging import Page, PageQuery, envelope, numbered, read_query
+from taskyard.api.paging import Changes, Page, PageQuery, envelope, numbered, read_query
 from taskyard.api.representation import represent
 from taskyard.api.shapes import LARGEST_ID, Moment
 from taskyard.catalog.schema import Flaw, InvalidInput
@@ -27,7 +27,7 @@ class TaskQuery(PageQuery):
     )
     status: list[Literal["pending", "in_progress", "completed", "error", "cancelled"]] = []
     task_type: str | None = None
-    tag: str | None = Field(None, min_length=1, max_length=50)
+    tag: str | None = Field(None, max_length=50)
     created_after: Moment | None = Field(None, description="At this moment or later")
     created_before: Moment | None = Field(None, description="At this moment or earlier")
     ordering: Order = Field("id", description="Ties are broken by id")
@@ -97,9 +97,9 @@ def _count(query: TaskQuery, user_id: int) -> int | None:
 def _page(tasks: QuerySet[Task], query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
     if query.after is None:
         return numbered(tasks, query, count())
-    size = query.page_size
+    size = query.size
     backwards = query.ordering == "-id"
     beyond = tasks.filter(**{"id__lt" if backwards else "id__gt": query.after})
     found = list(beyond[: size + 1])
-    more = {"after": found[size - 1].id} if len(found) > size else None
+    more: Changes | None = {"after": found[size - 1].id} if len(found) > size else None
     return Page(None, found[:size], more, None)

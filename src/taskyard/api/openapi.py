@@ -173,6 +173,10 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for operation in (each for path in document["paths"].values() for each in path.values()):
         if operation.get("security"):
             operation["responses"]["401"] = _REFUSED_TOKEN
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query":
+                # An empty value counts as none.
+                parameter["allowEmptyValue"] = True
     return document
 
 

@@ -91,6 +91,8 @@ MESSAGES: dict[str, Promise] = {
     "unknown_parameter": _("This parameter is not known."),
     "repeated_parameter": _("This parameter may be given once."),
     "page_and_after": _("Give either page or after, not both."),
+    "offset_and_other": _("Give one of page, offset and after."),
+    "page_size_and_limit": _("Give either page_size or limit, not both."),
     "ordering_and_after": _("With after, the order can only be id or -id."),
     "task_too_large": _("The task has more than %(limit)s bytes."),
     "idempotency_key_invalid": _(
