@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from taskyard.core import history, lifecycle
-from taskyard.core.models import Task
+from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Verdict
+from taskyard.core.values import Traceback, Verdict
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 
@@ -25,6 +25,32 @@ def said(api: Caller, count: int, *, dropped: int = 0) -> int:
 def messages(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.content
     return [line["message"] for line in answer.json()["results"]]
+
+
+def test_a_traceback_is_kept_with_its_attempt_and_told_if_the_operator_says_so(
+    api: Caller, hand: Hand, settings: Any
+) -> None:
+    task_id = api.create().json()["id"]
+    for status in (Status.PENDING, Status.ERROR):
+        trace = Traceback("ValueError", "a.py:1 in f", f"ValueError: {status}")
+        hand.end(status, error_code="exception", error_message="ValueError: no", traceback=trace)
+
+    def told() -> list[str | None]:
+        answer = api.get(f"tasks/{task_id}/attempts/").json()
+        return [attempt["traceback"] for attempt in answer["results"]]
+
+    assert told() == [None, None]
+    settings.TASKYARD_SHOW_TRACEBACKS = True
+    assert told() == ["ValueError: pending", "ValueError: error"]
+
+
+def test_a_late_ending_leaves_no_traceback(api: Caller, hand: Hand) -> None:
+    api.create()
+    (late,) = hand.claim()
+    lifecycle.rescue(Task.objects.all(), lambda task: Verdict.LOST)
+    trace = Traceback("ValueError", "a.py:1 in f", "ValueError: no")
+    assert not hand.finish(late, Status.ERROR, error_code="exception", traceback=trace)
+    assert not AttemptTraceback.objects.exists()
 
 
 def test_a_task_that_has_not_begun_has_no_history(api: Caller) -> None:

@@ -12,7 +12,7 @@ from taskyard.accounts.models import User
 from taskyard.core import history, lifecycle
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import NewTask
+from taskyard.core.values import NewTask, Traceback
 from tests.api.hand import Hand
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -51,6 +51,17 @@ def test_anothers_task_is_as_if_it_were_not_there(eve: Client, ann: User, path: 
     assert mine.status_code == none.status_code == 404
     assert mine.text == none.text
     assert Task.objects.get().status == Status.PENDING
+
+
+def test_an_owner_sees_a_traceback_if_the_operator_says_so(
+    page: Client, ann: User, hand: Hand, settings: Any
+) -> None:
+    (task,) = submit(ann)
+    trace = Traceback("ValueError", "a.py:1 in f", f"ValueError: {EVIL}")
+    hand.end(Status.ERROR, error_code="exception", error_message="no", traceback=trace)
+    assert "a.py" not in page.get(f"/tasks/{task.pk}/").text
+    settings.TASKYARD_SHOW_TRACEBACKS = True
+    assert "ValueError: &lt;img src=x" in page.get(f"/tasks/{task.pk}/").text
 
 
 def test_two_owners_see_and_change_only_their_own(eve: Client, page: Client, ann: User) -> None:

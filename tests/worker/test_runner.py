@@ -56,6 +56,15 @@ def test_nothing_that_a_handler_raises_gets_out(task_type: str) -> None:
     assert (ending.status, ending.error_code) == (Status.ERROR, "exception")
 
 
+def test_an_exception_leaves_its_traceback_without_our_frames() -> None:
+    ending = run("raises", {"message": "no"})
+    assert ending.traceback is not None
+    assert ending.traceback.exception_type == "ValueError"
+    assert " in raises" in ending.traceback.location
+    assert "runner.py" not in ending.traceback.text
+    assert run("fails", {"code": "no", "message": "no"}).traceback is None
+
+
 def test_an_exception_is_tried_again_after_a_pause() -> None:
     ending = run("raises", {"message": "no"})
     assert (ending.status, ending.error_code) == (Status.PENDING, "exception")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.conf import settings
+
 from taskyard.api.representation import stamp
 from taskyard.core import messages
 from taskyard.core.history import PastAttempt
@@ -16,6 +18,7 @@ def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
         "started_at": stamp(attempt.started_at),
         "ended_at": stamp(attempt.ended_at),
         "error": {"code": code, "message": message} if code else None,
+        "traceback": (settings.TASKYARD_SHOW_TRACEBACKS and attempt.traceback) or None,
     }
 
 

@@ -159,6 +159,9 @@ class AttemptAnswer(Answer):
     started_at: datetime | None
     ended_at: datetime | None
     error: AttemptError | None = Field(description="What ended it, also where that was a cancel")
+    traceback: str | None = Field(
+        description="Where an exception came from; null unless the operator lets owners see it"
+    )
 
 
 class AttemptPage(Answer):

@@ -122,6 +122,7 @@ class Attempt:
     started_at: datetime | None
     ended_at: datetime | None
     error: Failure | None
+    traceback: str | None
     raw: Json = _RAW
 
     @classmethod
@@ -132,6 +133,7 @@ class Attempt:
             started_at=_moment(raw["started_at"]),
             ended_at=_moment(raw["ended_at"]),
             error=Failure.read(raw["error"]) if raw["error"] else None,
+            traceback=raw.get("traceback"),
             raw=raw,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskyard.core.models import Attempt, LogLine, Task
+from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.values import MESSAGES, Ending
 
@@ -22,10 +22,12 @@ class PastAttempt:
     outcome: str
     error_code: str
     error_message: str
+    traceback: str = ""
 
 
 def attempts(task: Task) -> list[PastAttempt]:
     """The attempts in order; the last is on the task itself, the others have rows."""
+    tracebacks = dict(task.tracebacks.values_list("fence", "text"))
     past = [
         PastAttempt(
             number=row.number,
@@ -34,6 +36,7 @@ def attempts(task: Task) -> list[PastAttempt]:
             outcome="lost" if row.error_code == "worker_lost" else "failed",
             error_code=row.error_code,
             error_message=row.error_message,
+            traceback=tracebacks.get(row.fence, ""),
         )
         for row in task.attempts.order_by("fence")
     ]
@@ -48,6 +51,7 @@ def attempts(task: Task) -> list[PastAttempt]:
             outcome=_outcome(task),
             error_code=task.error_code,
             error_message=task.error_message,
+            traceback=tracebacks.get(task.fence, ""),
         ),
     ]
 
@@ -73,6 +77,19 @@ def record_attempts(endings: Iterable[Ending]) -> None:
         )
         for ending in endings
     )
+
+
+def record_tracebacks(endings: Iterable[Ending]) -> None:
+    """Keep the tracebacks of attempts that ended with an exception."""
+    rows = [
+        AttemptTraceback(
+            task_id=ending.task.id, fence=ending.task.fence, **ending.traceback._asdict()
+        )
+        for ending in endings
+        if ending.traceback
+    ]
+    if rows:
+        AttemptTraceback.objects.bulk_create(rows)
 
 
 def record_lost(tasks: Iterable[Task], code: str) -> None:

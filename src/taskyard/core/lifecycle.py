@@ -149,6 +149,7 @@ def run_locked(
             history.record_attempts(
                 each for each in endings if each.status in ACTIVE and each.error_code
             )
+            history.record_tracebacks(endings)
             _tell((current[each.task.id], each.task.id, each.status) for each in endings)
     return len(rows), len(endings)
 
@@ -196,10 +197,12 @@ def finish(endings: Sequence[Ending]) -> set[int]:
     the answer came late: the task had been taken from this attempt, and nothing was written.
     """
     going_on = [ending for ending in endings if ending.status in ACTIVE]
-    with transaction.atomic() if going_on else nullcontext():
+    failed = [ending for ending in endings if ending.traceback]
+    with transaction.atomic() if going_on or failed else nullcontext():
         current = dict(dialect().finish({"rows": rows_of(endings)}))
         going_on = [ending for ending in going_on if ending.task.id in current]
         history.record_attempts(ending for ending in going_on if ending.error_code)
+        history.record_tracebacks(ending for ending in failed if ending.task.id in current)
         if going_on:
             _settle_cancelled([ending.task.id for ending in going_on])
     for ending in endings:

@@ -215,6 +215,26 @@ class Attempt(models.Model):
         return f"{self.task_id}#{self.number}"
 
 
+class AttemptTraceback(models.Model):
+    """The exception that ended an attempt, and where in the author's code it came from."""
+
+    task = models.ForeignKey(
+        Task, on_delete=models.CASCADE, related_name="tracebacks", db_index=False
+    )
+    fence = models.IntegerField()
+    exception_type = models.CharField(max_length=300)
+    location = models.CharField(max_length=300)
+    text = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "fence"], name="traceback_once_a_fence")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exception_type} at {self.location}"
+
+
 class LogLine(models.Model):
     """What a handler said; ``dropped`` counts the lines after it that were too many to keep."""
 

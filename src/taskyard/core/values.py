@@ -114,6 +114,14 @@ class Claimed(NamedTuple):
     cancel_requested: bool = False
 
 
+class Traceback(NamedTuple):
+    """Where an exception came from; ``location`` is the innermost frame of the author's code."""
+
+    exception_type: str
+    location: str
+    text: str
+
+
 class Ending(NamedTuple):
     """How an attempt ended; ``wake_at`` says when to go on, if ever.
 
@@ -130,3 +138,4 @@ class Ending(NamedTuple):
     slept: int = 0
     wake_at: datetime | None = None
     resumes: bool = False
+    traceback: Traceback | None = None

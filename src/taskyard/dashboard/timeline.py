@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -26,6 +27,7 @@ class Span:
     end: datetime | None
     note: str = ""
     code: str = ""
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def _ran(task: Task, attempt: PastAttempt, start: datetime) -> Span:
         return Span("sleep", label, start, None, _("asleep, and holds no worker"))
     if attempt.outcome in ("failed", "lost", "error"):
         note = messages.of_failure(attempt.error_message)
-        return Span("failed", label, start, attempt.ended_at, note, attempt.error_code)
+        shown = attempt.traceback if settings.TASKYARD_SHOW_TRACEBACKS else ""
+        return Span("failed", label, start, attempt.ended_at, note, attempt.error_code, shown)
     if attempt.outcome == "handed_back":
         return Span("wait", label, start, None, _("was handed back and goes on soon"))
     return Span("run", label, start, attempt.ended_at)

@@ -232,6 +232,12 @@ VARIABLES: tuple[Variable, ...] = (
         10,
         "How long a running task may take to stop when cancelled; then its process is ended.",
     ),
+    Variable(
+        "TASKYARD_SHOW_TRACEBACKS",
+        boolean,
+        False,
+        "Owners see the traceback of a failed attempt; staff and the log always have it.",
+    ),
     Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
     Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),
     Variable(

@@ -23,6 +23,7 @@ from taskyard.core.values import MESSAGES, Claimed, Ending, Standing, Verdict
 from taskyard.worker import identity
 from taskyard.worker.pace import PATIENCE_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.timer import time_limit
+from taskyard.worker.tracebacks import describe
 
 HARD_LIMIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
@@ -123,16 +124,27 @@ def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Ru
         case Cancelled():
             return end(Status.CANCELLED, "cancelled_by_handler")
         case TimedOut():
-            return end(Status.ERROR, "timeout", MESSAGES["timeout"])
+            return end(Status.ERROR, "timeout", MESSAGES["timeout"], traceback=describe(error))
         case Fail() | BadResult():
             return end(Status.ERROR, error.code, str(error))
         case InvalidInput():
             return end(Status.ERROR, "invalid_input", str(error))
         case Retry():
             return _try_again(task, run, task_type, "retry", str(error), after=error.after)
-    logger.warning("attempt failed", extra={"task": task.id, "error": type(error).__name__})
+    traceback = describe(error)
+    logger.warning(
+        "attempt failed",
+        extra={
+            "task": task.id,
+            "task_type": task.task_type,
+            "attempt": task.attempt,
+            "error": type(error).__name__,
+            "traceback": traceback.text,
+        },
+    )
     message = f"{type(error).__name__}: {error}"
-    return _try_again(task, run, task_type, "exception", message)
+    ending = _try_again(task, run, task_type, "exception", message)
+    return ending._replace(traceback=traceback)
 
 
 class Reporter:

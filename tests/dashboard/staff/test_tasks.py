@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from taskyard.accounts.models import User
 from taskyard.core.models import LogLine, Task
 from taskyard.core.states import Status
+from taskyard.core.values import Traceback
 from taskyard.dashboard.staff import search
 from tests.api.hand import Hand
 from tests.dashboard.staff.test_overview import history
@@ -147,6 +148,18 @@ def test_one_task_is_shown_whole(page: Client, submit: Submit, hand: Hand) -> No
     assert [line.message for line in answer.context["lines"]] == ["line 0", "line 1", "line 2"]
     assert "2 lines are missing here" in text
     assert [attempt.outcome for attempt in answer.context["attempts"]] == ["completed"]
+
+
+def test_staff_reads_the_traceback_of_each_attempt(
+    page: Client, submit: Submit, hand: Hand
+) -> None:
+    task = submit()
+    for status in (Status.PENDING, Status.ERROR):
+        trace = Traceback("ValueError", "a.py:1 in f", f"ValueError: {EVIL} {status}")
+        hand.end(status, error_code="exception", error_message="no", traceback=trace)
+    text = page.get(f"/staff/tasks/{task.pk}/").content.decode()
+    assert text.count("<summary>Traceback</summary>") == 2
+    assert "&lt;img src=x onerror=alert(1)&gt; pending" in text
 
 
 @pytest.mark.parametrize("task_id", [0, 123456, 2**63 - 1, 2**63, 10**30])
