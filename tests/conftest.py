@@ -61,6 +61,15 @@ def django_db_modify_db_settings() -> None:
         connection.settings_dict["TEST"]["NAME"] = str(_home / "test.sqlite3")
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The installation is known before any test's transaction, which is rolled back."""
+    from taskyard.core.installation import installation_id
+
+    with django_db_blocker.unblock():
+        installation_id()
+
+
 def fresh_database(stack: ExitStack) -> dict[str, str]:
     """The environment of a new, empty database of this run's kind."""
     if TEST_DB == "sqlite":

@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+import redis
+from celery import Celery
 
 from taskyard.server import bound
 from taskyard.server.env import VARIABLES
@@ -152,6 +156,22 @@ class Live:
     def command(self, *arguments: str) -> str:
         """Run a `taskyard` command to its end; what it printed."""
         return taskyard(self.env, *arguments)
+
+    @cached_property
+    def prefix(self) -> str:
+        """What every name of this system in Redis begins with."""
+        said = "from taskyard.core.redis import key; print(key(''))"
+        return self.command("manage", "shell", "--no-imports", "-c", said).strip()
+
+    def celery(self) -> Celery:
+        """Celery as this system speaks it."""
+        options = {"global_keyprefix": f"{self.prefix}celery:"}
+        return Celery(broker=self.env["REDIS_URL"], broker_transport_options=options)
+
+    def messages(self, queue: str = "default") -> int:
+        """How many wake-up messages stand in a queue."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            return int(client.llen(f"{self.prefix}celery:{queue}"))  # type: ignore[arg-type]
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS

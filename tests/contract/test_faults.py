@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from celery import Celery
 
 from taskyard.worker.guard import DEAF_SECONDS
 from tests.contract.client import User
@@ -106,7 +105,7 @@ def test_a_worker_that_is_deaf_leaves_and_its_successor_hears(
     live = new_live()
     user = User.register(live)
     # What Celery does by itself after some reconnects.
-    with Celery(broker=live.redis_url) as celery:
+    with live.celery() as celery:
         started = time.monotonic()
         while not celery.control.cancel_consumer("default", reply=True, timeout=1):
             assert time.monotonic() < started + 40, "nobody was told to be deaf"
@@ -125,14 +124,13 @@ def test_a_worker_of_one_process_takes_every_bell_that_stands(
     live = new_live(TASKYARD_CONCURRENCY="1")
     user = User.register(live)
     assert user.wait(user.sum(1))["status"] == "completed"
-    with Celery(broker=live.redis_url) as celery:
+    with live.celery() as celery:
         for _ in range(6):
             celery.send_task("taskyard.bell", args=("default",), queue="default")
     until = time.monotonic() + DEAF_SECONDS
-    with redis.Redis.from_url(live.redis_url) as broker:
-        while broker.llen("default"):
-            assert time.monotonic() < until, "it would be taken for deaf"
-            time.sleep(0.1)
+    while live.messages():
+        assert time.monotonic() < until, "it would be taken for deaf"
+        time.sleep(0.1)
     assert user.wait(user.sum(1, 2))["result"] == {"result": 3}
 
 

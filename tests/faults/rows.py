@@ -24,7 +24,6 @@ import httpx
 import psutil
 import psycopg
 import redis
-from celery import Celery
 
 from taskyard.server import bound
 from tests import servers
@@ -435,7 +434,7 @@ def strange_bells(stage: Stage, long: bool) -> str:
     """Bells doubled, out of order, stale, of queues that are not, and no bells at all."""
     jobs = 500 if long else 60
     with stage.trial(limit=5000) as trial:
-        bells = Celery(broker=trial.live.redis_url)
+        bells = trial.live.celery()
         load = trial.ledger.load(jobs, sums, pool=trial.pool)
         rung = 0
         with bells.connection_for_write() as connection:
@@ -467,8 +466,7 @@ def strange_bells(stage: Stage, long: bool) -> str:
 
 
 def _waiting(trial: Trial) -> int:
-    with redis.Redis.from_url(trial.live.redis_url) as client:
-        return int(client.llen("default"))  # type: ignore[arg-type]
+    return trial.live.messages()
 
 
 def a_full_disk(stage: Stage, long: bool) -> str:

@@ -13,6 +13,8 @@ from taskyard.worker.slots import Slots
 from taskyard.worker.turn import Turn
 from taskyard.worker.vigil import HELD_SECONDS, WAIT_SECONDS, Vigil
 
+pytestmark = pytest.mark.usefixtures("django_db_setup")
+
 
 @pytest.fixture
 def queue() -> str:
@@ -30,7 +32,7 @@ def waiting(queue: str) -> Iterator[str]:
 
 def messages(queue: str) -> int:
     with client() as redis:
-        return int(redis.llen(queue))
+        return int(redis.llen(bell.keys_of(queue).messages))
 
 
 def test_a_bell_that_rings_sends_no_second_message(queue: str) -> None:

@@ -18,6 +18,7 @@ from django.http import HttpRequest
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.names import name_key
 from taskyard.core.redis import BrokerAway, client
+from taskyard.core.redis import key as redis_key
 
 PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RATE = re.compile(r"(\d+)/(s|sec|second|m|min|minute|h|hour|d|day)")
@@ -97,7 +98,7 @@ def parse_rate(rate: str | None) -> tuple[int, int] | None:
 
 def _key(*parts: str) -> str:
     digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
-    return f"taskyard:throttle:{parts[0]}:{digest[:32]}"
+    return f"{parts[0]}:{digest[:32]}"
 
 
 def _take(key: str, rate: str | None) -> bool:
@@ -107,7 +108,8 @@ def _take(key: str, rate: str | None) -> bool:
         return False
     try:
         with client() as redis:
-            wait = int(redis.eval(_TAKE, 1, key, str(limit[0]), str(limit[1] * 1000)))
+            counter = redis_key("throttle", key)
+            wait = int(redis.eval(_TAKE, 1, counter, str(limit[0]), str(limit[1] * 1000)))
     except BrokerAway as error:
         logger.warning("throttle passed without Redis: %s", error)
         return False
@@ -119,6 +121,6 @@ def _take(key: str, rate: str | None) -> bool:
 def _give_back(key: str) -> None:
     try:
         with client() as redis:
-            redis.eval(_GIVE_BACK, 1, key)
+            redis.eval(_GIVE_BACK, 1, redis_key("throttle", key))
     except BrokerAway as error:
         logger.warning("throttle not given back without Redis: %s", error)

@@ -316,3 +316,12 @@ class Clock(models.Model):
 
     def __str__(self) -> str:
         return str(self.ticks)
+
+
+class Installation(models.Model):
+    """One row: the id that every name of ours in Redis carries (``core/installation.py``)."""
+
+    key = models.CharField(max_length=20)
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,31 +1,61 @@
 """The one bounded client of Redis or Valkey: no call waits longer than a second.
 
 After a failure the next calls fail at once for a few seconds, so that a broker that is down or
-hung costs a request a second once, not every time.
+hung costs a request a second once, not every time. A broker that answers with an error (out of
+memory, a read-only replica, too few rights) is taken for one that is away.
 """
 
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache
 
 from django.conf import settings
-from redis import Redis, RedisError
+from django.db import DatabaseError, InterfaceError
+from redis import Redis, RedisError, ResponseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from taskyard.core.installation import installation_id
+
 TIMEOUT_SECONDS = 1.0
-OPEN_SECONDS = 5.0
+OPEN_SECONDS = 3.0
+# An error answers at once, so to ask again costs nothing.
+REFUSED_SECONDS = 1.0
+PREFIX = "taskyard"
+REGISTRY = f"{PREFIX}:installations"
+FORGET_SECONDS = 7 * 86_400
+# All that the work needs of a broker: a script, a write that may need memory, a message.
+_TRY = """
+local now = redis.call('TIME')[1]
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - ARGV[2])
+redis.call('RPUSH', KEYS[2], now)
+redis.call('DEL', KEYS[2])
+redis.call('PUBLISH', ARGV[3], '')
+return 1
+"""
 logger = logging.getLogger(__name__)
 
 
 class BrokerAway(Exception):
-    """Redis cannot be reached, or could not a moment ago."""
+    """Redis cannot be used, or could not a moment ago."""
+
+
+class BrokerRefuses(BrokerAway):
+    """Redis answers, but with an error."""
+
+
+class BrokerState(StrEnum):
+    OK = "ok"
+    AWAY = "away"
+    REFUSES = "refuses"
 
 
 class Breaker:
-    """Remembers a failure for ``OPEN_SECONDS``."""
+    """Remembers a failure for a few seconds."""
 
     def __init__(self) -> None:
         self._closed_again_at = 0.0
@@ -38,9 +68,22 @@ class Breaker:
         try:
             yield
         except failures as error:
-            self._closed_again_at = time.monotonic() + OPEN_SECONDS
-            logger.warning("broker away: %s", error)
-            raise BrokerAway(str(error)) from error
+            raise self._open(error) from error
+
+    def _open(self, error: Exception) -> BrokerAway:
+        now = time.monotonic()
+        if is_refusal(error):
+            self._closed_again_at = now + REFUSED_SECONDS
+            logger.warning("broker refuses: %s", error)
+            return BrokerRefuses(str(error))
+        self._closed_again_at = now + OPEN_SECONDS
+        logger.warning("broker away: %s", error)
+        return BrokerAway(str(error))
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the server answered; redis-py takes some errors of its for a lost connection."""
+    return isinstance(error, ResponseError) or getattr(error, "status_code", None) is not None
 
 
 breaker = Breaker()
@@ -67,3 +110,36 @@ def client(own: Breaker | None = None) -> Iterator[Redis]:
         raise BrokerAway("no broker is configured: set REDIS_URL")
     with (own or breaker).guarding(RedisError, OSError):
         yield _connect(settings.REDIS_URL)
+
+
+def key(*parts: str) -> str:
+    """The name of a key or channel of this installation. Raises BrokerAway.
+
+    Every name of ours is made here, so that installations, and others, can share a Redis.
+    """
+    try:
+        return ":".join((PREFIX, installation_id(), *parts))
+    except (DatabaseError, InterfaceError) as error:
+        raise BrokerAway(f"the installation is not known: {error}") from error
+
+
+def try_broker() -> None:
+    """Ask of the broker what the work needs of it. Raises BrokerAway, BrokerRefuses."""
+    keys = REGISTRY, key("probe")
+    with client(Breaker()) as redis:
+        redis.eval(_TRY, len(keys), *keys, installation_id(), FORGET_SECONDS, key("live"))
+
+
+def broker_state() -> BrokerState:
+    """Whether the broker can be used, found by use within a second or two."""
+    try:
+        try_broker()
+    except BrokerRefuses:
+        return BrokerState.REFUSES
+    except BrokerAway:
+        return BrokerState.AWAY
+    return BrokerState.OK
+
+
+def broker_alive() -> bool:
+    return broker_state() is BrokerState.OK

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from taskyard.core.redis import BrokerAway, client
+from taskyard.core.redis import BrokerAway, client, key
 from taskyard.core.values import Change
 
 # More tasks than this at once, and the hint is only that much has changed.
@@ -14,8 +14,14 @@ ANYTHING = b'"*"'
 Hint = dict[int, str] | None
 
 
+def common_channel() -> str:
+    """Where no hints go: always subscribed, for there is no subscribing to nothing."""
+    return key("live")
+
+
 def channel(owner_id: int) -> str:
-    return f"taskyard:live:{owner_id}"
+    """Where an owner's hints go. Raises BrokerAway when the installation is not known."""
+    return key("live", str(owner_id))
 
 
 def tell(changes: Iterable[Change]) -> None:
@@ -25,11 +31,11 @@ def tell(changes: Iterable[Change]) -> None:
         hints.setdefault(owner_id, {})[str(task_id)] = status.value
     if not hints:
         return
-    payloads = [
-        (channel(owner_id), orjson.dumps(named) if len(named) <= MOST_NAMED else ANYTHING)
-        for owner_id, named in hints.items()
-    ]
     try:
+        payloads = [
+            (channel(owner_id), orjson.dumps(named) if len(named) <= MOST_NAMED else ANYTHING)
+            for owner_id, named in hints.items()
+        ]
         with client() as redis:
             if len(payloads) == 1:
                 redis.publish(*payloads[0])

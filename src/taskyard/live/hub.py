@@ -21,6 +21,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from taskyard.core.redis import BrokerAway
 from taskyard.live import changes, hints
 from taskyard.live.hints import Hint
 
@@ -32,8 +33,6 @@ QUIET_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
 CONFIRM_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 2.0
-# Always subscribed, for there is no subscribing to nothing.
-OWN_CHANNEL = "taskyard:live"
 
 Hear = Callable[[Hint], None]
 # Whether a listener has read a change already, so that a sweep need not wake it.
@@ -105,7 +104,7 @@ class Hub:
         room.listeners[hear] = knows
         try:
             if is_new:
-                await self._say("SUBSCRIBE", hints.channel(owner_id))
+                await self._say("SUBSCRIBE", owner_id)
             if self._redis is not None and not room.subscribed.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CONFIRM_SECONDS):
@@ -144,7 +143,7 @@ class Hub:
     async def _sweep(self) -> None:
         for owner_id in [owner for owner, room in self._rooms.items() if not room.listeners]:
             del self._rooms[owner_id]
-            await self._say("UNSUBSCRIBE", hints.channel(owner_id))
+            await self._say("UNSUBSCRIBE", owner_id)
         if not self._rooms:
             self._swept = None
             return
@@ -183,7 +182,7 @@ class Hub:
         while self._pool:
             try:
                 await self._hear_all(self._pool)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (BrokerAway, RedisError, OSError, TimeoutError) as error:
                 logger.warning("hints away: %s", error)
             if self._redis is not None:
                 pause = 0.1
@@ -196,11 +195,13 @@ class Hub:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _hear_all(self, pool: ConnectionPool) -> None:
+        # The first time the database is asked; never in the event loop.
+        common = await self.read(hints.common_channel)
         redis: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await redis.connect()  # type: ignore[no-untyped-call]
-                await redis.send_command("SUBSCRIBE", OWN_CHANNEL)
+                await redis.send_command("SUBSCRIBE", common)
             rooms = [hints.channel(owner_id) for owner_id in self._rooms]
             self._redis, self._heard_at = redis, asyncio.get_running_loop().time()
             if rooms:
@@ -218,7 +219,7 @@ class Hub:
 
     def _take(self, message: Any) -> None:
         kind, where = message[0], message[1].decode()
-        owner = where.removeprefix(f"{OWN_CHANNEL}:")
+        owner = where.rpartition(":")[2]
         if not owner.isdecimal():
             return  # the answer to a PING, or our own channel
         if kind == b"message":
@@ -226,10 +227,11 @@ class Hub:
         elif kind == b"subscribe" and (room := self._rooms.get(int(owner))):
             room.subscribed.set()
 
-    async def _say(self, *command: str) -> None:
+    async def _say(self, command: str, *owners: int) -> None:
         if self._redis is not None and self._redis.is_connected:
+            channels = [hints.channel(owner_id) for owner_id in owners]
             with suppress(RedisError, OSError):  # the reader notices
-                await self._redis.send_command(*command, check_health=False)
+                await self._redis.send_command(command, *channels, check_health=False)
 
     def _close_threads(self) -> None:
         # Each thread closes its own connection; the barrier keeps one from doing it twice.

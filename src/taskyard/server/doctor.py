@@ -3,18 +3,25 @@
 import platform
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from redis import Redis
 
 from taskyard.core.checks import OLDEST_SQLITE
+from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
+from taskyard.core.redis import PREFIX, REGISTRY, BrokerAway, BrokerRefuses, client, try_broker
 from taskyard.server import valkey
-from taskyard.server.health import broker_answers
 
+# How long, and for how many, the broker is searched for the keys of other programs.
+SCAN_SECONDS = 1.0
+EXAMPLES = 3
 Finding = tuple[bool, str]
 
 
@@ -40,7 +47,41 @@ def migrations() -> Finding:
 def broker() -> Finding:
     if settings.REDIS_URL is None:
         return False, "none: set REDIS_URL, or run taskyard up"
-    return (True, "answers") if broker_answers() else (False, "does not answer")
+    try:
+        try_broker()
+    except BrokerRefuses as refusal:
+        return False, f"refuses: {refusal}"
+    except BrokerAway as error:
+        return False, f"does not answer: {error}"
+    return True, "takes writes, scripts and messages"
+
+
+def neighbours() -> Finding:
+    """Who else is in that Redis. Names never collide, but memory and processor are shared."""
+    with client() as redis:
+        seen: Any = redis.zrange(REGISTRY, 0, -1, withscores=True)
+        now = redis.time()[0]
+        foreign = _foreign_keys(redis)
+    mine = installation_id()
+    others = [f"{key}, seen {now - at:.0f} s ago" for key, at in seen if key != mine]
+    said = [f"we are {mine}"]
+    if others:
+        said.append(f"other installations of Taskyard: {'; '.join(others)}")
+    if foreign:
+        said.append(f"other programs' keys, such as {', '.join(foreign)}")
+    return True, ". ".join(said)
+
+
+def _foreign_keys(redis: Redis) -> list[str]:
+    """A few that are not of Taskyard; a large database is not looked through to its end."""
+    found: set[str] = set()
+    deadline = time.monotonic() + SCAN_SECONDS
+    for name in redis.scan_iter(count=1000):
+        if not name.startswith(f"{PREFIX}:"):
+            found.add(name)
+        if len(found) == EXAMPLES or time.monotonic() > deadline:
+            break
+    return sorted(found)
 
 
 def eviction() -> Finding:
@@ -71,6 +112,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     migrations,
     broker,
     eviction,
+    neighbours,
     workers,
     home,
     sqlite,
@@ -81,7 +123,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     for check in CHECKS:
         try:
             fine, detail = check()
-        except (DatabaseError, OSError) as error:
+        except (DatabaseError, OSError, BrokerAway) as error:
             fine, detail = False, str(error).strip().partition("\n")[0]
         yield check.__name__, fine, detail
 

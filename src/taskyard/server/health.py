@@ -1,33 +1,36 @@
-"""/livez and /readyz: is the process alive, and are the parts it needs within reach."""
+"""/livez and /readyz: is the process alive, and can it answer requests."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from threading import Lock
+from typing import Generic, TypeVar
 
-from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.utils.module_loading import import_string
+
+from taskyard.core.redis import BrokerState, broker_state
 
 BOUND_SECONDS = 2.0
+Answer = TypeVar("Answer")
 
 
-class Probe:
+class Probe(Generic[Answer]):
     """Asks a part whether it is there, for two seconds at most.
 
     The question runs in a thread of its own, so a part that hangs holds that one thread and never
-    a request's; while it hangs, the answer is that the part is away.
+    a request's; while it hangs, the answer is ``away``.
     """
 
-    def __init__(self, ask: Callable[[], bool]) -> None:
+    def __init__(self, ask: Callable[[], Answer], *, away: Answer) -> None:
         self._ask = ask
+        self._away = away
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-        self._running: Future[bool] | None = None
+        self._running: Future[Answer] | None = None
         self._lock = Lock()
 
-    def __call__(self) -> bool:
+    def __call__(self) -> Answer:
         with self._lock:
             if self._running is None or self._running.done():
                 self._running = self._thread.submit(self._ask)
@@ -35,7 +38,7 @@ class Probe:
         try:
             return asked.result(timeout=BOUND_SECONDS)
         except (Late, TimeoutError):
-            return False
+            return self._away
 
 
 def database_answers() -> bool:
@@ -49,12 +52,8 @@ def database_answers() -> bool:
     return True
 
 
-def broker_answers() -> bool:
-    alive: Callable[[], bool] = import_string(settings.TASKYARD_BROKER_PROBE)
-    return alive()
-
-
-PARTS = {"database": Probe(database_answers), "broker": Probe(broker_answers)}
+database = Probe(database_answers, away=False)
+broker = Probe(broker_state, away=BrokerState.AWAY)
 
 
 class Health:
@@ -72,8 +71,9 @@ class Health:
 
 
 def readiness() -> JsonResponse:
-    parts = {name: "ok" if probe() else "away" for name, probe in PARTS.items()}
-    ready = set(parts.values()) == {"ok"}
+    """Whether requests can be answered. That needs no broker: its state is told beside it."""
+    ready = database()
+    parts = {"database": "ok" if ready else "away", "broker": broker()}
     response = JsonResponse(
         {"status": "ok" if ready else "unavailable", **parts}, status=200 if ready else 503
     )

@@ -25,7 +25,9 @@ from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import queues
 from taskyard.core.models import Task, Worker
+from taskyard.core.redis import BrokerState
 from taskyard.dashboard.staff import now
+from taskyard.server import health
 
 # What a request has that did not come straight from its client.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
@@ -106,14 +108,21 @@ class Standing(Collector):
         )
         alive = Worker.objects.alive()
         slots = list(alive.values_list("concurrency", flat=True))
+        broker = health.broker()
         running = Task.objects.filter(worker__in=alive).values("worker", "process").distinct()
         for name, text, value in (
             ("taskyard_workers", "Workers with a lease.", len(slots)),
             ("taskyard_slots", "Their processes.", sum(slots)),
             ("taskyard_slots_in_use", "Those that run a claimed task.", running.count()),
-            ("taskyard_broker_up", "Whether the broker answers.", now.broker().answers),
+            ("taskyard_broker_up", "Whether the broker can be used.", broker is BrokerState.OK),
         ):
             yield _gauge(name, text, [], {(): value})
+        yield _gauge(
+            "taskyard_broker_state",
+            "1 for the broker's state: ok, away, or refuses (it answers with errors).",
+            ["state"],
+            {(state,): state is broker for state in BrokerState},
+        )
 
 
 def _gauge(

@@ -54,7 +54,6 @@ TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
 # The lower rooms call upwards by name only.
 TASKYARD_BELL = "taskyard.worker.bell.ring"
 TASKYARD_TELL = "taskyard.live.hints.tell"
-TASKYARD_BROKER_PROBE = "taskyard.worker.bell.broker_alive"
 
 DEBUG = _env["DJANGO_DEBUG"]
 ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]

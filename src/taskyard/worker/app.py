@@ -18,6 +18,8 @@ if not apps.ready and not apps.loading:
     django.setup()
 
 from taskyard.catalog.task_type import registry
+from taskyard.core.redis import key
+from taskyard.worker.bell import CELERY
 
 BROKER_TIMEOUT_SECONDS = 1
 RECONNECT_SECONDS = 5
@@ -29,7 +31,16 @@ def served_queues() -> list[str]:
 
 
 class Broker(Connection):
-    """Looks for a broker that is away every few seconds; Celery's own pauses grow to thirty."""
+    """Keeps Celery's keys and channels below our own (``core/redis.py``), queues included.
+
+    It looks for a broker that is away every few seconds; Celery's own pauses grow to thirty.
+    """
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        """Raises BrokerAway when the installation is not known."""
+        options = how.pop("transport_options", None) or {}
+        how["transport_options"] = {**options, "global_keyprefix": key(CELERY, "")}
+        super().__init__(*args, **how)
 
     def ensure_connection(self, *args: Any, **how: Any) -> Any:
         how.setdefault("interval_max", RECONNECT_SECONDS)

@@ -14,9 +14,11 @@ from typing import NamedTuple
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
-from taskyard.core.redis import BrokerAway, client
+from taskyard.core.redis import BrokerAway, client, key
 
 BELL_SECONDS = 10
+# Celery's part of our names: a queue of Celery's is a list below it.
+CELERY = "celery"
 # Whether a message has to be sent. A call that nobody has answered yet is not said twice.
 _CALL_OR_RING = """
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -42,35 +44,31 @@ class Keys(NamedTuple):
 
 
 def keys_of(queue: str) -> Keys:
-    bell = f"taskyard:bell:{queue}"
-    return Keys(rings=bell, watched=f"{bell}:watched", calls=f"{bell}:calls", messages=queue)
+    """Raises BrokerAway when the installation is not known."""
+    return Keys(
+        rings=key("bell", queue),
+        watched=key("watched", queue),
+        calls=key("calls", queue),
+        messages=key(CELERY, queue),
+    )
 
 
 def ring(queue: str) -> None:
     """Wake one process that serves ``queue``, if the broker can be reached."""
-    keys = keys_of(queue)
-    _ring(queue, lambda redis: bool(redis.eval(_CALL_OR_RING, len(keys), *keys, BELL_SECONDS)))
+    _ring(
+        queue, lambda redis, keys: bool(redis.eval(_CALL_OR_RING, len(keys), *keys, BELL_SECONDS))
+    )
 
 
 def ring_for_others(queue: str) -> None:
     """Wake one process by a message, though another may keep vigil."""
-    key = keys_of(queue).rings
-    _ring(queue, lambda redis: bool(redis.set(key, 1, nx=True, ex=BELL_SECONDS)))
+    _ring(queue, lambda redis, keys: bool(redis.set(keys.rings, 1, nx=True, ex=BELL_SECONDS)))
 
 
 def silence(queue: str) -> None:
     """The message has arrived: the next ring sends another."""
     with suppress(BrokerAway), client() as redis:
         redis.delete(keys_of(queue).rings)
-
-
-def broker_alive() -> bool:
-    """Whether the broker answers, within a second."""
-    try:
-        with client() as redis:
-            return bool(redis.ping())
-    except BrokerAway:
-        return False
 
 
 def stands_unheard(queues: Iterable[str]) -> bool:
@@ -80,16 +78,17 @@ def stands_unheard(queues: Iterable[str]) -> bool:
     return False
 
 
-def _ring(queue: str, begin: Callable[[Redis], bool]) -> None:
+def _ring(queue: str, begin: Callable[[Redis, Keys], bool]) -> None:
     try:
+        keys = keys_of(queue)
         with client() as redis:
-            if not begin(redis):
+            if not begin(redis, keys):
                 return
             try:
                 _publish(queue)
             except (OperationalError, RedisError, OSError) as error:
                 # Nobody will hear it, so nobody may be kept from ringing.
-                redis.delete(keys_of(queue).rings)
+                redis.delete(keys.rings)
                 raise ConnectionError(str(error)) from error
     except BrokerAway:
         logger.info("bell not rung", extra={"queue": queue})

@@ -14,9 +14,9 @@ from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from taskyard.core.models import Account, Task, Worker
+from taskyard.core.redis import broker_alive
 from taskyard.core.states import Status
 
 MOST_WORKERS = 100
@@ -147,8 +147,7 @@ class Part:
 
 def broker() -> Part:
     """Bounded: a broker that hangs costs a second, once."""
-    alive: Callable[[], bool] = import_string(settings.TASKYARD_BROKER_PROBE)
-    return _timed(alive)
+    return _timed(broker_alive)
 
 
 def database() -> Part:
