@@ -25,6 +25,8 @@ from taskyard.accounts.models import User
 
 FINGERPRINT = "fpr"
 LARGEST_ID = 2**63 - 1
+# Ours have a third of it; a longer text is not decoded.
+LONGEST_TOKEN = 1024
 # Everything that a token can do to its reader, from a nested header to an endless lifetime.
 UNREADABLE = (TokenError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
 
@@ -150,6 +152,8 @@ def _holder(claim: Claim) -> User:
 
 
 def _claimed(kind: type[Kind], text: str) -> tuple[Claim, Kind]:
+    if len(text) > LONGEST_TOKEN:
+        raise TokenRefused
     try:
         token = kind(text)  # type: ignore[arg-type]  # the library's annotation is not its use
         claim = Claim(_usable_id(token["user_id"]), _check_text(token[FINGERPRINT]))

@@ -25,25 +25,40 @@ from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
 LONGEST_SECONDS = 60
+SHORT_BYTES = 16 * 1024
 Look = Callable[[], Awaitable[Answer | None]]
 
 _CREATE = re.compile(r"/api/tasks(?:/create)?/?", re.ASCII)
 _DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
-# An element of the list: what is between commas, where a quoted text may hold commas.
-_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+# A header is read to its end once, whatever is in it: a quoted text that never ends ends there.
+_PART = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[^,"]+|,', re.DOTALL)
+LONGEST_HEADER = 1024
 _WAIT = re.compile(r'\s*wait\s*=\s*("?)([0-9]{1,18})\1\s*(?:;.*)?', re.IGNORECASE)
 
 
 def seconds_of(prefer: str) -> int | None:
     """How long a Prefer header asks to wait, 60 at most; None where it does not, or not rightly.
 
-    Of several the first counts (RFC 7240, 2).
+    Of several the first counts (RFC 7240, 2). A longer header than anybody writes is not read.
     """
-    for element in _ELEMENT.findall(prefer):
+    if len(prefer) > LONGEST_HEADER:
+        return None
+    for element in _elements(prefer):
         if re.split(r"[=;]", element, maxsplit=1)[0].strip().lower() == "wait":
             found = _WAIT.fullmatch(element)
             return min(int(found[2]), LONGEST_SECONDS) if found else None
     return None
+
+
+def _elements(header: str) -> list[str]:
+    """What stands between commas, where a quoted text may hold commas."""
+    elements = [""]
+    for part in _PART.findall(header):
+        if part == ",":
+            elements.append("")
+        else:
+            elements[-1] += part
+    return elements
 
 
 class Waits:
@@ -86,13 +101,13 @@ class Waits:
         first = await asgi.ask(self._ordinary, asked, receive) if creates else await again()
         if first is None or first.status not in (200, 201):
             return first
-        task = json.loads(first.body)
+        task_id, status = await self._standing(first)
         latest = first
-        if task["status"] not in TERMINAL:
-            look = partial(self._seen, owner_id, task["id"], first) if creates else again
+        if status not in TERMINAL:
+            look = partial(self._seen, owner_id, task_id, first) if creates else again
             departure = asyncio.ensure_future(_departure(receive, wait))
             try:
-                found = await self._until_ended(look, task["id"], wait)
+                found = await self._until_ended(look, task_id, wait)
             finally:
                 departure.cancel()
             if wait.departed:
@@ -118,8 +133,14 @@ class Waits:
             if answer is None or answer.status not in (200, 201):
                 if not more:
                     return None
-            elif not more or json.loads(answer.body)["status"] in TERMINAL:
+            elif not more or (await self._standing(answer))[1] in TERMINAL:
                 return answer
+
+    async def _standing(self, answer: Answer) -> tuple[int, str]:
+        """The task's id and status. A long answer is not read in the loop, which serves all."""
+        if len(answer.body) <= SHORT_BYTES:
+            return _standing(answer.body)
+        return await self._hub.read(_standing, answer.body)
 
 
 class Wait:
@@ -158,6 +179,11 @@ class Wait:
         # Heard of once: should the answer still say otherwise, wait for the next word.
         self._ended.discard(task_id)
         return not self.departed
+
+
+def _standing(body: bytes) -> tuple[int, str]:
+    task = json.loads(body)
+    return task["id"], task["status"]
 
 
 def _shown(owner_id: int, task_id: int, language: str) -> bytes | None:

@@ -55,9 +55,7 @@ class Bridge:
 
         try:
             body = await read_body(scope, receive, limit=self._max_body)
-            whole = await loop.run_in_executor(
-                self._pool, self._answer, environ(scope, body), send_now
-            )
+            whole = await loop.run_in_executor(self._pool, self._answer, scope, body, send_now)
             # The ordinary answer is one piece and crosses the threads once.
             for message in whole:
                 await deliver(message)
@@ -70,7 +68,7 @@ class Bridge:
                 departure.cancel()
 
     def _answer(
-        self, wsgi_environ: dict[str, Any], send_now: Callable[[Message], None]
+        self, scope: Scope, body: bytes, send_now: Callable[[Message], None]
     ) -> list[Message]:
         head: Message = {"type": "http.response.start"}
 
@@ -82,13 +80,14 @@ class Bridge:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
             ]
 
-        response = self._wsgi(wsgi_environ, start_response)
+        # Made here, for it takes as long as there are headers.
+        response = self._wsgi(environ(scope, body), start_response)
         try:
             if not getattr(response, "streaming", False):
-                body = b"".join(response)
+                whole = b"".join(response)
                 if head["status"] not in (204, 304) and not _has_length(head):
-                    head["headers"].append((b"content-length", str(len(body)).encode()))
-                return [head, {"type": "http.response.body", "body": body}]
+                    head["headers"].append((b"content-length", str(len(whole)).encode()))
+                return [head, {"type": "http.response.body", "body": whole}]
             send_now(head)
             for chunk in response:
                 send_now({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -143,6 +142,7 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+    repeated: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
         if b"_" in raw_name:
             continue  # X_Forwarded_For would pass for X-Forwarded-For
@@ -150,8 +150,11 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
         key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
         value = raw_value.decode("latin-1")
         if key in found:
-            value = found[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
-        found[key] = value
+            repeated.setdefault(key, [found[key]]).append(value)
+        else:
+            found[key] = value
+    for key, values in repeated.items():
+        found[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     # A chunked body has no length of its own, and Django reads only what is declared.
     found["CONTENT_LENGTH"] = str(len(body))
     found.pop("HTTP_TRANSFER_ENCODING", None)

@@ -192,6 +192,33 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("TASKYARD_THREADS", integer(1, 256), 4, "Threads that answer ordinary requests."),
     Variable(
+        "TASKYARD_HEADER_BYTES",
+        integer(8192, 1_048_576),
+        65_536,
+        "Bytes of a request's line and headers; more are 431.",
+    ),
+    Variable(
+        "TASKYARD_HEADER_COUNT", integer(32, 10_000), 200, "Headers of a request; more are 431."
+    ),
+    Variable(
+        "TASKYARD_STALL_SECONDS",
+        integer(1, 3600),
+        30,
+        "How long a request's headers may take, and how often the two least rates are looked at.",
+    ),
+    Variable(
+        "TASKYARD_LEAST_RATE",
+        integer(1, 1_000_000),
+        1024,
+        "Bytes a second at which a client must send its body and read its answer.",
+    ),
+    Variable(
+        "TASKYARD_UNREAD_BYTES",
+        integer(1_048_576, 999_999_999),
+        268_435_456,
+        "Bytes of answers kept for clients that read slowly; beyond, the slowest are cut.",
+    ),
+    Variable(
         "TASKYARD_CONCURRENCY",
         integer(1, 1024),
         _cores(),
