@@ -107,3 +107,44 @@ def test_every_flaw_of_an_input_is_named_at_its_place(api: Caller) -> None:
             "more": ["Неизвестное поле."],
         }
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/task_type", "/input_data"}),
+        ({"task_type": "nope"}, {"/task_type", "/input_data"}),
+        ({"task_type": "nope", "input_data": "x"}, {"/task_type", "/input_data"}),
+        ({"task_type": 5, "input_data": [1]}, {"/task_type", "/input_data"}),
+        ({"input_data": None}, {"/task_type", "/input_data"}),
+        (
+            {"task_type": "nope", "input_data": {"numbers": ["x"]}, "priority": "x", "more": 1},
+            {"/task_type", "/priority", "/more"},
+        ),
+        (
+            {"task_type": "sum", "input_data": {"numbers": ["x"], "a": 1}, "delay": -1, "tags": 1},
+            {"/input_data/numbers/0", "/input_data/a", "/delay", "/tags"},
+        ),
+        (
+            {"task_type": "sum", "input_data": {}, "run_at": "2030-01-01T00:00:00Z", "delay": 1},
+            {"", "/input_data/numbers"},
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_said_at_once(api: Caller, body: Any, pointers: set[str]) -> None:
+    refused = api.post("tasks/create/", body, Accept="application/problem+json")
+    assert refused.status_code == 400
+    assert {error["pointer"] for error in refused.json()["errors"]} == pointers
+    bulk = api.post("tasks/bulk/", {"tasks": [body], "more": 1}, Accept="application/problem+json")
+    assert {error["pointer"] for error in bulk.json()["errors"]} == {
+        "/more",
+        *(f"/tasks/0{pointer}" for pointer in pointers),
+    }
+
+
+def test_what_is_wrong_with_the_whole_stands_beside_the_fields(api: Caller) -> None:
+    refused = api.create(input_data={"numbers": []}, run_at="2030-01-01T00:00:00Z", delay=1)
+    assert refused.json() == {
+        "non_field_errors": ["Укажите либо run_at, либо delay, но не оба."],
+        "input_data": {"numbers": ["Элементов в списке: не меньше 1."]},
+    }

@@ -19,7 +19,7 @@ PROBLEM = "application/problem+json"
 def test_a_problem_names_each_place_with_a_code(api: Caller) -> None:
     refused = api.post(
         "tasks/",
-        {"task_type": "countdown", "input_data": {"seconds": 0}, "a/b": 1},
+        {"task_type": "countdown", "input_data": {"seconds": 1}, "a/b": 1},
         Accept=PROBLEM,
         Accept_Language="en",
     )

@@ -140,9 +140,8 @@ def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 def _invalid(flaws: Sequence[Flaw]) -> Problem:
-    for flaw in flaws:
-        if not flaw.path:
-            return Problem(400, flaw.code, messages.of_flaw(flaw), [flaw])
+    if len(flaws) == 1 and not flaws[0].path:
+        return Problem(400, flaws[0].code, messages.of_flaw(flaws[0]), flaws)
     return Problem(400, "invalid", _("The request is not valid."), flaws[:MOST_FLAWS])
 
 
@@ -159,7 +158,7 @@ def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
                 for flaw in problem.flaws
             ],
         }, PROBLEM
-    if problem.flaws and problem.flaws[0].path:
+    if len(problem.flaws) > 1 or any(flaw.path for flaw in problem.flaws):
         return _tree(problem.flaws), "application/json"
     return {"detail": problem.detail, "code": problem.code}, "application/json"
 
@@ -181,7 +180,8 @@ def _tree(flaws: Sequence[Flaw]) -> dict[str, Any]:
     """DRF's shape: texts in a list at the place, nested as the request is."""
     tree: dict[str, Any] = {}
     for flaw in flaws:
-        *way, last = (str(step) for step in flaw.path)
+        # What is wrong with the whole stands where DRF has it.
+        *way, last = (str(step) for step in flaw.path or ("non_field_errors",))
         node = tree
         for step in way:
             known = node.setdefault(step, {})

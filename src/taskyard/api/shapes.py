@@ -42,9 +42,12 @@ class ProfileChange(Shape):
     last_name: str = ""
 
 
+MOST_TASKS = 1000
+
+
 class Bulk(Shape):
     # Each is read by itself, so that the first wrong ones are enough to refuse.
-    tasks: list[SkipValidation[TaskCreate]] = Field(min_length=1, max_length=1000)
+    tasks: list[SkipValidation[TaskCreate]] = Field(min_length=1, max_length=MOST_TASKS)
 
 
 class Registered(Answer):

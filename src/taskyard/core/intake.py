@@ -4,7 +4,7 @@ Raises InvalidInput at the place in the request.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -91,22 +91,22 @@ class TaskCreate(Shape):
     )
 
     def due(self) -> datetime | None:
-        """When the task may first run; None for at once. Raises InvalidInput."""
+        """When the task may first run; None for at once."""
         if self.delay is None:
             return self.run_at
-        if self.run_at is not None:
-            message = "Give either run_at or delay, not both."
-            raise InvalidInput([Flaw((), "run_at_and_delay", message)])
         return timezone.now() + timedelta(seconds=self.delay) if self.delay else None
 
 
 def one(data: Any) -> NewTask:
-    asked = read(TaskCreate, data)
-    task_type = known_type(asked.task_type)
+    """Raises InvalidInput with all that is wrong: the options, the type, and the type's input."""
     try:
-        input_data = task_type.validate(asked.input_data)
+        asked = read(TaskCreate, data)
+        if asked.run_at is not None and asked.delay is not None:
+            message = "Give either run_at or delay, not both."
+            raise InvalidInput([Flaw((), "run_at_and_delay", message)])
     except InvalidInput as error:
-        raise InvalidInput(within(("input_data",), error)) from None
+        raise InvalidInput([*error.flaws, *_flaws_of_input(data)]) from None
+    task_type, input_data = _fitting(asked.task_type, asked.input_data)
     return NewTask(
         task_type=task_type.name,
         queue=task_type.queue,
@@ -117,6 +117,40 @@ def one(data: Any) -> NewTask:
         tags=tuple(dict.fromkeys(asked.tags)),
         run_at=asked.due(),
     )
+
+
+def _fitting(name: str, input_data: Any) -> tuple[TaskType, dict[str, Any]]:
+    """The type of this name, and its input. Raises InvalidInput."""
+    try:
+        task_type = known_type(name)
+    except InvalidInput as error:
+        raise InvalidInput([*error.flaws, *_flaws_of_any_input(input_data)]) from None
+    try:
+        return task_type, task_type.validate(input_data)
+    except InvalidInput as error:
+        raise InvalidInput(within(("input_data",), error)) from None
+
+
+def _flaws_of_input(data: Any) -> Sequence[Flaw]:
+    """What else is wrong with a create whose options are wrong."""
+    if not isinstance(data, dict):
+        return ()
+    # A missing input is said to be missing already.
+    name, input_data = data.get("task_type"), data.get("input_data", {})
+    if not isinstance(name, str):
+        return _flaws_of_any_input(input_data)
+    try:
+        _fitting(name, input_data) if "input_data" in data else known_type(name)
+    except InvalidInput as error:
+        return error.flaws
+    return ()
+
+
+def _flaws_of_any_input(input_data: Any) -> Sequence[Flaw]:
+    """What is wrong with an input, whatever its type."""
+    if isinstance(input_data, dict):
+        return ()
+    return [Flaw(("input_data",), "dict_type", "Input should be a valid dictionary")]
 
 
 def known_type(name: str) -> TaskType:
