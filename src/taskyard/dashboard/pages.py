@@ -8,6 +8,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
@@ -31,7 +32,7 @@ def signed_in(view: View[Params]) -> View[Params]:
             # A part of a page: the page itself says what has happened.
             return HttpResponse(status=401)
         # What was posted cannot be done later by a link.
-        asked = request.get_full_path() if request.method in ("GET", "HEAD") else "/tasks/"
+        asked = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("tasks")
         return redirect_to_login(asked)
 
     return cast("View[Params]", guarded)

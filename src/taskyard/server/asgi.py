@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
@@ -69,6 +70,26 @@ class OnePort:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class UnderPath:
+    """An application shown under a path: the path is cut off, whether or not a proxy did so."""
+
+    def __init__(self, application: ASGIApp, base: str) -> None:
+        self._application = application
+        self._base = base
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "root_path": self._base, **self._inner(scope)}
+        await self._application(scope, receive, send)
+
+    def _inner(self, scope: Scope) -> dict[str, Any]:
+        path, raw = scope["path"], scope["raw_path"]
+        base = self._base.encode()
+        if raw != base and not raw.startswith(base + b"/"):
+            return {}
+        return {"path": path[len(base) :] or "/", "raw_path": raw[len(base) :] or b"/"}
+
+
 def when_told_to_stop(call: Callable[[], None]) -> None:
     """Have it called on SIGTERM and SIGINT at once, before the server waits for open answers."""
     if threading.current_thread() is not threading.main_thread():
@@ -112,7 +133,9 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-application = OnePort(
+application: ASGIApp = OnePort(
     Bridge(wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES),
     redis_url=settings.REDIS_URL,
 )
+if settings.TASKYARD_BASE_PATH:
+    application = UnderPath(application, settings.TASKYARD_BASE_PATH)

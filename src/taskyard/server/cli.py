@@ -68,6 +68,8 @@ def web(arguments: Sequence[str]) -> int:
         server_header=False,
         proxy_headers=False,
         backlog=8192,
+        # uvicorn's 5 s are less than proxies keep a connection: they would send into a closed one.
+        timeout_keep_alive=values["TASKYARD_KEEP_ALIVE_SECONDS"],
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)

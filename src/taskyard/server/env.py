@@ -79,6 +79,16 @@ def modules(raw: str) -> list[str]:
     return names
 
 
+def base_path(raw: str) -> str:
+    """The path without its last slash; "" for the root."""
+    path = raw.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", path):
+        raise ValueError("expected a path like /jobs")
+    if path.partition("/")[2].partition("/")[0] in ("api", "admin", "static"):
+        raise ValueError(f"{path} would be taken for an address of Taskyard's own")
+    return path
+
+
 def bearer(raw: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{16,512}", raw):
         raise ValueError("expected 16 or more letters, digits or signs, without spaces")
@@ -181,6 +191,19 @@ VARIABLES: tuple[Variable, ...] = (
         integer(0, 16),
         0,
         "How many proxies in front append to X-Forwarded-For.",
+    ),
+    Variable(
+        "TASKYARD_BASE_PATH",
+        base_path,
+        "",
+        "Path under which a proxy shows Taskyard, such as `/jobs`.",
+        shown="none",
+    ),
+    Variable(
+        "TASKYARD_KEEP_ALIVE_SECONDS",
+        integer(1, 3600),
+        75,
+        "How long the web keeps an idle connection; longer than any proxy in front does.",
     ),
     Variable(
         "TASKYARD_METRICS_TOKEN",

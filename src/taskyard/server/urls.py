@@ -1,9 +1,14 @@
 """Which room answers which address."""
 
+from typing import cast
+
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, reverse_lazy
 
 from taskyard.server.metrics import Metrics
+
+# Django's own would leave out the last slash of TASKYARD_BASE_PATH.
+admin.site.site_url = cast("str", reverse_lazy("home"))
 
 urlpatterns = [
     path("api/", include("taskyard.api.urls")),

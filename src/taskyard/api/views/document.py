@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import get_script_prefix
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.settings import patched_settings
 from rest_framework.request import Request
@@ -20,7 +21,13 @@ class Schema(OpenView):
     def get(self, request: Request) -> Response:
         with patched_settings(openapi.SETTINGS):
             document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-        return Response(openapi.complete(document))
+        servers = [{**server, "url": _root()} for server in document["servers"]]
+        return Response(openapi.complete({**document, "servers": servers}))
+
+
+def _root() -> str:
+    """The path before /api, which a proxy in front may have added."""
+    return get_script_prefix().removesuffix("/") or "/"
 
 
 class Docs(OpenView):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages as notes
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.password_validation import password_validators_help_texts
@@ -92,11 +93,12 @@ def password(request: HttpRequest) -> HttpResponse:
 def theme(request: HttpRequest) -> HttpResponse:
     """Light, dark, or as the system has it; kept in a cookie."""
     response = HttpResponseRedirect(next_address(request))
-    chosen = request.POST.get("theme")
+    chosen, path = request.POST.get("theme"), settings.SESSION_COOKIE_PATH
     if chosen in ("light", "dark"):
-        response.set_cookie("theme", chosen, max_age=365 * 24 * 3600, samesite="Lax", httponly=True)
+        year = 365 * 24 * 3600
+        response.set_cookie("theme", chosen, year, path=path, samesite="Lax", httponly=True)
     else:
-        response.delete_cookie("theme", samesite="Lax")
+        response.delete_cookie("theme", path=path, samesite="Lax")
     return response
 
 

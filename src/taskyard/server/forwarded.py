@@ -1,0 +1,54 @@
+"""Host, port and scheme as the client sees them, told by the proxies in front."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+
+
+class Forwarded:
+    """Middleware: believes X-Forwarded-Proto, -Host and -Port, or Forwarded (RFC 7239).
+
+    It is there only if TASKYARD_TRUSTED_PROXIES is set. The host still has to be an allowed one.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        meta = request.META
+        told = _element(meta.get("HTTP_FORWARDED", ""))
+        scheme = _trusted(meta.get("HTTP_X_FORWARDED_PROTO", "")).lower() or told.get("proto", "")
+        if scheme in DEFAULT_PORTS:
+            meta["wsgi.url_scheme"] = scheme
+        host = _trusted(meta.get("HTTP_X_FORWARDED_HOST", "")) or told.get("host", "")
+        if host := host or meta.get("HTTP_HOST", ""):
+            meta["HTTP_HOST"] = _with_port(host, meta)
+        return self.get_response(request)
+
+
+def _trusted(value: str) -> str:
+    """What the first of our proxies wrote: each appends, and what is further left is not ours."""
+    hops = value.split(",")
+    proxies: int = settings.TASKYARD_TRUSTED_PROXIES
+    return hops[-min(proxies, len(hops))].strip()
+
+
+def _element(value: str) -> dict[str, str]:
+    """The names and values that the first of our proxies wrote into Forwarded."""
+    pairs = (pair.partition("=") for pair in _trusted(value).split(";"))
+    return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
+
+
+def _with_port(host: str, meta: dict[str, Any]) -> str:
+    port = _trusted(meta.get("HTTP_X_FORWARDED_PORT", ""))
+    has_port = ":" in host.rpartition("]")[2]
+    if has_port or not _PORT.fullmatch(port) or port == DEFAULT_PORTS[meta["wsgi.url_scheme"]]:
+        return host
+    return f"{host}:{port}"
