@@ -18,7 +18,7 @@ WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 # The browser that looks at the page.
 CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chromium
 
-.PHONY: help up test hostile faults lint bench docs requirements clean
+.PHONY: help up test hostile faults mutants lint bench docs requirements clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
@@ -27,6 +27,7 @@ help:
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
 	@echo "make bench         Taskyard beside its peers, into docs/performance.md (BENCH='--only drain': a part)"
 	@echo "make faults        every fault of docs/reliability.md in its long form, one line each"
+	@echo "make mutants       break one promise at a time: which test notices? (MUTANTS='--only fence')"
 	@echo "make docs          check the documentation"
 	@echo "make requirements  pin the dependencies again"
 	@echo "make clean         remove virtual environments and caches (never .taskyard/)"
@@ -56,6 +57,9 @@ bench: $(VENV)/.bench
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults $(FAULTS)
+
+mutants: $(VENV)/.dev
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs

@@ -1,0 +1,120 @@
+"""What a change costs: two checkouts measured in turns, as ratios.
+
+`python -m benchmarks.turns BEFORE [--rounds 5] [--only create drain …]`, where BEFORE is a checkout
+of the tree to compare with, for example one that `git worktree add` made. This tree is the other.
+Each tree has a system of its own on PostgreSQL; one of them is measured at a time.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent.parent
+# Seconds are better when they are fewer; the rest are rates.
+SECONDS = ("latency",)
+MEASURES = ("create", "drain", "end-to-end", *SECONDS)
+DRAINED = 30_000
+
+# Runs in either tree, so it names only what both have.
+SYSTEM = f"""
+import statistics, sys
+from benchmarks.ground import ground
+from benchmarks.questions.end_to_end import _window
+from benchmarks.questions.latency import Client
+from benchmarks.yard import yard
+
+def worked(measure):
+    own.start_worker()
+    try:
+        return measure()
+    finally:
+        own.stop_worker()
+
+def latency():
+    client = Client(own)
+    for _ in range(5):
+        client.waited()
+    taken = [client.waited() for _ in range(200)]
+    client.connection.close()
+    return statistics.median(taken)
+
+with ground() as servers, yard(servers.postgresql) as own:
+    measures = {{
+        "create": lambda: own.target.create(32, 4).per_second,
+        "drain": lambda: own.drain({DRAINED}),
+        "end-to-end": lambda: worked(lambda: _window(own.target, own.completed, 5)),
+        "latency": lambda: worked(latency),
+    }}
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(measures[line.strip()](), flush=True)
+"""
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
+    options.add_argument("before", type=Path)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--only", nargs="+", choices=MEASURES, default=MEASURES)
+    given = options.parse_args()
+    with ExitStack() as stack:
+        before = stack.enter_context(system(given.before.absolute()))
+        after = stack.enter_context(system(HERE))
+        for measure in given.only:
+            for each in (before, after):
+                ask(each, measure)  # the first time is not counted
+            pairs = [(ask(before, measure), ask(after, measure)) for _ in range(given.rounds)]
+            print(row(measure, pairs), flush=True)
+    return 0
+
+
+@contextmanager
+def system(tree: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running system of a tree, which measures what it is told on its standard input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SYSTEM],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree)))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"the system of {tree} did not start")
+        yield process
+    finally:
+        process.communicate(timeout=60)
+
+
+def ask(process: subprocess.Popen[str], measure: str) -> float:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{measure}\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"{measure} failed")
+    return float(answer)
+
+
+def row(measure: str, pairs: list[tuple[float, float]]) -> str:
+    """The median of the ratios, its spread, and both medians."""
+    ratios = [b / a if measure in SECONDS else a / b for b, a in pairs]
+    before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
+    shown = "{:.1f} ms" if measure in SECONDS else "{:,.0f}/s"
+    scale = 1000 if measure in SECONDS else 1
+    return (
+        f"{measure}: {statistics.median(ratios):.2f}× ({min(ratios):.2f} to {max(ratios):.2f}); "
+        f"before {shown.format(before * scale)}, after {shown.format(after * scale)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Small mutations of the core: each breaks one promise, and a test must notice."""

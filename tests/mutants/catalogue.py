@@ -1,0 +1,439 @@
+"""The mutants: a place in the source, what stands there instead, and the promise that it breaks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CORE = "src/taskyard/core"
+WORKER = "src/taskyard/worker"
+LIVE = "src/taskyard/live"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``old`` stands once in ``file``; ``tests`` are asked first; ``database`` where only one has
+    the place."""
+
+    name: str
+    promise: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = ()
+    database: str | None = None
+
+    def apply(self, tree: Path) -> None:
+        """Write the mutant into a copy of the tree. Raises ValueError where its place is gone."""
+        path = tree / self.file
+        source = path.read_text()
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name}: not one place in {self.file}")
+        path.write_text(source.replace(self.old, self.new))
+
+
+def statement(
+    name: str, promise: str, postgresql: tuple[str, str], sqlite: tuple[str, str]
+) -> tuple[Mutant, Mutant]:
+    """The same mutation of a statement, for each database."""
+    places = {"postgresql": postgresql, "sqlite": sqlite}
+    first, second = (
+        Mutant(
+            name=f"{name}-{database}",
+            promise=promise,
+            file=f"{CORE}/sql/{database}.py",
+            old=old,
+            new=new,
+            tests=("tests/core",),
+            database=database,
+        )
+        for database, (old, new) in places.items()
+    )
+    return first, second
+
+
+STATEMENTS = (
+    *statement(
+        "quota-by-one",
+        "never more active tasks than the quota",
+        ("<= COALESCE(active_limit, %(limit)s)", "<= COALESCE(active_limit, %(limit)s) + 1"),
+        ("<= COALESCE(active_limit, %(limit)s)", "<= COALESCE(active_limit, %(limit)s) + 1"),
+    ),
+    *statement(
+        "own-limit-ignored",
+        "staff's limit for a user counts",
+        ("COALESCE(active_limit, %(limit)s)", "%(limit)s"),
+        ("COALESCE(active_limit, %(limit)s)", "%(limit)s"),
+    ),
+    *statement(
+        "suspended-user-submits",
+        "a suspended user's token opens nothing",
+        ("AND is_active AND", "AND"),
+        ("AND is_active\n        AND", "\n        AND"),
+    ),
+    *statement(
+        "claim-without-fence",
+        "each claim has a fence of its own",
+        ("fence = fence + 1, attempt", "fence = fence, attempt"),
+        ("fence = fence + 1, attempt", "fence = fence, attempt"),
+    ),
+    *statement(
+        "resume-charges-an-attempt",
+        "a sleep costs no attempt",
+        (
+            "fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END",
+            "fence = fence + 1, attempt = attempt + 1",
+        ),
+        (
+            "fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END",
+            "fence = fence + 1, attempt = attempt + 1",
+        ),
+    ),
+    *statement(
+        "any-fence-finishes",
+        "a late attempt changes nothing",
+        ("t.fence = r.fence AND t.status", "t.status"),
+        ("fence = r.value ->> 'fence' AND status", "status"),
+    ),
+    *statement(
+        "settle-with-any-fence",
+        "a task run without a claim ends once",
+        ("t.fence = r.fence - 1 AND t.ready", "t.ready"),
+        ("fence = r.value ->> 'fence' - 1 AND ready", "ready"),
+    ),
+    *statement(
+        "place-kept",
+        "an end releases the quota place",
+        ("active = a.active - owed.places", "active = a.active"),
+        ("active = active - owed.places", "active = active"),
+    ),
+    *statement(
+        "lock-oldest-priority-last",
+        "the fast path takes the highest priority first",
+        (
+            'ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED\n"""',
+            'ORDER BY priority, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED\n"""',
+        ),
+        (
+            'ORDER BY priority DESC, id LIMIT %(limit)s\n"""',
+            'ORDER BY priority, id LIMIT %(limit)s\n"""',
+        ),
+    ),
+    *statement(
+        "once-runs-unclaimed",
+        "at most once with max_attempts=1: such a task is claimed",
+        ("max_attempts = 1 OR resumes\nFROM", "resumes\nFROM"),
+        ("max_attempts = 1 OR resumes\nFROM", "resumes\nFROM"),
+    ),
+    *statement(
+        "future-is-ready",
+        "a task does not run before its time",
+        ("r.run_at IS NULL OR r.run_at <= now()", "true"),
+        ("value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s", "1"),
+    ),
+    *statement(
+        "start-moves",
+        "started_at is when the first attempt began",
+        (
+            "started_at = COALESCE(started_at, now()),\n    changed",
+            "started_at = now(),\n    changed",
+        ),
+        (
+            "started_at = COALESCE(started_at, %(now)s),\n    changed",
+            "started_at = %(now)s,\n    changed",
+        ),
+    ),
+    *statement(
+        "end-untold",
+        "a stream tells every end",
+        (
+            "changed = CASE WHEN r.status = 'in_progress' AND r.progress IS NULL THEN t.changed\n"
+            "            ELSE",
+            "changed = CASE WHEN true THEN t.changed\n            ELSE",
+        ),
+        (
+            "changed = CASE WHEN r.value ->> 'status' = 'in_progress' AND "
+            "r.value ->> 'progress' IS NULL\n        THEN changed",
+            "changed = CASE WHEN 1\n        THEN changed",
+        ),
+    ),
+)
+LIFECYCLE = tuple(
+    Mutant(name, promise, f"{CORE}/lifecycle.py", old, new, ("tests/core",))
+    for name, promise, old, new in (
+        (
+            "unproven-accepted",
+            "a token of an older password submits nothing",
+            "        raise Unproven\n",
+            "        credential = None\n",
+        ),
+        (
+            "bulk-no-ring",
+            "a worker is woken after a submit",
+            "for (_, _, ready), each in zip(accepted, new, strict=True) if ready}",
+            "for (_, _, ready), each in zip(accepted, new, strict=True) if not ready}",
+        ),
+        (
+            "claim-order",
+            "claimed tasks run by priority, then id",
+            "rows.sort(key=lambda row: (-row[12], row[0]))",
+            "rows.sort(key=lambda row: (row[12], row[0]))",
+        ),
+        (
+            "cancel-unseen-at-claim",
+            "a task that was cancelled is not begun",
+            "row[13] is not None)",
+            "False)",
+        ),
+        (
+            "fast-path-beyond-caps",
+            "a type that must be claimed stops the fast path",
+            "fits = min(fits, 0 if must_be_claimed else caps[row[1]])",
+            "fits = min(fits, caps[row[1]])",
+        ),
+        (
+            "no-own-up",
+            "a task whose process died on the fast path costs an attempt",
+            "        running.update(\n",
+            "        running.none().update(\n",
+        ),
+        (
+            "own-up-of-another-fence",
+            "a task is claimed for a dead process only if it was that process's",
+            "fence=fence - 1, ready=True)",
+            "ready=True)",
+        ),
+        (
+            "sleeper-not-cancelled",
+            "a task that is asked to stop while it ends an attempt is cancelled",
+            "            _settle_cancelled([ending.task.id for ending in going_on])\n",
+            "            pass\n",
+        ),
+        (
+            "report-any-fence",
+            "progress of a late attempt is not kept",
+            "    held = Task.objects.held_by_attempt(task.id, task.fence)\n    if progress",
+            "    held = Task.objects.filter(id=task.id)\n    if progress",
+        ),
+        (
+            "checkpoint-any-fence",
+            "a checkpoint of a late attempt is not kept",
+            "    held = Task.objects.held_by_attempt(task.id, task.fence)\n    return bool",
+            "    held = Task.objects.filter(id=task.id)\n    return bool",
+        ),
+        (
+            "terminal-cancelled",
+            "a terminal state never changes",
+            "        if task.status in TERMINAL:\n            raise NotCancellable",
+            "        if False:\n            raise NotCancellable",
+        ),
+        (
+            "completed-retried",
+            "only what failed or was cancelled is retried",
+            "    if task.status not in (Status.ERROR, Status.CANCELLED):",
+            "    if task.status not in (*TERMINAL,):",
+        ),
+        (
+            "retry-without-origin",
+            "a retry names the task that it repeats",
+            "                retry_of_id=task.id,\n",
+            "",
+        ),
+        (
+            "wake-without-readying",
+            "a task whose time has come runs",
+            ".update(ready=True, wake_at=None)\n    return set(chosen",
+            ".none().update(ready=True, wake_at=None)\n    return set(chosen",
+        ),
+        (
+            "rescue-keeps-the-place",
+            "a rescue that ends a task releases its place",
+            "                if fate.status in TERMINAL\n                for task in tasks",
+            "                if False\n                for task in tasks",
+        ),
+        (
+            "rescue-forgets-attempts",
+            "a lost attempt counts",
+            "attempts_left=task.attempt < task.max_attempts",
+            "attempts_left=True",
+        ),
+        (
+            "rescue-ignores-cancel",
+            "a cancelled task is not run again after a rescue",
+            "cancelling=task.cancel_requested_at is not None",
+            "cancelling=False",
+        ),
+        (
+            "lost-unrecorded",
+            "a lost attempt stands in the history",
+            "        history.record_lost(tasks, fate.code)\n",
+            "        pass\n",
+        ),
+        (
+            "cancel-keeps-the-place",
+            "a cancel releases the place",
+            "    _release(Counter((owner_id, Status.CANCELLED) for owner_id in owners))",
+            "    pass",
+        ),
+        (
+            "cancel-of-a-running-task-at-once",
+            "a running task is asked to stop, not cancelled under its handler",
+            "cancel_requested_at__isnull=False, worker=None",
+            "cancel_requested_at__isnull=False",
+        ),
+        (
+            "release-uncounted",
+            "a list knows its length from the owner's counters",
+            '**{"active": F("active") - places, status.value: F(status.value) + places}',
+            '**{"active": F("active") - places}',
+        ),
+    )
+)
+RECORD = (
+    Mutant(
+        "everybody-sees",
+        "another's task is not there",
+        f"{CORE}/querysets.py",
+        "return self.filter(owner_id=user_id)",
+        "return self.all()",
+        ("tests/api",),
+    ),
+    Mutant(
+        "everybody-reads-one",
+        "another's task is not there",
+        f"{CORE}/querysets.py",
+        "WHERE owner_id = %s AND id = %s",
+        "WHERE owner_id = owner_id + 0 * %s AND id = %s",
+        ("tests/api/test_detail.py",),
+    ),
+    Mutant(
+        "woken-early",
+        "a task does not run before its time",
+        f"{CORE}/querysets.py",
+        "self.filter(wake_at__lte=Now())",
+        "self.filter(wake_at__lte=Now() + timedelta(seconds=0.7))",
+        ("tests/core", "tests/worker"),
+    ),
+    Mutant(
+        "no-rescue-of-slept",
+        "a suspended task whose process died goes on",
+        f"{CORE}/querysets.py",
+        "held = self.filter(worker_id__isnull=False)",
+        "held = self.filter(worker_id__isnull=False, slept=0)",
+        ("tests/core", "tests/worker"),
+    ),
+    Mutant(
+        "grace-forgotten",
+        "a running task has time to stop",
+        f"{CORE}/querysets.py",
+        "limit = Now() - timedelta(seconds=grace_seconds)",
+        "limit = Now()",
+        ("tests/core", "tests/worker"),
+    ),
+    Mutant(
+        "own-processes-dropped",
+        "a process that lives keeps its tasks",
+        f"{CORE}/querysets.py",
+        ".exclude(process__in=list(alive))",
+        "",
+        ("tests/core", "tests/worker"),
+    ),
+    Mutant(
+        "dead-leases-alive",
+        "a killed worker's tasks run again",
+        f"{CORE}/querysets.py",
+        "self.filter(lease_until__gt=Now())",
+        "self.all()",
+        ("tests/core", "tests/worker"),
+    ),
+    Mutant(
+        "key-of-everybody",
+        "an idempotency key is its owner's",
+        f"{CORE}/idempotency.py",
+        "filter(owner_id=owner_id, key=key)",
+        "filter(key=key)",
+        ("tests/core/test_idempotency.py", "tests/api/test_idempotency.py"),
+    ),
+    Mutant(
+        "key-for-any-body",
+        "a key with another body is refused",
+        f"{CORE}/idempotency.py",
+        "if known.fingerprint != fingerprint:",
+        "if False:",
+        ("tests/core/test_idempotency.py", "tests/api/test_idempotency.py"),
+    ),
+    Mutant(
+        "key-for-ever",
+        "a key is kept for 24 hours",
+        f"{CORE}/idempotency.py",
+        "        mine.filter(created_at__lt=Now() - KEPT).delete()\n",
+        "",
+        ("tests/core/test_idempotency.py", "tests/api/test_idempotency.py"),
+    ),
+    Mutant(
+        "active-deleted",
+        "an active task cannot be deleted",
+        f"{CORE}/deletion.py",
+        "filter(id=task.id).ended()",
+        "filter(id=task.id)",
+        ("tests/core/test_deletion.py", "tests/api/test_retry_and_delete.py"),
+    ),
+    Mutant(
+        "young-purged",
+        "a purge deletes what is older than its days only",
+        f"{CORE}/deletion.py",
+        "finished_at__lt=oldest_kept",
+        "finished_at__isnull=False",
+        ("tests/core/test_deletion.py",),
+    ),
+    Mutant(
+        "lines-without-limit",
+        "a task keeps a thousand lines",
+        f"{CORE}/history.py",
+        "lines[: max(0, LINES_KEPT - kept)]",
+        "lines",
+        ("tests/core/test_queues_and_history.py",),
+    ),
+)
+STREAMS = (
+    Mutant(
+        "stream-of-everybody",
+        "a stream tells its owner's tasks only",
+        f"{LIVE}/changes.py",
+        "Task.objects.visible_to(owner_id).filter(id__gt=before.upto)",
+        "Task.objects.filter(id__gt=before.upto)",
+        ("tests/live",),
+    ),
+    Mutant(
+        "stream-skips-a-page",
+        "a reader who is cut in the middle of a page misses nothing",
+        f"{LIVE}/changes.py",
+        "after = Position(before.since, before.until, found[-1].pk)",
+        "after = Position(before.until)",
+        ("tests/live",),
+    ),
+    Mutant(
+        "running-transactions-told",
+        "a change that commits late is told",
+        f"{LIVE}/changes.py",
+        "and str(changed) not in running",
+        "",
+        ("tests/live",),
+        "postgresql",
+    ),
+    Mutant(
+        "no-sweep",
+        "a lost hint delays a stream, and loses nothing",
+        f"{LIVE}/hub.py",
+        "if not all(knows(change) for change in made):\n                    hear(None)",
+        "pass",
+        ("tests/live",),
+    ),
+    Mutant(
+        "ended-for-ever",
+        "the stream of one task ends after its terminal state",
+        f"{LIVE}/changes.py",
+        "return not self.after.until",
+        "return False",
+        ("tests/live",),
+    ),
+)
+MUTANTS: tuple[Mutant, ...] = (*STATEMENTS, *LIFECYCLE, *RECORD, *STREAMS)
