@@ -10,6 +10,9 @@ from typing import Any
 
 from taskyard import Fail, Retry, Run, task_type
 from taskyard.worker.pace import PATIENCE_SECONDS
+from tests import asking
+
+__all__ = ["asking"]
 
 
 @task_type("busy")

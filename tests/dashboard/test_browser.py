@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests import npm
 from tests.dashboard.browser import Owner, Person, chromium
@@ -64,7 +64,11 @@ def test_a_newcomer_submits_a_sum_and_sees_it_complete_without_a_reload(
     expect(page.locator("main")).to_contain_text("Nothing here yet")
     page.click("main >> text=New task")
     page.click("text=Sum of numbers")
-    page.fill("#input-numbers", "1 2.5 9007199254740")
+    page.fill("#input-numbers", "1")
+    page.click("text=+ Add")
+    page.fill("#input-numbers-2:focus", "2.5")
+    page.click("text=+ Add")
+    page.fill("#input-numbers-3:focus", "9007199254740")
     page.click("main button.primary")
     page.evaluate("window.stays = true")
     expect(page.locator("#task-head .state")).to_have_text("Completed")
@@ -102,14 +106,69 @@ def test_a_running_task_is_cancelled(person: Person) -> None:
 def test_a_bad_input_is_marked_at_its_field(person: Person) -> None:
     page = person.page
     page.goto("/tasks/new/sum/")
-    page.fill("#input-numbers", "1 2 x")
+    page.fill("#input-numbers", "1")
+    page.click("text=+ Add")
+    page.fill("#input-numbers-2:focus", "x")
     # What the request would be follows the typing.
     expect(page.locator("#preview")).to_contain_text('"x"')
     page.click("main button.primary")
-    field = page.locator("#input-numbers")
+    field = page.locator("#input-numbers-2")
     expect(field).to_have_attribute("aria-invalid", "true")
-    expect(field).to_have_value("1 2 x")
-    expect(page.locator("#input-numbers-about")).to_contain_text("3: A number is expected.")
+    expect(field).to_have_value("x")
+    expect(page.locator("#input-numbers")).not_to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#input-numbers-about")).to_contain_text("2: A number is expected.")
+
+
+def test_lines_that_are_pasted_are_values(person: Person) -> None:
+    page = person.page
+    page.goto("/tasks/new/sum/")
+    paste(page, "#input-numbers", "1\r\n2.5\r\n\r\n40\r\n")
+    expect(page.locator(".value input")).to_have_count(5)
+    page.click("main button.primary")
+    expect(page.locator("#task-result")).to_contain_text("43.5")
+    page.goto("/tasks/new/echoes/")
+    page.fill("#input-text", "first ")
+    paste(page, "#input-text", "second\nthird")
+    page.click("main button.primary")
+    expect(page.locator("#task-result")).to_contain_text("first second\\nthird")
+    page.click("text=Run again, edited")
+    expect(page.locator("textarea#input-text")).to_have_value("first second\nthird")
+
+
+def paste(page: Page, field: str, text: str) -> None:
+    page.focus(field)
+    page.evaluate(
+        """text => {
+          const data = new DataTransfer();
+          data.setData("text/plain", text);
+          const event = {clipboardData: data, bubbles: true, cancelable: true};
+          document.activeElement.dispatchEvent(new ClipboardEvent("paste", event));
+        }""",
+        text,
+    )
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_rows_of_objects_are_filled_in(
+    live: Live, new_person: Callable[..., Person], scripts: bool
+) -> None:
+    person = new_person(live, java_script_enabled=scripts, timezone_id="Asia/Tokyo")
+    person.register()
+    page = person.page
+    page.goto("/tasks/new/asks-rows-datetime/")
+    for number in range(3):
+        page.click("text=+ Add")
+        page.fill(f"#input-value--{number}--inner:focus", f"2030-01-0{number + 1}T12:00")
+    page.click("text=Remove >> nth=1")
+    expect(page.locator(".item")).to_have_count(2)
+    page.click("main button.primary")
+    page.wait_for_url("**/tasks/*/")
+    hour = "03" if scripts else "12"
+    expect(page.locator("#input-title + pre")).to_contain_text(f"2030-01-01T{hour}:00:00Z")
+    expect(page.locator("#input-title + pre")).to_contain_text(f"2030-01-03T{hour}:00:00Z")
+    page.click("text=Run again, edited")
+    expect(page.locator("#input-value--1--inner")).to_have_value(re.compile("2030-01-03T12:00"))
+    expect(page.locator("#zone")).to_have_value("Asia/Tokyo" if scripts else "")
 
 
 def test_what_looks_like_markup_stays_text(person: Person) -> None:
@@ -189,7 +248,7 @@ def test_a_broker_away_is_shown_and_heals(
     live.stop_broker()
     expect(banner).to_contain_text("The broker is away")
     person.page = elsewhere = person.open()
-    person.submit("sum", input_numbers="1 2")
+    person.submit("sum", input_numbers="1\n2")
     expect(elsewhere.locator("connection-state")).to_contain_text("The broker is away")
     live.start_broker()
     expect(banner).to_contain_text("Live again")
@@ -235,7 +294,9 @@ def test_it_works_without_javascript(live: Live, new_person: Callable[..., Perso
     page.click(".bulk >> text=Cancel")
     expect(page.locator(".notes")).to_contain_text("Cancelled, or asked to stop: 1.")
     page.goto("/tasks/new/sum/")
-    page.fill("#input-numbers", "1 2")
+    page.fill("#input-numbers", "1")
+    page.click("text=+ Add")
+    page.fill("#input-numbers-2", "2")
     page.click("text=JSON")
     expect(page.locator("#raw")).to_have_value(re.compile(r'"numbers": \['))
     page.click("text=Show the request")
@@ -252,7 +313,7 @@ def test_pictures(live: Live, new_person: Callable[..., Person], theme: str) -> 
     person = new_person(live, color_scheme=theme, viewport={"width": 960, "height": 480})
     person.register()
     page = person.page
-    for numbers in ("1 2 3", "0.1 0.2", "4 5"):
+    for numbers in ("1\n2\n3", "0.1\n0.2", "4\n5"):
         task_id = person.submit("sum", input_numbers=numbers, tags="report")
     person.submit("fails", input_code="no_file", input_message="There is no such file.")
     person.submit("countdown", input_seconds="40", tags="tea")
@@ -309,7 +370,7 @@ def test_axe_finds_nothing_serious(live: Live, new_person: Callable[..., Person]
         person = new_person(live, color_scheme=theme)
         page = person.page
         person.register()
-        done = person.submit("sum", input_numbers="1 2", tags="tea")
+        done = person.submit("sum", input_numbers="1\n2", tags="tea")
         failed = person.submit("fails", input_code="bad", input_message="no")
         running = person.submit("countdown", input_seconds="60")
         page.wait_for_timeout(500)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from taskyard.catalog.schema import InvalidInput, Signature
-from taskyard.dashboard import form
+from taskyard.dashboard import fields, form
 
 
 class Point(TypedDict):
@@ -39,7 +39,7 @@ def every(
 
 
 SIGNATURE = Signature(every)
-FIELDS = form.fields_of(SIGNATURE.input_schema)
+FIELDS = fields.fields_of(SIGNATURE.input_schema)
 INPUT = {
     "text": "two\nlines  ",
     "count": 2**70,
@@ -59,7 +59,7 @@ INPUT = {
 
 def test_each_kind_of_value_has_its_field() -> None:
     assert {str(field.path[0]): field.kind for field in FIELDS} == {
-        "text": "string",
+        "text": "text",
         "count": "integer",
         "ratio": "number",
         "sure": "boolean",
@@ -71,7 +71,7 @@ def test_each_kind_of_value_has_its_field() -> None:
         "maybe": "integer",
         "flag": "choice",
         "anything": "json",
-        "title": "string",
+        "title": "text",
     }
 
 
@@ -82,17 +82,9 @@ def test_what_is_written_into_the_fields_is_read_back_exactly() -> None:
     SIGNATURE.check(INPUT)
 
 
-def test_a_field_left_empty_is_not_given() -> None:
+def test_an_empty_field_is_not_given_and_a_cleared_default_is() -> None:
     read = form.read(FIELDS, {"/sure": ""})
-    assert read == {
-        "text": "",
-        "sure": False,
-        "numbers": [],
-        "words": [],
-        "point": {},
-        "tree": {"name": ""},
-        "title": "",
-    }
+    assert read == {"sure": False, "point": {}, "tree": {"children": []}, "title": ""}
 
 
 @pytest.mark.parametrize("text", ["x", "1,5", "0x10", "1e400", "NaN", "--1", "9" * 5000])
@@ -114,6 +106,6 @@ def test_json_that_is_none_is_said_with_its_place() -> None:
 def test_a_flaw_stands_at_the_innermost_field() -> None:
     with pytest.raises(InvalidInput) as error:
         SIGNATURE.check({**INPUT, "numbers": [1, "x"], "point": {"x": 1, "y": "z"}, "more": 1})
-    texts = form.texts(FIELDS, error.value.flaws)
-    assert set(texts) == {"/numbers", "/point/y", ""}
+    texts = form.texts(FIELDS, error.value.flaws, form.written_all(FIELDS, INPUT))
+    assert set(texts) == {"/numbers", "/numbers/1", "/point/y", ""}
     assert texts["/numbers"][0].startswith("2: ")

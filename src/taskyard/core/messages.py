@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.schema import Flaw
+from taskyard.catalog.task_type import TaskType
 from taskyard.core.values import MESSAGES as SAID
 
 _NUMBER = _("A number is expected.")
@@ -101,6 +103,10 @@ MESSAGES: dict[str, Promise] = {
     "idempotency_key_reused": _("The idempotency key was used with another request."),
     "idempotent_task_deleted": _("The task made with this idempotency key has been deleted."),
     # the page
+    "number_with_comma": _("A number is expected, its fraction after a point: 1.5, not 1,5."),
+    "unknown_time_zone": _(
+        "This time zone is not known here. Name one like Europe/Moscow, or UTC."
+    ),
     "not_for_fields": _("The fields cannot say this exactly."),
     # accounts
     "username_taken": _("This username is already taken."),
@@ -125,6 +131,17 @@ FAILURES: dict[str, Promise] = {
     SAID["unknown_task_type"]: _("No such task type is known to the worker."),
     SAID["result_refused"]: _("The database refused what the task returned."),
 }
+
+
+def is_builtin(task_type: TaskType) -> bool:
+    """Whether a task type came with Taskyard, so that its words are in our catalogues."""
+    return task_type.handler.__module__ == "taskyard.catalog.builtin"
+
+
+def of_type(task_type: TaskType, text: str) -> str:
+    """A task type's own words; an author's stay as they are written."""
+    # gettext answers "" with the catalogue's header.
+    return gettext(text) if text and is_builtin(task_type) else str(text)
 
 
 def of(code: str, otherwise: str, params: Mapping[str, Any]) -> str:

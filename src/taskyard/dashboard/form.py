@@ -1,61 +1,34 @@
-"""From a type's JSON Schema to the fields of a form, and from what was typed back to its input.
+"""From an input to what stands in the fields of its form, and from what was typed back to it.
 
-A form checks nothing: what it cannot read as a number goes on as text, and the catalog says what
+A form checks little: what it cannot read as a number goes on as text, and the catalog says what
 is wrong and where. What no field can say exactly is a field of JSON.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from django.utils.translation import gettext
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from taskyard.catalog.schema import Flaw, InvalidInput, Path
 from taskyard.core import exact_json, messages
+from taskyard.dashboard.fields import ABSENT, Field, row_count
 from taskyard.dashboard.pages import place
 
-DEEPEST = 4
-SCALARS = ("string", "integer", "number", "boolean", "choice")
+# More objects than this in one list are written as JSON.
+MOST_ROWS = 50
+
+FREE_TEXT = ("text", "long", "secret")
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
-ABSENT = object()
+OF_NUMBERS = set("0123456789+-.,'\u2019 \u00a0\u202f")
+ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,64}(?:/[A-Za-z0-9_+-]{1,64}){0,3}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Field:
-    """One field. ``kind`` is one of SCALARS, or list, object, json."""
-
-    path: Path
-    kind: str
-    label: str
-    description: str = ""
-    bounds: str = ""
-    required: bool = True
-    default: Any = ABSENT
-    choices: tuple[Any, ...] = ()
-    item: str = ""
-    fields: tuple["Field", ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Its place in the input as a JSON pointer, which no option of a task is called."""
-        return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in self.path)
-
-    @property
-    def id(self) -> str:
-        return "input" + re.sub(r"[^A-Za-z0-9]", "-", self.name)
-
-    def every(self) -> Iterator["Field"]:
-        """The field and those within it."""
-        yield self
-        for field in self.fields:
-            yield from field.every()
-
-
-def fields_of(schema: Mapping[str, Any]) -> tuple[Field, ...]:
-    """The fields of a type's input."""
-    return _properties(schema, (), schema)
+def lines_of(text: str) -> list[str]:
+    """The values of a list, one a line; an empty line is none."""
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def written(field: Field, value: Any) -> dict[str, str]:
@@ -66,6 +39,8 @@ def written(field: Field, value: Any) -> dict[str, str]:
         for each in field.fields:
             found |= written(each, known.get(str(each.path[-1]), each.default))
         return found
+    if field.kind == "rows":
+        return _written_rows(field, value)
     return {field.name: "" if value is ABSENT else _text(field, value)}
 
 
@@ -93,9 +68,14 @@ def read(fields: Iterable[Field], typed: Mapping[str, str]) -> dict[str, Any]:
     return data
 
 
-def texts(fields: Iterable[Field], flaws: Iterable[Flaw]) -> dict[str, list[str]]:
-    """What is wrong with an input, by the name of the innermost field; "" for what has none."""
-    known = {each.path: each for field in fields for each in field.every()}
+def texts(
+    fields: Iterable[Field], flaws: Iterable[Flaw], typed: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """What is wrong with an input, by the name of the innermost field; "" for what has none.
+
+    A value of a list is marked besides, by the name of its place.
+    """
+    known = {each.path: each for field in fields for each in field.every(typed)}
     found: dict[str, list[str]] = {}
     for flaw in flaws:
         length = len(flaw.path)
@@ -105,6 +85,8 @@ def texts(fields: Iterable[Field], flaws: Iterable[Flaw]) -> dict[str, list[str]
         text = messages.of_flaw(flaw)
         name = known[flaw.path[:length]].name if length else ""
         found.setdefault(name, []).append(f"{within}: {text}" if within else text)
+        if length < len(flaw.path) and name:
+            found.setdefault(f"{name}/{flaw.path[length]}", [])
     return found
 
 
@@ -113,92 +95,29 @@ def exactly(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _properties(
-    schema: Mapping[str, Any], path: Path, root: Mapping[str, Any]
-) -> tuple[Field, ...]:
-    required = schema.get("required", ())
-    return tuple(
-        _field(part, (*path, name), root, required=name in required)
-        for name, part in schema.get("properties", {}).items()
-    )
-
-
-def _field(
-    part: Mapping[str, Any], path: Path, root: Mapping[str, Any], *, required: bool
-) -> Field:
-    shape, nullable = _simplest(part, root)
-    kind, item, choices = _kind(shape, root, len(path))
-    if nullable and kind in ("boolean", "choice"):
-        kind, choices = "choice", (True, False) if kind == "boolean" else choices
-    title = str(part.get("title") or shape.get("title") or path[-1])
-    described = str(part.get("description") or shape.get("description") or "")
-    return Field(
-        path=path,
-        kind=kind,
-        label=gettext(title) if title else "",
-        description=gettext(described) if described else "",
-        bounds=_bounds(shape, root) if kind in ("integer", "number") else "",
-        required=required and not nullable,
-        default=part.get("default", ABSENT),
-        choices=choices,
-        item=item,
-        fields=_properties(shape, path, root) if kind == "object" else (),
-    )
-
-
-def _simplest(part: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """The schema itself, behind references and without a null that it also allows."""
-    for _ in range(DEEPEST):
-        if "$ref" in part:
-            part = root.get("$defs", {}).get(str(part["$ref"]).rpartition("/")[2], {})
-    arms = [arm for arm in part.get("anyOf", ()) if arm.get("type") != "null"]
-    nullable = len(arms) < len(part.get("anyOf", ()))
-    if nullable and len(arms) == 1:
-        return _simplest(arms[0], root)[0], True
-    return part, nullable
-
-
-def _kind(
-    shape: Mapping[str, Any], root: Mapping[str, Any], depth: int
-) -> tuple[str, str, tuple[Any, ...]]:
-    """How a schema is asked for, what a list holds, and what there is to choose from."""
-    if "const" in shape:
-        return "choice", "", (shape["const"],)
-    if "enum" in shape:
-        return "choice", "", tuple(shape["enum"])
-    kinds = {arm.get("type") for arm in shape.get("anyOf", (shape,))}
-    if kinds and kinds <= {"integer", "number"}:
-        return ("number" if "number" in kinds else "integer"), "", ()
-    kind = shape.get("type")
-    if kind in ("string", "boolean"):
-        return str(kind), "", ()
-    if kind == "array" and isinstance(shape.get("items"), Mapping) and depth < DEEPEST:
-        inner, nullable = _simplest(shape["items"], root)
-        item, _, _ = _kind(inner, root, depth + 1)
-        if not nullable and item in ("string", "integer", "number"):
-            return "list", item, ()
-    if kind == "object" and shape.get("properties") and depth < DEEPEST:
-        return "object", "", ()
-    return "json", "", ()
-
-
-def _bounds(shape: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    """``1 … 3600``, where a number has bounds that a person would come near."""
-    least, most = shape.get("minimum"), shape.get("maximum")
-    if least is None and most is None:
-        return ""
-    return f"{'' if least is None else least} … {'' if most is None else most}".strip()
+def _written_rows(field: Field, value: Any) -> dict[str, str]:
+    if value is ABSENT or value is None:
+        values: list[Any] = [ABSENT] * (field.least if field.needed else 0)
+    else:
+        values = value if isinstance(value, list) else []
+    found = {field.name: "\n".join(map(str, range(len(values))))}
+    for index, each in enumerate(values[: MOST_ROWS + 1]):
+        found |= written(field.row(index), each)
+    return found
 
 
 def _text(field: Field, value: Any) -> str:
-    if field.kind in ("json", "object"):
+    if value is None:
+        return ""
+    if field.kind == "json":
         return exactly(value)
     if field.kind == "list" and isinstance(value, list):
-        return "\n".join(_one(each) for each in value)
-    return _one(value)
+        return "\n".join(map(option_text, value))
+    return option_text(value)
 
 
-def _one(value: Any) -> str:
+def option_text(value: Any) -> str:
+    """A value on one line: a string as it is, anything else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -206,30 +125,88 @@ def _one(value: Any) -> str:
 
 def _value(field: Field, typed: Mapping[str, str]) -> Any:
     """Raises InvalidInput."""
+    if _is_empty(field, typed):
+        return _nothing(field)
     if field.kind == "object":
-        within = read(field.fields, typed)
-        return within if within or field.required else ABSENT
-    text = typed.get(field.name, "").replace("\r\n", "\n")
-    if field.kind == "boolean":
-        return text == "true"
-    if field.kind == "choice":
-        return next((each for each in field.choices if _one(each) == text), text or ABSENT)
-    if field.kind == "json":
-        return _json(field, text) if text.strip() else ABSENT
+        return read(field.fields, typed)
+    if field.kind == "rows":
+        return _row_values(field, typed)
     if field.kind == "list":
-        return _items(field, text)
-    if field.kind == "string":
-        has_text = field.required or isinstance(field.default, str)
-        return text if text or has_text else ABSENT
-    return number(text) if text.strip() else ABSENT
+        return _items(field, typed)
+    return _single(field, typed.get(field.name, ""), typed.get("zone", ""))
 
 
-def _items(field: Field, text: str) -> Any:
-    if field.item == "string":
-        items: list[Any] = [line for line in text.split("\n") if line]
-    else:
-        items = [number(word) for word in re.split(r"[\s,;]+", text) if word]
-    return items if items or field.required or isinstance(field.default, list) else ABSENT
+def _is_empty(field: Field, typed: Mapping[str, str]) -> bool:
+    """Whether nothing was typed; of an object, nothing but what stood there from the start."""
+    text = typed.get(field.name, "")
+    if field.kind == "boolean":
+        return False
+    if field.kind == "rows":
+        return not row_count(field, typed)
+    if field.kind == "object":
+        blank = written(field, ABSENT)
+        untouched = all(typed.get(name, "") == value for name, value in blank.items())
+        return untouched and not field.needed and field.default in (ABSENT, None)
+    if field.kind == "choice" and None in field.choices:
+        return False
+    if field.kind in FREE_TEXT and not field.needed:
+        return not text
+    return not text.strip()
+
+
+def _nothing(field: Field) -> Any:
+    """What an empty field stands for: null, the empty value of a changed default, or no value."""
+    cleared = field.default not in (ABSENT, None)
+    if field.nullable and (field.required or cleared):
+        return None
+    if cleared and isinstance(field.default, str) and field.kind in FREE_TEXT and field.default:
+        return ""
+    if isinstance(field.default, list) and field.kind in ("list", "rows"):
+        return []
+    return ABSENT
+
+
+def _row_values(field: Field, typed: Mapping[str, str]) -> list[Any]:
+    values: list[Any] = []
+    flaws: list[Flaw] = []
+    for row in field.within(typed):
+        try:
+            values.append(read(row.fields, typed))
+        except InvalidInput as error:
+            flaws += error.flaws
+    if flaws:
+        raise InvalidInput(flaws)
+    return values
+
+
+def _items(field: Field, typed: Mapping[str, str]) -> list[Any]:
+    item = cast("Field", field.item)
+    values: list[Any] = []
+    flaws: list[Flaw] = []
+    for index, line in enumerate(lines_of(typed.get(field.name, ""))):
+        try:
+            values.append(_single(item, line, typed.get("zone", "")))
+        except InvalidInput as error:
+            flaws += [replace(flaw, path=(*field.path, index)) for flaw in error.flaws]
+    if flaws:
+        raise InvalidInput(flaws)
+    return values
+
+
+def _single(field: Field, text: str, zone: str) -> Any:
+    """Raises InvalidInput."""
+    if field.kind == "boolean" and not field.choices and text in ("true", "false", ""):
+        return text == "true"
+    if field.kind in ("choice", "boolean"):
+        return next((each for each in field.choices if option_text(each) == text), text)
+    if field.kind == "json":
+        return _json(field, text)
+    if field.kind in FREE_TEXT:
+        return text
+    if field.kind in ("integer", "number"):
+        _refuse_comma(field, text)
+        return number(text)
+    return moment(text, zone) if field.kind == "datetime" else text.strip()
 
 
 def number(text: str) -> Any:
@@ -241,6 +218,51 @@ def number(text: str) -> Any:
         except exact_json.Unreadable:
             pass
     return text
+
+
+def comma_flaw(path: Path, text: str) -> Flaw | None:
+    """What is wrong with a number that has a comma: nobody can tell what it separates."""
+    if "," not in text or not OF_NUMBERS.issuperset(text.strip()):
+        return None
+    message = "A number is expected, its fraction after a point: 1.5, not 1,5."
+    return Flaw(path, "number_with_comma", message)
+
+
+def _refuse_comma(field: Field, text: str) -> None:
+    if flaw := comma_flaw(field.path, text):
+        raise InvalidInput([flaw])
+
+
+def moment(text: str, zone: str) -> str:
+    """The time that was typed, in UTC; as it is where it is none or the zone is unknown."""
+    text = text.strip()
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=zone_of(zone))
+        return found.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return text
+
+
+def zone_of(name: str) -> Any:
+    """The time zone of this name, UTC where there is no name. Raises ValueError."""
+    if not name:
+        return UTC
+    if ZONE_NAME.fullmatch(name):
+        try:
+            return ZoneInfo(name)
+        except (LookupError, OSError):
+            pass
+    raise ValueError(name)
+
+
+def needs_zone(text: str) -> bool:
+    """Whether a text is a date with a time, and does not say in which zone."""
+    try:
+        return datetime.fromisoformat(text.strip()).tzinfo is None
+    except ValueError:
+        return False
 
 
 def _json(field: Field, text: str) -> Any:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, time, timedelta
 from urllib.parse import urlencode
 
 from django.http import QueryDict
-from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
 from taskyard.catalog.task_type import registry
+from taskyard.core import messages
 from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
@@ -114,7 +114,7 @@ def page(user_id: int, filters: Filters) -> Page:
 
 def types() -> list[tuple[str, str]]:
     """Names and labels of what can be run."""
-    return [(each.name, gettext(each.label)) for each in registry.all()]
+    return [(each.name, messages.of_type(each, each.label)) for each in registry.all()]
 
 
 def _id(text: str | None) -> int | None:

@@ -5,11 +5,9 @@ import json
 import pprint
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Self
-from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
@@ -20,7 +18,10 @@ from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.values import NewTask
 from taskyard.dashboard import form
+from taskyard.dashboard.fields import ABSENT, Field, fields_of, row_count
 
+# What is typed for the task itself. An author's parameters are called otherwise: they begin
+# with a slash.
 OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
 RAW = "raw"
 CURL = """curl -X POST {url} \\
@@ -46,15 +47,22 @@ with urllib.request.urlopen(request) as answer:
 
 @dataclass
 class Draft:
-    """What stands in the form, field by field; ``as_json``: the input is one text of JSON."""
+    """What stands in the form, field by field; ``as_json``: the input is one text of JSON.
+
+    ``as_lines`` names the lists that are written as text with one value a line, and ``focus`` the
+    field that was added last.
+    """
 
     task_type: TaskType
     typed: dict[str, str] = field(default_factory=dict)
     as_json: bool = False
+    as_lines: set[str] = field(default_factory=set)
+    focus: str = ""
 
     def __post_init__(self) -> None:
-        self.fields = form.fields_of(self.task_type.input_schema)
-        if not self.fields and self.task_type.input_schema.get("properties"):
+        schema = self.task_type.input_schema
+        self.fields = fields_of(schema, ours=messages.is_builtin(self.task_type))
+        if not self.fields and schema.get("properties"):
             self.as_json = True
 
     @classmethod
@@ -79,10 +87,61 @@ class Draft:
     @classmethod
     def sent(cls, task_type: TaskType, post: QueryDict) -> Self:
         draft = cls(task_type, as_json=post.get("as") == "json")
-        names = {each.name for field in draft.fields for each in field.every()}
-        names |= {RAW, *OPTIONS}
-        draft.typed = {name: str(post[name]) for name in names if name in post}
+        draft.as_lines = set(map(str, post.getlist("lines")))
+        # A list of values has a field for each of them, all of one name.
+        draft.typed = {
+            name: "\n".join(map(str, post.getlist(name))).replace("\r\n", "\n")
+            for name in post
+            if name.startswith("/") or name in (RAW, *OPTIONS)
+        }
+        draft.typed["zone"] = draft.typed.get("zone", "").strip()
         return draft
+
+    def every(self) -> Iterator[Field]:
+        """All fields that the form has now."""
+        for each in self.fields:
+            yield from each.every(self.typed)
+
+    def change_rows(self, action: str) -> None:
+        """``add /list``, ``remove /list 2``, ``lines /list``, ``rows /list``."""
+        verb, _, name = action.partition(" ")
+        name, _, number = name.rpartition(" ") if verb == "remove" else (name, "", "")
+        found = next((each for each in self.every() if each.name == name), None)
+        if found is None or found.kind not in ("list", "rows"):
+            return
+        if verb in ("lines", "rows"):
+            (self.as_lines.add if verb == "lines" else self.as_lines.discard)(name)
+        elif verb == "add":
+            self._add_row(found)
+        elif number.isascii() and number.isdecimal() and len(number) < 6:
+            self._remove_row(found, int(number))
+
+    def _add_row(self, field: Field) -> None:
+        text, count = self.typed.get(field.name, ""), row_count(field, self.typed)
+        if field.kind == "list":
+            self.typed[field.name] = f"{text}\n"
+            self.focus = f"{field.id}-{text.count(chr(10)) + 2}"
+        elif count < form.MOST_ROWS:
+            self.typed[field.name] = "\n".join(map(str, range(count + 1)))
+            self.typed |= form.written(field.row(count), ABSENT)
+            self.focus = next((each.id for each in field.row(count).fields), "")
+
+    def _remove_row(self, field: Field, index: int) -> None:
+        lines = self.typed.get(field.name, "").split("\n")
+        if index >= len(lines):
+            return
+        del lines[index]
+        if field.kind == "list":
+            self.typed[field.name] = "\n".join(lines)
+            return
+        self.typed[field.name] = "\n".join(map(str, range(len(lines))))
+        # Those behind it move up by one.
+        for place in range(index, len(lines) + 1):
+            old, new = f"{field.name}/{place + 1}/", f"{field.name}/{place}/"
+            for name in [name for name in self.typed if name.startswith(new)]:
+                del self.typed[name]
+            for name in [name for name in self.typed if name.startswith(old)]:
+                self.typed[new + name.removeprefix(old)] = self.typed.pop(name)
 
     def switch(self, *, to_json: bool) -> None:
         """The other way to write the input, with what it holds. Raises InvalidInput."""
@@ -111,17 +170,20 @@ class Draft:
         """The request's body. Raises InvalidInput."""
         self._refuse_too_much()
         self._refuse_null()
+        self._refuse_unknown_zone()
         data = self.input_data()
         found: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
         options = {name: self.typed.get(name, "").strip() for name in OPTIONS}
         if options["priority"] and options["priority"] != self.task_type.priority:
             found["priority"] = options["priority"]
         if options["run_at"]:
-            found["run_at"] = _moment(options["run_at"], options["zone"])
+            found["run_at"] = form.moment(options["run_at"], options["zone"])
         if tags := _from_list(options["tags"]):
             found["tags"] = tags
         for name in ("max_attempts", "timeout"):
             if options[name] and options[name] != _plain(getattr(self.task_type, name)):
+                if flaw := form.comma_flaw((name,), options[name]):
+                    raise InvalidInput([flaw])
                 found[name] = form.number(options[name])
         return found
 
@@ -143,7 +205,7 @@ class Draft:
             if flaw.path[:1] == ("input_data",)
         ]
         others = [flaw for flaw in error.flaws if flaw.path[:1] != ("input_data",)]
-        found = form.texts(() if self.as_json else self.fields, of_input)
+        found = form.texts(() if self.as_json else self.fields, of_input, self.typed)
         if self.as_json and "" in found:
             found[RAW] = [f"{_pointer(flaw)} {messages.of_flaw(flaw)}".strip() for flaw in of_input]
             del found[""]
@@ -159,9 +221,7 @@ class Draft:
 
     def _refuse_null(self) -> None:
         """Raises InvalidInput for what no database keeps, at its field."""
-        places: dict[str, Path] = {
-            each.name: ("input_data", *each.path) for field in self.fields for each in field.every()
-        }
+        places: dict[str, Path] = {each.name: ("input_data", *each.path) for each in self.every()}
         places[RAW] = ("input_data",)
         message = "Null characters are not allowed."
         flaws = [
@@ -171,6 +231,21 @@ class Draft:
         ]
         if flaws:
             raise InvalidInput(flaws)
+
+    def _refuse_unknown_zone(self) -> None:
+        """Raises InvalidInput for a zone that a time was typed in and that nobody here knows."""
+        zone = self.typed.get("zone", "").strip()
+        texts = [self.typed.get("run_at", "")]
+        for each in () if self.as_json else self.every():
+            if "datetime" in (each.kind, each.item.kind if each.item else ""):
+                texts += self.typed.get(each.name, "").split("\n")
+        if not any(map(form.needs_zone, texts)):
+            return
+        try:
+            form.zone_of(zone)
+        except ValueError:
+            message = "This time zone is not known here. Name one like Europe/Moscow, or UTC."
+            raise InvalidInput([Flaw(("zone",), "unknown_time_zone", message)]) from None
 
     def _put(self, data: Any) -> None:
         if isinstance(data, Mapping):
@@ -190,26 +265,6 @@ def as_curl(url: str, body: dict[str, Any]) -> str:
 
 def as_python(url: str, body: dict[str, Any]) -> str:
     return PYTHON.format(url=url, body=pprint.pformat(body, sort_dicts=False, width=88))
-
-
-def _moment(text: str, zone: str) -> str:
-    """The time that was typed, with the zone of whoever typed it; as it is where it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=_zone(zone))
-        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError):
-        return text
-
-
-def _zone(name: str) -> Any:
-    if re.fullmatch(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", name):
-        try:
-            return ZoneInfo(name)
-        except (KeyError, OSError, ValueError):
-            pass
-    return UTC
 
 
 def _as_list(tags: list[str]) -> str:

@@ -41,7 +41,7 @@ def test_a_queue_is_paused_seen_to_wait_and_resumed(live: Live, boss: Person) ->
     page.click("button[value=default]")
     try:
         expect(page.locator("main")).to_contain_text("queue paused")
-        boss.submit("sum", input_numbers="1 2 3")
+        boss.submit("sum", input_numbers="1\n2\n3")
         expect(page.locator("#task-head .state")).to_have_text("Scheduled")
         # Without a reload.
         expect(waiting).to_have_text("1", timeout=SOON)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.utils.translation import gettext
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,6 +10,7 @@ from taskyard.api import shapes
 from taskyard.api.openapi import documented
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+from taskyard.core import messages
 
 
 class TaskTypes(ApiView):
@@ -33,8 +33,8 @@ class TaskTypeDetail(ApiView):
 def _represent(task_type: TaskType) -> dict[str, Any]:
     return {
         "name": task_type.name,
-        "label": _translated(task_type.label),
-        "description": _translated(task_type.description),
+        "label": messages.of_type(task_type, task_type.label),
+        "description": messages.of_type(task_type, task_type.description),
         "queue": task_type.queue,
         "priority": task_type.priority,
         "max_attempts": task_type.max_attempts,
@@ -42,8 +42,3 @@ def _represent(task_type: TaskType) -> dict[str, Any]:
         "input_schema": task_type.input_schema,
         "result_schema": task_type.result_schema,
     }
-
-
-def _translated(text: str) -> str:
-    # gettext answers "" with the catalogue's header.
-    return gettext(text) if text else ""

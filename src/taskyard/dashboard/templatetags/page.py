@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from taskyard.catalog.task_type import UnknownTaskType, registry
+from taskyard.core import messages
 from taskyard.dashboard.form import exactly
 from taskyard.dashboard.listing import Filters
 
@@ -34,7 +35,8 @@ def json(value: Any) -> str:
 def type_label(name: str) -> str:
     """What a task type is called; its name where it is not known here."""
     try:
-        return gettext(registry.get(name).label)
+        task_type = registry.get(name)
+        return messages.of_type(task_type, task_type.label)
     except UnknownTaskType:
         return name
 

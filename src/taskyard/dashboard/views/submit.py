@@ -2,14 +2,12 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
@@ -19,7 +17,7 @@ from taskyard.core.errors import Refusal
 from taskyard.core.exact_json import dumps
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
-from taskyard.dashboard.form import Field
+from taskyard.dashboard import widgets
 from taskyard.dashboard.pages import signed_in, user_of
 from taskyard.dashboard.request import Draft, as_curl, as_python
 
@@ -29,17 +27,6 @@ LONGEST_SHOWN = 16 * 1024
 
 # Made with each form that is drawn.
 KEY = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A field as it is drawn: with what stands in it and what is wrong with that."""
-
-    field: Field
-    value: str
-    texts: list[str]
-    rows: list["Row"]
-    choices: list[tuple[str, str, bool]]
 
 
 @signed_in
@@ -61,6 +48,9 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
     draft = Draft.sent(task_type, request.POST)
     action = request.POST.get("do", "submit")
     try:
+        if action.startswith(("add ", "remove ", "lines ", "rows ")):
+            draft.change_rows(action)
+            return _form(request, draft)
         if action in ("as-json", "as-form"):
             draft.switch(to_json=action == "as-json")
             return _form(request, draft)
@@ -100,11 +90,10 @@ def preview(request: HttpRequest, name: str) -> HttpResponse:
 
 def described(task_type: TaskType) -> dict[str, str]:
     """A type in the language of the request."""
-    text = task_type.description
     return {
         "name": task_type.name,
-        "label": gettext(task_type.label),
-        "description": gettext(text) if text else "",
+        "label": messages.of_type(task_type, task_type.label),
+        "description": messages.of_type(task_type, task_type.description),
         "queue": task_type.queue,
     }
 
@@ -133,9 +122,10 @@ def _form(
         "type": described(draft.task_type),
         "draft": draft,
         "key": request.POST.get("key") or secrets.token_hex(16),
-        "rows": _rows(draft.fields, draft.typed, errors),
+        "rows": widgets.rows(draft, errors),
         "errors": errors,
         "typed": draft.typed,
+        "run_at_type": widgets.run_at_type(draft),
         "priorities": [(each.name.lower(), each.label) for each in reversed(Priority)],
         "max_attempts": draft.task_type.max_attempts,
         "timeout": draft.task_type.timeout,
@@ -148,31 +138,6 @@ def _form(
     if body is not None:
         context |= _requests(request, body)
     return render(request, "dashboard/submit/form.html", context, status=status)
-
-
-def _rows(
-    fields: Iterable[Field], typed: Mapping[str, str], errors: Mapping[str, list[str]]
-) -> list[Row]:
-    return [
-        Row(
-            field=field,
-            value=typed.get(field.name, ""),
-            texts=errors.get(field.name, []),
-            rows=_rows(field.fields, typed, errors),
-            choices=_choices(field, typed.get(field.name, "")),
-        )
-        for field in fields
-    ]
-
-
-def _choices(field: Field, chosen: str) -> list[tuple[str, str, bool]]:
-    known = {True: gettext("yes"), False: gettext("no")}
-    found = []
-    for each in field.choices:
-        text = each if isinstance(each, str) else str(each).lower()
-        shown = known[each] if isinstance(each, bool) else text
-        found.append((text, shown, text == chosen))
-    return found
 
 
 def _requests(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,6 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// A start time is typed in the person's own time zone, which only the browser knows.
-const zone = document.getElementById("zone");
-if (zone) {
-  zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  document.getElementById("run_at-hint").textContent = `${zone.dataset.hint}: ${zone.value}`;
-}
-
 // One press, one task; and what cannot be undone is asked for twice.
 document.addEventListener("submit", (event) => {
   const { target: form, submitter } = event;

@@ -1,0 +1,72 @@
+// The form of a new task. Without scripts each button here is an ordinary one, and the server
+// answers with the changed form; with them only the fields are exchanged.
+const form = document.getElementById("new-task");
+const zone = document.getElementById("zone");
+
+// Times are typed in the person's own zone, which only the browser knows. What stands in a field
+// from the start is a moment in UTC.
+function local(moment) {
+  const date = new Date(moment);
+  const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60000);
+  const text = shifted.toISOString().replace("Z", "").replace(/\.000$/, "");
+  return new Date(text).getTime() === date.getTime() ? text : null;
+}
+
+if (zone && !zone.value) {
+  const inputs = [...form.querySelectorAll("input[data-moment]")];
+  const texts = inputs.map((input) => local(input.dataset.moment));
+  // An hour that comes twice a year can be said in UTC only.
+  if (texts.every(Boolean)) {
+    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    inputs.forEach((input, index) => (input.value = texts[index]));
+  }
+}
+
+zone?.addEventListener("focus", () => {
+  const names = Intl.supportedValuesOf?.("timeZone") ?? [];
+  document.getElementById("zones").replaceChildren(...["UTC", ...names].map((name) => new Option(name)));
+}, { once: true });
+
+async function changeRows(button) {
+  const body = new FormData(form);
+  body.append(button.name, button.value);
+  const answer = await fetch(form.action, { method: "POST", body });
+  if (!answer.ok) throw new Error(answer.status);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("fields");
+  document.getElementById("fields").replaceWith(document.adoptNode(fresh));
+  (fresh.querySelector("[autofocus]") ?? fresh.querySelector(`button[value="${CSS.escape(button.value)}"]`))?.focus();
+  form.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+let busy = false;
+form?.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-change-rows]");
+  if (!button) return;
+  event.preventDefault();
+  if (busy) return;
+  busy = true;
+  // Where it cannot be had so, the button does what it does without scripts.
+  changeRows(button).catch(() => form.requestSubmit(button)).finally(() => (busy = false));
+});
+
+// Several lines pasted into a value of a list are as many values; into a text they stay lines.
+form?.addEventListener("paste", (event) => {
+  const text = event.clipboardData?.getData("text/plain").replace(/\r\n?/g, "\n") ?? "";
+  const input = event.target;
+  if (!text.trim().includes("\n") || input.localName !== "input") return;
+  const list = input.closest(".values");
+  if (!list && !("grows" in input.dataset)) return;
+  event.preventDefault();
+  const area = document.createElement("textarea");
+  for (const name of ["id", "name", "aria-describedby", "aria-label"]) {
+    if (input.hasAttribute(name)) area.setAttribute(name, input.getAttribute(name));
+  }
+  const [start, end] = [input.selectionStart ?? 0, input.selectionEnd ?? input.value.length];
+  area.value = list ? text.replace(/\n+$/, "") : input.value.slice(0, start) + text + input.value.slice(end);
+  area.rows = Math.min(12, area.value.split("\n").length + 1);
+  input.replaceWith(area);
+  area.focus();
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+  if (list) list.querySelector('button[value^="add "]').click();
+});
