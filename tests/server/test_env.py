@@ -151,9 +151,59 @@ def test_a_postgresql_address_is_taken_apart(tmp_path: Path) -> None:
     )
     assert found["USER"] == "us@er"
     assert found["PASSWORD"] == "p/w"
-    assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example", 6543, "name")
+    assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example", "6543", "name")
     assert found["OPTIONS"]["sslmode"] == "require"
-    assert "force_generic_plan" in found["OPTIONS"]["options"]
+    assert found["OPTIONS"]["session"]["plan_cache_mode"] == "force_generic_plan"
     assert "pool" not in found["OPTIONS"]
     with pytest.raises(BadEnvironment, match="names no database"):
         database("postgres://db.example", home=tmp_path, for_worker=False)
+
+
+def _postgresql(address: str) -> dict[str, Any]:
+    return database(address, home=Path(), for_worker=False, answer_seconds=4.0)
+
+
+def test_numbers_and_flags_of_an_address_are_read_as_such() -> None:
+    options = _postgresql(
+        "postgres://h/d?prepare_threshold=0&connect_timeout=7&keepalives=off"
+        "&server_side_binding=false&application_name=007"
+    )["OPTIONS"]
+    assert options["prepare_threshold"] == 0
+    assert options["connect_timeout"] == 7
+    assert options["keepalives"] == 0
+    assert options["server_side_binding"] is False
+    assert options["application_name"] == "007"
+    assert (
+        _postgresql("postgres://h/d?prepare_threshold=none")["OPTIONS"]["prepare_threshold"] is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgres://h/d?prepare_threshold=few", "prepare_threshold: expected a whole number"),
+        ("postgres://h/d?keepalives=maybe", "keepalives: expected true or false"),
+        ("postgres://h/d?pooll=1", "pooll is not an option"),
+        ("postgres://h:port/d", "DATABASE_URL: Port could not be cast"),
+        ("postgres://h:1,i:99999/d", "DATABASE_URL: Port out of range"),
+    ],
+)
+def test_an_option_that_is_of_no_use_is_said_in_one_line(address: str, said: str) -> None:
+    with pytest.raises(BadEnvironment, match=said):
+        _postgresql(address)
+
+
+def test_several_hosts_are_several_and_the_one_that_takes_writes_is_meant() -> None:
+    found = _postgresql("postgres://u:p@one,two:6543,[::1]:7/d?sslmode=prefer")
+    assert (found["HOST"], found["PORT"], found["USER"]) == ("one,two,::1", ",6543,7", "u")
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+    other = _postgresql("postgres://one,two/d?target_session_attrs=any")
+    assert (other["PORT"], other["OPTIONS"]["target_session_attrs"]) == ("", "any")
+    assert "target_session_attrs" not in _postgresql("postgres://one/d")["OPTIONS"]
+
+
+def test_options_of_an_address_are_merged_with_ours() -> None:
+    found = _postgresql("postgres://h/d?options=-c%20lock_timeout%3D7s%20--jit=off")["OPTIONS"]
+    assert found["options"] == "-c lock_timeout=7s --jit=off"
+    assert "lock_timeout" not in found["session"]
+    assert found["session"]["TimeZone"] == "UTC"

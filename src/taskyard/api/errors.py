@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -19,7 +18,8 @@ from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import idempotency
 from taskyard.api.json import dumps
 from taskyard.catalog.schema import Flaw, InvalidInput
-from taskyard.core import messages
+from taskyard.core import database_errors, messages
+from taskyard.core.database_errors import Outage
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     KeyReused,
@@ -33,6 +33,7 @@ PROBLEM = "application/problem+json"
 # Ten thousand wrong numbers are one mistake; the answer names the first of them.
 MOST_FLAWS = 100
 RETRY_AFTER_OUTAGE = "5"
+RETRY_AFTER_BUSY = "1"
 STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
     TokenRefused: 401,
     LoginRefused: 401,
@@ -64,18 +65,24 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     if problem is None:
         return None
     set_rollback()
-    data, content_type = _written(problem, context["request"])
+    database_errors.note(exc)
+    return respond(problem, context["request"])
+
+
+def respond(problem: Problem, request: Any) -> Response:
+    """The problem as an answer to a request, in the form that it asks for."""
+    data, content_type = _written(problem, request)
     return Response(data, problem.status, headers=problem.headers, content_type=content_type)
 
 
 def problem_of(exc: BaseException) -> Problem | None:
+    if outage := database_errors.outage_of(exc):
+        after = RETRY_AFTER_BUSY if outage is Outage.BUSY else RETRY_AFTER_OUTAGE
+        detail = _("The service is unavailable for the moment. Try again soon.")
+        return Problem(503, "unavailable", detail, headers={"Retry-After": after})
     match exc:
         case InvalidInput():
             return _invalid(exc.flaws)
-        case OperationalError() | InterfaceError():
-            headers = {"Retry-After": RETRY_AFTER_OUTAGE}
-            detail = _("The service is unavailable for the moment. Try again soon.")
-            return Problem(503, "unavailable", detail, headers=headers)
         case Refusal():
             headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, Throttled) else {}
             status = STATUS_OF_REFUSAL.get(type(exc), 400)
@@ -98,6 +105,11 @@ def problem_of(exc: BaseException) -> Problem | None:
     return None
 
 
+def fault() -> Problem:
+    """What is said of an error that nobody foresaw."""
+    return Problem(500, "error", _("A fault of ours. It has been recorded."))
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if not _for_machines(request):
         return defaults.page_not_found(request, exception or Http404())
@@ -118,9 +130,11 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Also for what fails before or after a view: an outage is told from a fault of ours."""
-    problem = problem_of(sys.exc_info()[1] or Exception())
+    exc = sys.exc_info()[1] or Exception()
+    problem = problem_of(exc)
+    database_errors.note(exc)
     if problem is None or problem.status != 503:
-        problem = Problem(500, "error", _("A fault of ours. It has been recorded."))
+        problem = fault()
     if _for_machines(request):
         return _answer(request, problem)
     page = defaults.server_error(request)

@@ -1,5 +1,6 @@
 """The streams of the API: an owner's tasks as the API represents them, for a token."""
 
+import logging
 import re
 
 from django.http import HttpRequest
@@ -15,6 +16,7 @@ from taskyard.live.asgi import Answer, Scope
 from taskyard.live.streams import Failure, Streams, TooMany
 
 RETRY_AFTER_SECONDS = 5
+logger = logging.getLogger(__name__)
 
 
 class TaskStreams(Streams):
@@ -32,8 +34,10 @@ class TaskStreams(Streams):
         request = HttpRequest()
         request.META["HTTP_ACCEPT"] = asgi.header(scope, b"accept") or ""
         told = Throttled(RETRY_AFTER_SECONDS) if isinstance(failure, TooMany) else failure
-        response = errors.handle(told, {"request": request})
-        if response is None:
-            raise failure
+        problem = errors.problem_of(told)
+        if problem is None:
+            logger.error("stream failed", exc_info=failure)
+            problem = errors.fault()
+        response = errors.respond(problem, request)
         headers = [(k.lower().encode(), str(v).encode()) for k, v in response.headers.items()]
         return Answer(response.status_code, headers, b"").with_body(dumps(response.data))

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from threading import Barrier, BrokenBarrierError
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from redis import RedisError
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from taskyard.core.database_errors import is_outage
 from taskyard.core.redis import BrokerAway
 from taskyard.live import changes, hints
 from taskyard.live.hints import Hint
@@ -117,7 +118,7 @@ class Hub:
     async def read(
         self, ask: Callable[Params, Answer], *args: Params.args, **options: Params.kwargs
     ) -> Answer:
-        """Ask the database in a thread of the hub's. Raises OperationalError, InterfaceError."""
+        """Ask the database in a thread of the hub's. Raises DatabaseError, InterfaceError."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: _asked(ask, args, options))
 
@@ -249,15 +250,19 @@ class Hub:
 
 def _asked(ask: Callable[..., Answer], args: Any, options: Any) -> Answer:
     """Ask; once more on a new connection, where the kept one turns out to be dead."""
+    # A server that takes no writes any more would answer for ever with what was.
+    connection.close_if_unusable_or_obsolete()
     fresh = connection.connection is None
     try:
         return ask(*args, **options)
-    except (OperationalError, InterfaceError):
+    except (DatabaseError, InterfaceError) as error:
+        if not is_outage(error):
+            raise
         connection.close()
         if fresh:
             raise
     try:
         return ask(*args, **options)
-    except (OperationalError, InterfaceError):
+    except (DatabaseError, InterfaceError):
         connection.close()
         raise

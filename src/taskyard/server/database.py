@@ -1,33 +1,22 @@
 """From DATABASE_URL to Django's DATABASES, with the options our promises rest on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import BadEnvironment, boolean
+from taskyard.server.postgresql import session
 
-# A worker takes a few rows in the order of an index, whatever is in the table. Statistics are of
-# a table that was almost empty, or full of what has ended: by them a claim from a backlog of
-# 60,000 sorts all of it (90 ms instead of 2), and an ending walks what is in progress.
-FOR_WORKERS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "plan_cache_mode=force_generic_plan",
-        "enable_seqscan=off",
-        "enable_bitmapscan=off",
-        "enable_sort=off",
-        "jit=off",
-        # What is run without a claim has no lease: a worker that vanishes in the middle may not
-        # keep its rows locked. Its own guard ends it after a second.
-        "idle_in_transaction_session_timeout=5s",
-    )
-)
+CONNECT_SECONDS = 3
+# Of several hosts each has so long, and all of them together the time of one.
+CONNECT_SECONDS_EACH = 2
 
 
 def database(
     url: str | None, *, home: Path, for_worker: bool, answer_seconds: float | None = None
 ) -> dict[str, Any]:
-    """Settings of the default database. Raises BadEnvironment for an incomplete address.
+    """Settings of the default database. Raises BadEnvironment for an address that is of no use.
 
     ``answer_seconds`` is how long PostgreSQL may take to answer before it counts as away.
     """
@@ -35,23 +24,34 @@ def database(
         return _sqlite(home / "taskyard.sqlite3")
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
         raise BadEnvironment(f"DATABASE_URL: {error}") from None
     if parts.scheme == "sqlite":
         # As everywhere: sqlite:///relative.db and sqlite:////absolute.db
         return _sqlite(Path(unquote(parts.path)[1:]).absolute())
+    return _postgresql(
+        parts,
+        session.relied_upon(for_worker=for_worker, answer_seconds=answer_seconds),
+        answer_seconds=answer_seconds,
+    )
+
+
+def _postgresql(
+    parts: SplitResult, settings: dict[str, str], *, answer_seconds: float | None
+) -> dict[str, Any]:
     name = unquote(parts.path)[1:]
     if not name:
         raise BadEnvironment("DATABASE_URL: names no database")
-    query = dict(parse_qsl(parts.query))
+    hosts, ports = _hosts(parts.netloc.rpartition("@")[2])
+    options = _options(parts.query)
+    hosts, ports = options.pop("host", hosts), options.pop("port", ports)
     return {
         "ENGINE": "taskyard.server.postgresql",
         "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": query.pop("host", None) or unquote(parts.hostname or ""),
-        "PORT": port or query.pop("port", ""),
+        "HOST": hosts,
+        "PORT": ports,
         # A new connection costs five milliseconds, and a pool does not survive prefork.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
@@ -62,17 +62,82 @@ def database(
             # Django turns prepared statements off unless it is named.
             "prepare_threshold": 5,
             # A database that went away must be an answer within five seconds.
-            "connect_timeout": 3,
+            "connect_timeout": CONNECT_SECONDS_EACH if "," in hosts else CONNECT_SECONDS,
+            # Of several servers the one that takes writes.
+            **({"target_session_attrs": "read-write"} if "," in hosts else {}),
             "tcp_user_timeout": 4000,
             "answer_seconds": answer_seconds,
+            "session": session.without_given(settings, str(options.get("options", ""))),
             "keepalives": 1,
             "keepalives_idle": 5,
             "keepalives_interval": 1,
             "keepalives_count": 3,
-            **({"options": FOR_WORKERS} if for_worker else {}),
-            **query,
+            **options,
         },
     }
+
+
+def _hosts(netloc: str) -> tuple[str, str]:
+    """Hosts and ports, each separated by commas as libpq takes them."""
+    if not netloc:
+        return "", ""
+    found = [_host(each) for each in netloc.split(",")]
+    ports = [port for _, port in found]
+    return ",".join(host for host, _ in found), ",".join(ports) if any(ports) else ""
+
+
+def _host(text: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port
+    except ValueError as error:
+        raise BadEnvironment(f"DATABASE_URL: {error}") from None
+    return unquote(parts.hostname or ""), str(port or "")
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def _whole_or_none(text: str) -> int | None:
+    return None if text.lower() in ("none", "off", "") else _whole(text)
+
+
+def _flag(text: str) -> int:
+    return int(boolean(text))
+
+
+# What is no text to psycopg or libpq; everything else of libpq's goes to it as it stands.
+READERS: dict[str, Callable[[str], Any]] = {
+    "prepare_threshold": _whole_or_none,
+    "server_side_binding": boolean,
+    "connect_timeout": _whole,
+    "keepalives": _flag,
+    "keepalives_idle": _whole,
+    "keepalives_interval": _whole,
+    "keepalives_count": _whole,
+    "tcp_user_timeout": _whole,
+    "sslcompression": _flag,
+    "sslsni": _flag,
+}
+
+
+def _options(query: str) -> dict[str, Any]:
+    """The options of the address. Raises BadEnvironment for one that is not known."""
+    from psycopg.pq import Conninfo
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | READERS.keys()
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise BadEnvironment(f"DATABASE_URL: {name} is not an option of a connection")
+        try:
+            options[name] = READERS.get(name, str)(text)
+        except ValueError as error:
+            raise BadEnvironment(f"DATABASE_URL: {name}: {error}") from None
+    return options
 
 
 def _sqlite(path: Path) -> dict[str, Any]:

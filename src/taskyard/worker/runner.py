@@ -9,13 +9,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from taskyard.catalog.encoding import encode_json, storable
 from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import BadResult, TaskType, UnknownTaskType, registry
 from taskyard.core import history, lifecycle
+from taskyard.core.database_errors import is_outage
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
@@ -162,7 +163,9 @@ class Reporter:
             standing = lifecycle.report(self._task, progress)
             self._progress = run.last_progress
             self.write_down(run)
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
+            if not is_outage(error):
+                raise
             logger.warning("report put off: %s", error)
             connection.close()
             return False
@@ -237,7 +240,9 @@ def claim(queue: str) -> tuple[list[Claimed], bool]:
     caps = {known.name: known.batch for known in registry.all()}
     try:
         return lifecycle.claim(queue, caps, worker_id=me, process=process)
-    except (OperationalError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError) as error:
+        if not is_outage(error):
+            raise
         logger.warning("claim failed: %s", error)
         connection.close()
     _hand_back(Task.objects.all())
@@ -268,7 +273,9 @@ def _until_answered(ask: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return ask()
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
+            if not is_outage(error):
+                raise
             logger.warning("database away: %s", error)
             connection.close()
             time.sleep(PAUSE_SECONDS)

@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass
 from itertools import chain
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from taskyard.core import lifecycle
+from taskyard.core.database_errors import Outage, outage_of
 from taskyard.worker import identity, runner
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring_for_others, silence
@@ -97,12 +98,13 @@ class Turn:
             return None
         try:
             seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("nothing run: %s", error)
-            connection.close()
-            return NOTHING
-        except DatabaseError as error:
-            # One of them cannot be stored; claimed, each is looked at by itself.
+        except (DatabaseError, InterfaceError) as error:
+            if outage_of(error) not in (None, Outage.BUSY):
+                logger.warning("nothing run: %s", error)
+                connection.close()
+                return NOTHING
+            # One of them cannot be stored, or waits for a lock on its owner's quota; claimed, each
+            # is looked at by itself.
             logger.warning("run again: %s", error)
             pace.distrust(list(caps))
             return None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 
 from taskyard.core.sql import postgresql, sqlite
 from taskyard.core.states import TERMINAL
@@ -17,6 +17,18 @@ from taskyard.core.values import USUAL, Ending, NewTask
 
 def dialect() -> ModuleType:
     return postgresql if connection.vendor == "postgresql" else sqlite
+
+
+WRITE_NOTHING = """
+INSERT INTO taskyard_clock (id, ticks) VALUES (1, 0)
+ON CONFLICT (id) DO UPDATE SET ticks = taskyard_clock.ticks
+"""
+
+
+def prove_writable() -> None:
+    """Commit a write that leaves everything as it was. Raises what a submit would raise."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(WRITE_NOTHING)
 
 
 def rows_of_new(new: Iterable[NewTask]) -> str:
