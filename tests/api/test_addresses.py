@@ -54,8 +54,9 @@ def test_what_is_accepted_is_never_a_reason_to_refuse(api: Caller, accept: str) 
 def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authorization: str) -> None:
     refused = nobody.get(f"{path}/", Authorization=authorization)
     assert refused.status_code == 401
-    assert refused.headers["WWW-Authenticate"] == "Bearer"
-    assert list(refused.json()) == ["detail", "code"]
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+    told = ["detail", "code", *(["messages"] if authorization == "Bearer x.y.z" else [])]
+    assert list(refused.json()) == told
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,8 @@ def test_the_document_describes_every_address(nobody: Caller) -> None:
     assert described["openapi"] == "3.1.0"
     assert {path: sorted(operations) for path, operations in described["paths"].items()} == {
         "/api/register/": ["post"], "/api/token/": ["post"], "/api/token/refresh/": ["post"],
-        "/api/token/blacklist/": ["post"], "/api/me/": ["get", "patch"],
+        "/api/token/blacklist/": ["post"], "/api/token/verify/": ["post"],
+        "/api/me/": ["get", "patch"],
         "/api/me/password/": ["post"], "/api/limits/": ["get"], "/api/task-types/": ["get"],
         "/api/task-types/{name}/": ["get"], "/api/tasks/": ["get", "post"],
         "/api/tasks/create/": ["post"], "/api/tasks/bulk/": ["post"],

@@ -148,3 +148,19 @@ def test_what_is_wrong_with_the_whole_stands_beside_the_fields(api: Caller) -> N
         "non_field_errors": ["Укажите либо run_at, либо delay, но не оба."],
         "input_data": {"numbers": ["Элементов в списке: не меньше 1."]},
     }
+
+
+def test_of_many_unknown_keys_the_first_are_named(api: Caller) -> None:
+    many = {f"k{number}": number for number in range(10_000)}
+    for body in ({"task_type": "sum", "input_data": many}, {"task_type": "sum", **many}):
+        refused = api.post("tasks/create/", body)
+        assert refused.status_code == 400
+        named = refused.json().get("input_data", refused.json())
+        assert list(named) == list(many)[:100]
+
+
+def test_of_many_wrong_items_the_first_are_named(api: Caller) -> None:
+    refused = api.create(input_data={"numbers": [""] * 9000})
+    assert refused.status_code == 400
+    named = refused.json()["input_data"]["numbers"]
+    assert list(named) == [str(number) for number in range(100)]

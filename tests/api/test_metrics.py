@@ -76,7 +76,7 @@ def test_without_a_token_it_is_for_this_machine_only(
     assert answer.status_code == status
     if status == 401:
         assert answer.json()["code"] == "not_authenticated"
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
 def test_behind_a_declared_proxy_nobody_is_local(db: None, settings: Any) -> None:

@@ -138,7 +138,7 @@ def test_who_may_not_see_gets_the_same_answer_as_everywhere(live: Live) -> None:
         refused = two.http.get(path)
         assert refused.status_code == 401
         assert refused.content == two.http.get("/limits/").content
-        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert refused.headers["WWW-Authenticate"] == 'Bearer realm="api"'
     assert one.http.post("/tasks/events/").status_code == 405
 
 

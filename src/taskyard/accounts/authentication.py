@@ -9,6 +9,9 @@ from rest_framework.request import Request
 from taskyard.accounts import tokens
 from taskyard.accounts.models import User
 
+# What a 401 says of how to come in, as simplejwt says it.
+CHALLENGE = 'Bearer realm="api"'
+
 
 class TokenAuthentication(BaseAuthentication):
     """DRF's way in. No header, or another scheme, is nobody; a bad token is refused."""
@@ -19,7 +22,7 @@ class TokenAuthentication(BaseAuthentication):
         return None if access is None else (tokens.owner_of(access), access)
 
     def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
+        return CHALLENGE
 
 
 class Claimant:
@@ -48,7 +51,7 @@ class ClaimAuthentication(BaseAuthentication):
         return None if access is None else (Claimant(access), access)
 
     def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
+        return CHALLENGE
 
 
 def token_of(request: Request) -> str | None:

@@ -24,12 +24,17 @@ def name_key(username: str) -> str:
 
 def check(username: str) -> None:
     """Raises ValidationError for a (normalized) name with anything but letters, digits, @.+-_"""
+    check_length(username)
+    _allowed(username)
+    if INVISIBLE_LETTERS & frozenset(username):
+        raise ValidationError(_allowed.message, code=_allowed.code)
+
+
+def check_length(username: str) -> None:
+    """Raises ValidationError for more characters than a name may have."""
     if len(username) > LONGEST:
         raise ValidationError(
             _("At most %(max_length)s characters are allowed."),
             code="string_too_long",
             params={"max_length": LONGEST},
         )
-    _allowed(username)
-    if INVISIBLE_LETTERS & frozenset(username):
-        raise ValidationError(_allowed.message, code=_allowed.code)

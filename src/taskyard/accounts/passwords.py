@@ -23,6 +23,9 @@ def register(*, username: str, password: str, address: str) -> User:
 
     Only attempts that could make a user count against the address.
     """
+    # Before it is normalized: a character can become eighteen.
+    if flaws := _flaws("username", lambda: names.check_length(username)):
+        raise InvalidInput(flaws)
     user = User(username=names.normalize(username))
     flaws = [
         *_flaws("username", lambda: names.check(user.username)),

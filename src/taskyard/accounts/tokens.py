@@ -124,6 +124,16 @@ def log_out(text: str) -> None:
     _end(token, user)
 
 
+def verify(text: str) -> None:
+    """Raises TokenRefused for what is neither a valid access nor a valid refresh token."""
+    try:
+        owner_of(text)
+    except TokenRefused:
+        _user, token = _read(RefreshToken, text)
+        if _is_ended(token):
+            raise
+
+
 def _for_user(kind: type[Kind], user: User) -> Kind:
     token = kind()
     token["user_id"] = str(user.pk)

@@ -14,9 +14,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from taskyard.accounts.authentication import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import idempotency
 from taskyard.api.json import dumps
+from taskyard.catalog.schema import MOST_FLAWS as MOST_FLAWS
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.core import database_errors, messages
 from taskyard.core.database_errors import Outage
@@ -30,8 +32,6 @@ from taskyard.core.errors import (
 )
 
 PROBLEM = "application/problem+json"
-# Ten thousand wrong numbers are one mistake; the answer names the first of them.
-MOST_FLAWS = 100
 RETRY_AFTER_OUTAGE = "5"
 RETRY_AFTER_BUSY = "1"
 STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
@@ -66,7 +66,13 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
         return None
     set_rollback()
     database_errors.note(exc)
-    return respond(problem, context["request"])
+    response = respond(problem, context["request"])
+    view = context.get("view")
+    if isinstance(exc, TokenRefused) and view is not None and view.authentication_classes:
+        # As simplejwt answers: the clients that it has look here.
+        refused = {"token_class": "AccessToken", "token_type": "access"}
+        response.data["messages"] = [{**refused, "message": problem.detail}]
+    return response
 
 
 def respond(problem: Problem, request: Any) -> Response:
@@ -87,7 +93,7 @@ def problem_of(exc: BaseException) -> Problem | None:
             headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, Throttled) else {}
             status = STATUS_OF_REFUSAL.get(type(exc), 400)
             if status == 401:
-                headers["WWW-Authenticate"] = "Bearer"
+                headers["WWW-Authenticate"] = CHALLENGE
             return Problem(
                 status, exc.code, messages.of(exc.code, exc.code, exc.params), (), headers
             )
@@ -100,7 +106,7 @@ def problem_of(exc: BaseException) -> Problem | None:
         case exceptions.APIException():
             # Every exception of DRF that we let happen has one text, never a tree.
             code = str(exc.get_codes())
-            headers = {"WWW-Authenticate": "Bearer"} if exc.status_code == 401 else {}
+            headers = {"WWW-Authenticate": CHALLENGE} if exc.status_code == 401 else {}
             return Problem(exc.status_code, code, str(exc.detail), (), headers)
     return None
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from taskyard.api import shapes
-from taskyard.api.errors import MOST_FLAWS
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.schema import MOST_FLAWS, Flaw, InvalidInput
 from taskyard.core.intake import BODY_LIMIT, check_size, within
 from taskyard.core.intake import known_type as known_type
 from taskyard.core.intake import one as one

@@ -17,8 +17,10 @@ from taskyard.core.intake import BODY_LIMIT as BODY_LIMIT
 
 MEDIA_TYPE = "application/json"
 BULK_LIMIT = 8 * 1024 * 1024
-# A new name or password is short; a body this long is read only to say which field is too long.
-CREDENTIALS_LIMIT = 4 * 1024 * 1024
+# Names, passwords and tokens are short, and everybody may send them.
+ACCOUNT_LIMIT = 16 * 1024
+# No media type with its parameters is longer.
+LONGEST_CONTENT_TYPE = 256
 
 
 class Unreadable(exceptions.ParseError):
@@ -59,6 +61,9 @@ class Parser(BaseParser):
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise TooLarge(limit)
+        return self.read(raw, context)
+
+    def read(self, raw: bytes, context: Mapping[str, Any]) -> Any:
         return loads(raw)
 
 
@@ -80,12 +85,15 @@ class AlwaysJson(BaseContentNegotiation):
     """There is one form of answer, so nobody is refused for what they would rather have."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        if len(request.content_type) > LONGEST_CONTENT_TYPE:
+            return None
         media_type, *parameters = request.content_type.lower().split(";")
         for parameter in parameters:
             name, _equals, value = parameter.partition("=")
             if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
                 return None
-        return next(iter(parsers)) if media_type.strip() == MEDIA_TYPE else None
+        named = media_type.strip()
+        return next((parser for parser in parsers if parser.media_type == named), None)
 
     def select_renderer(
         self,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from taskyard import __version__
 from taskyard.api import shapes
 from taskyard.api.errors import PROBLEM
+from taskyard.api.forms import Multipart, UrlEncoded
 from taskyard.api.json import MEDIA_TYPE
 from taskyard.catalog.task_type import TaskType, registry
 
@@ -142,12 +143,17 @@ def documented(
             operation_id=operation_id,
             summary=summary,
             description=inspect.getdoc(method) or "",
-            request={MEDIA_TYPE: request} if request else None,
+            request=dict.fromkeys(_media_types(request), request) if request else None,
             responses=responses,
             parameters=[*parameters, RETRY_AFTER],
         )(method)
 
     return decorate
+
+
+def _media_types(request: type[BaseModel]) -> tuple[str, ...]:
+    is_open = issubclass(request, shapes.Open)
+    return (MEDIA_TYPE, UrlEncoded.media_type, Multipart.media_type) if is_open else (MEDIA_TYPE,)
 
 
 def parameters_of(shape: type[BaseModel]) -> list[OpenApiParameter]:

@@ -16,19 +16,29 @@ class Answer(BaseModel):
     """An answer; only for the document, answers are plain dictionaries."""
 
 
+class Open(Shape):
+    """What anybody may send: clients bring keys of their own, which change nothing."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 # Longer names and passwords are told apart by accounts, which knows the limits.
-class Registration(Shape):
+class Registration(Open):
     username: str = Field(description="At most 150 letters, digits and @.+-_")
     password: str = Field(description="At most 128 characters")
 
 
-class Login(Shape):
+class Login(Open):
     username: str = Field(max_length=150)
     password: str = Field(max_length=128)
 
 
-class RefreshRequest(Shape):
+class RefreshRequest(Open):
     refresh: str
+
+
+class VerifyRequest(Open):
+    token: str = Field(description="An access or a refresh token")
 
 
 class PasswordChange(Shape):

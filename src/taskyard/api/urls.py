@@ -27,6 +27,7 @@ urlpatterns = [
     at("token", accounts.Token),
     at("token/refresh", accounts.TokenRefresh),
     at("token/blacklist", accounts.TokenBlacklist),
+    at("token/verify", accounts.TokenVerify),
     at("me", accounts.Me),
     at("me/password", accounts.MePassword),
     at("limits", accounts.Limits),

@@ -2,9 +2,10 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -24,6 +25,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from taskyard.catalog.run import Run
 
 Path = tuple[str | int, ...]
+# Ten thousand wrong numbers are one mistake: no more flaws are looked for, and named, than these.
+MOST_FLAWS = 100
 SECRETS = (Secret, SecretBytes, SecretStr)
 
 
@@ -96,6 +99,7 @@ class Signature:
 
     def check(self, data: object) -> None:
         """Raises InvalidInput."""
+        refuse_many_unknown(data, self._fields.values())
         try:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
@@ -143,8 +147,19 @@ def _result_adapter(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation)
 
 
+def refuse_many_unknown(data: object, known: Collection[str]) -> None:
+    """Raises InvalidInput for an object that is mostly keys that nobody knows, before it is read.
+
+    Pydantic would make an error of each.
+    """
+    if isinstance(data, dict) and len(data) > len(known) + MOST_FLAWS:
+        unknown = islice((key for key in data if key not in known), MOST_FLAWS)
+        message = "Extra inputs are not permitted"
+        raise InvalidInput([Flaw((key,), "extra_forbidden", message) for key in unknown])
+
+
 def flaws_of(error: ValidationError, data: object) -> tuple[Flaw, ...]:
-    """Pydantic's errors with paths that exist in ``data``, one a path.
+    """The first of pydantic's errors with paths that exist in ``data``, one a path.
 
     Pydantic names the arm of a union in the path and reports every arm; a person wants the
     place and the arm that came closest, which is one that got past the type.
@@ -154,6 +169,8 @@ def flaws_of(error: ValidationError, data: object) -> tuple[Flaw, ...]:
         path = _path_in(data, item["loc"], missing=item["type"] == "missing")
         flaw = Flaw(path, item["type"], item["msg"], item.get("ctx", {}))
         known = flaws.get(path)
+        if known is None and len(flaws) == MOST_FLAWS:
+            break
         if known is None or known.code.endswith("_type") or known.code == "int_from_float":
             flaws[path] = flaw
     return tuple(flaws.values())

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskyard.catalog.schema import Flaw, InvalidInput, Path, flaws_of
+from taskyard.catalog.schema import Flaw, InvalidInput, Path, flaws_of, refuse_many_unknown
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
 from taskyard.core.exact_json import dumps
 from taskyard.core.states import Priority
@@ -67,6 +67,8 @@ Request = TypeVar("Request", bound=Shape)
 
 def read(shape: type[Request], data: Any) -> Request:
     """Raises InvalidInput."""
+    if shape.model_config.get("extra") == "forbid":
+        refuse_many_unknown(data, shape.model_fields)
     try:
         return shape.model_validate(data)
     except ValidationError as error:

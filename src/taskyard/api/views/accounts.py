@@ -9,7 +9,7 @@ from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.models import User
 from taskyard.accounts.throttle import address_of
 from taskyard.api import shapes
-from taskyard.api.json import CREDENTIALS_LIMIT
+from taskyard.api.json import ACCOUNT_LIMIT
 from taskyard.api.openapi import documented
 from taskyard.api.representation import stamp
 from taskyard.api.views.base import ApiView, OpenView, user_of
@@ -20,8 +20,6 @@ UNCACHED = {"Cache-Control": "no-store"}
 
 
 class Register(OpenView):
-    body_limit = CREDENTIALS_LIMIT
-
     @documented("Register a user", shapes.Registration, {201: shapes.Registered}, (400, 429))
     def post(self, request: Request) -> Response:
         asked = shapes.read(shapes.Registration, request.data)
@@ -34,8 +32,6 @@ class Register(OpenView):
 
 
 class Token(OpenView):
-    body_limit = CREDENTIALS_LIMIT
-
     @documented("Log in", shapes.Login, {200: shapes.TokenPair}, (400, 401, 429))
     def post(self, request: Request) -> Response:
         asked = shapes.read(shapes.Login, request.data)
@@ -64,7 +60,17 @@ class TokenBlacklist(OpenView):
         return Response({})
 
 
+class TokenVerify(OpenView):
+    @documented("Verify a token", shapes.VerifyRequest, {200: shapes.Nothing}, (400, 401))
+    def post(self, request: Request) -> Response:
+        """Whether a token, access or refresh, is valid now."""
+        tokens.verify(shapes.read(shapes.VerifyRequest, request.data).token)
+        return Response({})
+
+
 class Me(ApiView):
+    body_limit = ACCOUNT_LIMIT
+
     @documented("Show the own profile", None, {200: shapes.Profile})
     def get(self, request: Request) -> Response:
         return Response(_profile(user_of(request)))
@@ -78,7 +84,7 @@ class Me(ApiView):
 
 
 class MePassword(ApiView):
-    body_limit = CREDENTIALS_LIMIT
+    body_limit = ACCOUNT_LIMIT
 
     @documented(
         "Change the own password", shapes.PasswordChange, {200: shapes.TokenPair}, (400, 429)

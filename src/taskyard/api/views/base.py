@@ -9,17 +9,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from taskyard.accounts.authentication import Claimant, TokenAuthentication
+from taskyard.accounts.authentication import CHALLENGE, Claimant, TokenAuthentication
 from taskyard.accounts.models import User
 from taskyard.api import errors
-from taskyard.api.json import BODY_LIMIT, MEDIA_TYPE, AlwaysJson, Parser, Renderer
+from taskyard.api.forms import Multipart, UrlEncoded
+from taskyard.api.json import ACCOUNT_LIMIT, BODY_LIMIT, MEDIA_TYPE, AlwaysJson, Parser, Renderer
 
 
 class ApiView(APIView):
     """For authenticated users. ``body_limit`` is in bytes."""
 
     body_limit: ClassVar[int] = BODY_LIMIT
-    parser_classes = (Parser,)
+    parser_classes: Any = (Parser,)
     renderer_classes = (Renderer,)
     content_negotiation_class = AlwaysJson
     authentication_classes: Any = (TokenAuthentication,)
@@ -49,7 +50,7 @@ class ApiView(APIView):
         return response
 
     def get_authenticate_header(self, request: Request) -> str:
-        return "Bearer"
+        return CHALLENGE
 
 
 RENDERER = Renderer()
@@ -61,8 +62,10 @@ def _allowed_by(view: Any) -> str:
 
 
 class OpenView(ApiView):
-    """For everybody; a token, good or bad, is not looked at."""
+    """For everybody; a token, good or bad, is not looked at. Takes forms too, and short bodies."""
 
+    body_limit = ACCOUNT_LIMIT
+    parser_classes = (Parser, UrlEncoded, Multipart)
     authentication_classes = ()
     permission_classes = ()
 
