@@ -1,10 +1,12 @@
 """Addresses, methods, media types: what an API answers before anything is asked of it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
+from django.urls import get_resolver
 
 from tests.api.caller import Caller
 
@@ -63,7 +65,7 @@ def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authoriz
     ("method", "path"),
     [
         ("DELETE", "tasks/"), ("PUT", "tasks/1/"), ("GET", "tasks/create/"), ("PATCH", "limits/"),
-        ("GET", "register/"), ("DELETE", "token/"), ("POST", "me/"), ("OPTIONS", "tasks/"),
+        ("GET", "register/"), ("DELETE", "token/"), ("POST", "me/"),
         ("GET", "tasks/bulk/"), ("DELETE", "tasks/bulk/"), ("GET", "tasks/1/cancel/"),
         ("DELETE", "tasks/1/retry/"), ("POST", "tasks/1/logs/"), ("POST", "tasks/1/attempts/"),
         ("POST", "tasks/events/"), ("PATCH", "tasks/1/"), ("POST", "tasks/1/"),
@@ -79,6 +81,39 @@ def test_another_method_is_405_in_json(api: Caller, method: str, path: str) -> N
 
 def test_head_is_get_without_a_body(api: Caller) -> None:
     assert api.ask("HEAD", "tasks/").status_code == 200
+
+
+def patterns() -> list[str]:
+    """An address of every pattern of the API."""
+    found = [str(each.pattern) for each in get_resolver("taskyard.api.urls").url_patterns]
+    named = (re.sub(r"\(\?P<task_id>[^)]*\)", "1", each) for each in found if each)
+    return [re.sub(r"\(.*?\)", "default", each).strip("^").removesuffix("/?\\Z") for each in named]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", patterns())
+def test_options_names_what_an_address_knows_to_everybody(
+    nobody: Caller, path: str, slash: str
+) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer"}):
+        answer = nobody.ask("OPTIONS", path + slash, **headers)
+        assert (answer.status_code, answer.content) == (200, b"")
+        allowed = answer.headers["Allow"].split(", ")
+        assert "OPTIONS" in allowed
+        assert ("GET" in allowed) == ("HEAD" in allowed)
+        assert {"GET", "POST", "PATCH", "DELETE"} & {*allowed}
+        for method in {"GET", "POST", "PATCH", "DELETE", "PUT"} - {*allowed}:
+            assert nobody.ask(method, path + slash).status_code in (401, 405)
+
+
+def test_options_names_the_methods(nobody: Caller) -> None:
+    assert {*nobody.ask("OPTIONS", "tasks/").headers["Allow"].split(", ")} == {
+        *("GET", "HEAD", "POST", "OPTIONS")
+    }
+    assert {*nobody.ask("OPTIONS", "tasks/1/").headers["Allow"].split(", ")} == {
+        *("GET", "HEAD", "DELETE", "OPTIONS")
+    }
+    assert nobody.ask("OPTIONS", "nope/").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])

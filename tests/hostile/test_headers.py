@@ -71,7 +71,7 @@ def test_behind_https(attack: Attack, new_live: Callable[..., Live]) -> None:
 def test_methods(attack: Attack) -> None:
     """methods that are none: 405 with Allow"""
     user = attack.user()
-    for method in ("OPTIONS", "TRACE", "PROPFIND", "PATCH", "PUT", "DELETE", "SEARCH"):
+    for method in ("TRACE", "PROPFIND", "PATCH", "PUT", "DELETE", "SEARCH"):
         for path in ("/api/tasks/", "/api/tasks/create/", "/api/token/", "/api/schema/"):
             with contextlib.suppress(httpx.LocalProtocolError):
                 answer = attack.send(method, path, 405, user=user)

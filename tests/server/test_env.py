@@ -44,6 +44,13 @@ def test_nothing_given_is_the_documented_default() -> None:
         ({"DATABASE_URL": "mysql://a/b"}, "DATABASE_URL: expected an address"),
         ({"REDIS_URL": "amqp://a"}, "REDIS_URL: expected an address"),
         ({"DJANGO_CSRF_TRUSTED_ORIGINS": "example.org"}, "expected origins"),
+        *(
+            ({"TASKYARD_CORS_ORIGINS": origin}, "TASKYARD_CORS_ORIGINS: expected origins like")
+            for origin in (
+                *("example.org", "https://app.example.org/", "https://app.example.org/path"),
+                *("https://*.example.org", "ftp://example.org", "null", "https://a.example, b"),
+            )
+        ),
         ({"DJANGO_SECRET_KEY_FILE": "/nowhere/key"}, "DJANGO_SECRET_KEY_FILE cannot be read"),
         ({"DJANGO_SECRET_KEY": "short"}, "shorter than 32 bytes"),
         ({"DJANGO_SECRET_KEY": "django-insecure-" + "x" * 40}, "well-known default"),

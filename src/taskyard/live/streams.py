@@ -37,7 +37,14 @@ KEPT = (
     b"referrer-policy",
     b"content-security-policy",
     b"strict-transport-security",
+    b"access-control-allow-origin",
+    b"access-control-expose-headers",
+    b"vary",
 )
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),
+]
 # What the ordinary application answers where a stream may be had: only not from there.
 STREAM_ALLOWED = 406
 
@@ -90,7 +97,8 @@ class Streams(ABC):
 
     def take(self, scope: Scope) -> bool:
         """Whether a request is for a stream."""
-        return scope["method"] == "GET" and self.address.fullmatch(scope["path"]) is not None
+        is_read = scope["method"] in ("GET", "HEAD")
+        return is_read and self.address.fullmatch(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body)
@@ -99,6 +107,9 @@ class Streams(ABC):
         if answer is None or holder is None:
             if answer is not None:
                 await answer.send_by(send)
+            return
+        if scope["method"] == "HEAD":
+            await Answer(200, [*_kept(answer), *STREAM_HEADERS], b"").send_by(send)
             return
         owner_id, expires_at = holder
         if self._open[owner_id] >= MOST_STREAMS:
@@ -205,11 +216,7 @@ class Stream:
 
     async def run(self, page: Page, headers: list[asgi.Header]) -> None:
         """Raises OSError when the client has left, TimeoutError when it reads nothing."""
-        headers = [
-            *headers,
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"x-accel-buffering", b"no"),
-        ]
+        headers = [*headers, *STREAM_HEADERS]
         await self._say({"type": "http.response.start", "status": 200, "headers": headers})
         first = f"retry: {RETRY_MILLISECONDS}\n".encode()
         if not page.tasks:

@@ -102,6 +102,19 @@ def origins(raw: str) -> list[str]:
     return found
 
 
+def cors_origins(raw: str) -> list[str]:
+    found = words(raw)
+    for origin in found:
+        parts = urlsplit(origin)
+        whole = f"{parts.scheme}://{parts.netloc}"
+        # A browser names scheme, host and port, and nothing else.
+        if origin != "*" and (
+            origin != whole or parts.scheme not in ("http", "https") or "*" in origin
+        ):
+            raise ValueError("expected origins like https://app.example.org, without a path, or *")
+    return found
+
+
 @dataclass(frozen=True)
 class Variable:
     """One environment variable. `default` is the value itself; `shown` says it in the docs."""
@@ -179,6 +192,13 @@ VARIABLES: tuple[Variable, ...] = (
         "Origins behind a proxy that may post forms, separated by commas.",
         shown="none",
         may_be_file=True,
+    ),
+    Variable(
+        "TASKYARD_CORS_ORIGINS",
+        cors_origins,
+        [],
+        "Origins whose browser applications may use the API, separated by commas; * is any.",
+        shown="none",
     ),
     Variable(
         "TASKYARD_HTTPS",

@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from taskyard.server import env, home, logs
+from taskyard.server import cors, env, home, logs
 from taskyard.server.database import database
 
 try:
@@ -101,6 +101,16 @@ MIDDLEWARE = [
     "taskyard.server.middleware.SiteAuthentication",
     "taskyard.server.middleware.SiteMessages",
 ]
+
+# Browser applications of other origins use the API with a bearer token; a session is never theirs.
+if _env["TASKYARD_CORS_ORIGINS"]:
+    MIDDLEWARE.insert(2, "corsheaders.middleware.CorsMiddleware")
+    CORS_URLS_REGEX = "^/api/"
+    CORS_ALLOW_ALL_ORIGINS = "*" in _env["TASKYARD_CORS_ORIGINS"]
+    CORS_ALLOWED_ORIGINS = [each for each in _env["TASKYARD_CORS_ORIGINS"] if each != "*"]
+    CORS_ALLOW_METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+    CORS_ALLOW_HEADERS = cors.REQUEST_HEADERS
+    CORS_EXPOSE_HEADERS = cors.ANSWER_HEADERS
 
 ROOT_URLCONF = "taskyard.server.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

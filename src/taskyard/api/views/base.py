@@ -27,14 +27,20 @@ class ApiView(APIView):
     permission_classes: Any = (IsAuthenticated,)
     throttle_classes = ()
     metadata_class = None
-    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    http_method_names = ["get", "post", "put", "patch", "delete", "head", "options"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         # There is one form of answer and one version, and throttles are where they are needed.
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = RENDERER, MEDIA_TYPE
+        if request.method == "OPTIONS":
+            return
         self.perform_authentication(request)
         self.check_permissions(request)
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # as DRF's
+        """What an address knows, in Allow; for everybody, as browsers ask without a token."""
+        return Response()
 
     @property
     def default_response_headers(self) -> dict[str, str]:
@@ -58,7 +64,8 @@ RENDERER = Renderer()
 
 @cache
 def _allowed_by(view: Any) -> str:
-    return ", ".join(view().allowed_methods)
+    methods = view().allowed_methods
+    return ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
 
 
 class OpenView(ApiView):
