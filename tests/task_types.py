@@ -1,9 +1,12 @@
 """Task types that behave badly, or slowly, for tests that need one."""
 
+import logging
 import math
 import os
 import resource
 import signal
+import sys
+import threading
 import time
 from decimal import Decimal
 from typing import Any
@@ -196,3 +199,31 @@ def echoes(run: Run, text: str) -> str:
     """Say it, and give it back."""
     run.log(text)
     return text
+
+
+@task_type("talks")
+def talks(words: str, lines: int = 0) -> None:
+    """Say something in every way that people do."""
+    logger = logging.getLogger("author.library")
+    logger.debug("%s debugged", words)
+    logger.warning("%s logged", words)
+    thread = threading.Thread(target=logger.info, args=("%s from a thread", words))
+    thread.start()
+    thread.join()
+    print(words, "printed\nin two lines", end="")
+    print(words, "complained", file=sys.stderr)
+    for number in range(lines):
+        logger.info("line %s", number)
+
+
+@task_type("mutters")
+def mutters() -> None:
+    """Leave a thread behind that goes on talking."""
+    logger = logging.getLogger("author.library")
+
+    def mutter() -> None:
+        for _ in range(100):
+            time.sleep(0.02)
+            logger.info("a secret of another task")
+
+    threading.Thread(target=mutter, daemon=True).start()

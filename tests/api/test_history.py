@@ -8,7 +8,7 @@ import pytest
 from taskyard.core import history, lifecycle
 from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Traceback, Verdict
+from taskyard.core.values import Line, Traceback, Verdict
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 
@@ -17,7 +17,7 @@ BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 
 def said(api: Caller, count: int, *, dropped: int = 0) -> int:
     task_id = int(api.create().json()["id"])
-    lines = [(BEGAN + timedelta(seconds=n), f"line {n}") for n in range(count)]
+    lines = [Line(BEGAN + timedelta(seconds=n), f"line {n}") for n in range(count)]
     history.write_down(task_id, 1, lines, kept=0, dropped=dropped)
     return task_id
 
@@ -101,7 +101,8 @@ def test_lines_come_in_order_and_in_pages(api: Caller) -> None:
     assert messages(first) == [f"line {n}" for n in range(100)]
     assert first.json()["count"] == 250
     assert first.json()["results"][1] == {
-        "at": "2030-01-01T00:00:01Z", "attempt": 1, "message": "line 1", "dropped": 0,
+        "at": "2030-01-01T00:00:01Z", "attempt": 1,
+        "level": None, "message": "line 1", "dropped": 0,
     }  # fmt: skip
     third = api.get(f"tasks/{task_id}/logs/?page=3")
     assert messages(third) == [f"line {n}" for n in range(200, 250)]
@@ -121,7 +122,7 @@ def test_who_has_read_so_many_lines_gets_those_behind_them(api: Caller) -> None:
         address = (answer.json()["next"] or "").removeprefix("http://testserver/api/")
     assert seen == [f"line {n}" for n in range(25)]
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == []
-    history.write_down(task_id, 2, [(BEGAN, "more")], kept=25, dropped=0)
+    history.write_down(task_id, 2, [Line(BEGAN, "more")], kept=25, dropped=0)
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == ["more"]
 
 

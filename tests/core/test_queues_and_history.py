@@ -10,7 +10,7 @@ from taskyard.core import history, leases, lifecycle, queues
 from taskyard.core.models import LogLine, Task, Worker
 from taskyard.core.sql import dialect
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending
+from taskyard.core.values import Claimed, Ending, Line
 
 pytestmark = pytest.mark.django_db
 
@@ -70,13 +70,21 @@ def test_each_attempt_has_its_own_start(submit: Submit, claim: Claim) -> None:
 
 def test_lines_beyond_the_limit_are_counted_where_they_are_missing(submit: Submit) -> None:
     task = submit()
-    lines = [(NOW, f"line {n}") for n in range(600)]
+    lines = [Line(NOW, f"line {n}") for n in range(600)]
     kept = history.write_down(task.id, 1, lines, kept=0, dropped=5)
     kept = history.write_down(task.id, 1, lines, kept=kept, dropped=0)
     kept = history.write_down(task.id, 2, lines, kept=kept, dropped=1)
     assert kept == history.lines_kept(task.id) == history.LINES_KEPT
     gaps = LogLine.objects.filter(dropped__gt=0).order_by("id").values_list("dropped", flat=True)
     assert list(gaps) == [5, 200 + 601]
+
+
+def test_logged_lines_take_no_room_from_the_handlers_own(submit: Submit) -> None:
+    task = submit()
+    logged = [Line(NOW, "noise", "INFO")] * history.LINES_KEPT
+    history.write_down(task.id, 1, logged, kept=0, dropped=0)
+    assert history.lines_kept(task.id) == 0
+    assert history.lines_kept(task.id, logged=True) == history.LINES_KEPT
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from taskyard.accounts.models import User
 from taskyard.core import history, lifecycle
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import NewTask, Traceback
+from taskyard.core.values import Line, NewTask, Traceback
 from tests.api.hand import Hand
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -165,7 +165,7 @@ def test_many_are_cancelled_or_deleted(page: Client, ann: User, hand: Hand) -> N
 def test_a_task_is_told_from_its_creation_to_its_end(page: Client, ann: User, hand: Hand) -> None:
     (task,) = submit(ann, input_data={"numbers": [9007199254740991, 2**70]}, tags=(EVIL,))
     (claimed,) = hand.claim()
-    history.write_down(task.pk, 1, [(task.created_at, EVIL)], kept=0, dropped=3)
+    history.write_down(task.pk, 1, [Line(task.created_at, EVIL)], kept=0, dropped=3)
     running = page.get(f"/tasks/{task.pk}/").text
     assert "Running" in running
     assert "hx-sse:connect" in running
@@ -213,7 +213,7 @@ def test_what_the_rules_refuse_is_said(page: Client, ann: User, hand: Hand) -> N
 def test_the_part_has_only_the_new_lines(page: Client, ann: User, hand: Hand) -> None:
     (task,) = submit(ann)
     (claimed,) = hand.claim()
-    lines = [(task.created_at, f"line {number}") for number in range(3)]
+    lines = [Line(task.created_at, f"line {number}") for number in range(3)]
     history.write_down(task.pk, 1, lines, kept=0, dropped=0)
     first = task.log_lines.order_by("id").first()
     assert first is not None

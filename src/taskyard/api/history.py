@@ -26,6 +26,7 @@ def represent_line(line: LogLine) -> dict[str, Any]:
     return {
         "at": stamp(line.at),
         "attempt": line.attempt,
+        "level": line.level or None,
         "message": line.message,
         "dropped": line.dropped,
     }

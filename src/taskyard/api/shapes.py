@@ -187,6 +187,9 @@ class AttemptPage(Answer):
 class LogLineAnswer(Answer):
     at: datetime
     attempt: int
+    level: str | None = Field(
+        description="Of what the handler logged or printed; null for a line of its `Run`"
+    )
     message: str
     dropped: int = Field(description="How many lines behind this one were too many to keep")
 

@@ -144,6 +144,7 @@ class LogLine:
 
     at: datetime
     attempt: int
+    level: str | None
     message: str
     dropped: int
     raw: Json = _RAW
@@ -153,6 +154,7 @@ class LogLine:
         return cls(
             at=datetime.fromisoformat(raw["at"]),
             attempt=raw["attempt"],
+            level=raw.get("level"),
             message=raw["message"],
             dropped=raw["dropped"],
             raw=raw,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.values import MESSAGES, Ending
+from taskyard.core.values import MESSAGES, Ending, Line
 
 LINES_KEPT = 1000
 LINE_LENGTH = 2000
@@ -108,7 +108,7 @@ def record_lost(tasks: Iterable[Task], code: str) -> None:
 
 
 def write_down(
-    task_id: int, attempt: int, lines: Sequence[tuple[datetime, str]], *, kept: int, dropped: int
+    task_id: int, attempt: int, lines: Sequence[Line], *, kept: int, dropped: int
 ) -> int:
     """Keep log lines while there is room for them; how many lines the task has then.
 
@@ -117,9 +117,7 @@ def write_down(
     """
     fitting = list(lines[: max(0, LINES_KEPT - kept)])
     dropped += len(lines) - len(fitting)
-    rows = [
-        LogLine(task_id=task_id, attempt=attempt, at=at, message=message) for at, message in fitting
-    ]
+    rows = [LogLine(task_id=task_id, attempt=attempt, **line._asdict()) for line in fitting]
     if rows:
         rows[-1].dropped = dropped
         LogLine.objects.bulk_create(rows)
@@ -131,6 +129,10 @@ def write_down(
     return kept + len(rows)
 
 
-def lines_kept(task_id: int) -> int:
-    """How many log lines a task has."""
-    return LogLine.objects.filter(task_id=task_id).count()
+def lines_kept(task_id: int, *, logged: bool = False) -> int:
+    """How many lines a task has that its handler told its Run, or that it logged and printed.
+
+    The two are limited apart: a library that logs much takes no room from the handler's words.
+    """
+    lines = LogLine.objects.filter(task_id=task_id)
+    return (lines.exclude(level="") if logged else lines.filter(level="")).count()

@@ -236,11 +236,15 @@ class AttemptTraceback(models.Model):
 
 
 class LogLine(models.Model):
-    """What a handler said; ``dropped`` counts the lines after it that were too many to keep."""
+    """What a handler said; ``dropped`` counts the lines after it that were too many to keep.
+
+    ``level`` is that of a record of ``logging``, empty for a line that the handler told its Run.
+    """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="log_lines")
     attempt = models.IntegerField()
     at = models.DateTimeField()
+    level = models.CharField(max_length=20, default="")
     message = models.TextField()
     dropped = models.IntegerField(default=0)
 

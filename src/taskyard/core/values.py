@@ -114,6 +114,14 @@ class Claimed(NamedTuple):
     cancel_requested: bool = False
 
 
+class Line(NamedTuple):
+    """A line of a task's log; ``level`` is empty for what the handler told its Run."""
+
+    at: datetime
+    message: str
+    level: str = ""
+
+
 class Traceback(NamedTuple):
     """Where an exception came from; ``location`` is the innermost frame of the author's code."""
 

@@ -13,7 +13,7 @@ from celery import signals
 from django.conf import settings
 from django.db import connections
 
-from taskyard.worker import identity
+from taskyard.worker import identity, task_log
 from taskyard.worker.guard import Guard, enter, leave
 
 PR_SET_PDEATHSIG = 1
@@ -32,6 +32,11 @@ def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
     # What was loaded stays, and its pages are shared with the children as long as nobody writes.
     gc.collect()
     gc.freeze()
+
+
+@signals.worker_process_init.connect
+def capture_what_handlers_say(**kwargs: Any) -> None:
+    task_log.install()
 
 
 @signals.worker_process_init.connect

@@ -20,8 +20,8 @@ from taskyard.core.database_errors import is_outage
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
-from taskyard.core.values import MESSAGES, Claimed, Ending, Standing, Verdict
-from taskyard.worker import identity
+from taskyard.core.values import MESSAGES, Claimed, Ending, Line, Standing, Verdict
+from taskyard.worker import identity, task_log
 from taskyard.worker.pace import PATIENCE_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.timer import time_limit
 from taskyard.worker.tracebacks import describe
@@ -72,9 +72,14 @@ def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
 
 def execute(task: Claimed) -> Ending:
     """Call the task's handler and say how the attempt ended. Lets nothing out."""
+    task_log.begin(task)
     try:
-        return _execute(task)
+        ending = _execute(task)
+        if log := task_log.end():
+            _to_the_end(task, log.keep)
+        return ending
     except BaseException as error:  # what the handler said of itself cannot be written down
+        task_log.end()
         name = type(error).__name__
         logger.error("ending untold", extra={"task": task.id, "error": name})
         return Ending(task, Status.ERROR, "null", "exception", name)
@@ -163,6 +168,7 @@ class Reporter:
             standing = lifecycle.report(self._task, progress)
             self._progress = run.last_progress
             self.write_down(run)
+            task_log.keep()
         except (DatabaseError, InterfaceError) as error:
             if not is_outage(error):
                 raise
@@ -177,11 +183,7 @@ class Reporter:
         return _until_answered(lambda: lifecycle.keep_checkpoint(self._task, checkpoint))
 
     def write_down_to_the_end(self, run: Run) -> None:
-        """However long the database is away; what it refuses is left out."""
-        try:
-            _until_answered(lambda: self.write_down(run))
-        except DatabaseError as error:
-            logger.error("lines refused: %s", error, extra={"task": self._task.id})
+        _to_the_end(self._task, lambda: self.write_down(run))
 
     def write_down(self, run: Run) -> None:
         if not run.lines and not run.lines_dropped:
@@ -191,11 +193,19 @@ class Reporter:
         self._lines_kept = history.write_down(
             self._task.id,
             self._task.attempt,
-            run.lines,
+            [Line(at, message) for at, message in run.lines],
             kept=self._lines_kept,
             dropped=run.lines_dropped,
         )
         run.lines, run.lines_dropped = [], 0
+
+
+def _to_the_end(task: Claimed, write: Callable[[], None]) -> None:
+    """Write lines however long the database is away; what it refuses is left out."""
+    try:
+        _until_answered(write)
+    except DatabaseError as error:
+        logger.error("lines refused: %s", error, extra={"task": task.id})
 
 
 def _try_again(

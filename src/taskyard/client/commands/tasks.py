@@ -253,7 +253,8 @@ def logs(
                 if as_json:
                     output.as_json(line.raw)
                     continue
-                typer.echo(f"{output.moment(line.at)}  {line.message}")
+                level = f"{line.level}  " if line.level else ""
+                typer.echo(f"{output.moment(line.at)}  {level}{line.message}")
                 if line.dropped:
                     say(_("%(count)s lines are missing here") % {"count": line.dropped})
             if ended or not follow:
