@@ -30,15 +30,20 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
-def taskyard(environment: dict[str, str], *arguments: str) -> str:
-    """Run a `taskyard` command to its end; what it printed."""
-    result = subprocess.run(
+def run_taskyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `taskyard` command to its end, however that is."""
+    return subprocess.run(
         [sys.executable, "-m", "taskyard.server.cli", *arguments],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def taskyard(environment: dict[str, str], *arguments: str) -> str:
+    """Run a `taskyard` command to its end; what it printed."""
+    result = run_taskyard(environment, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

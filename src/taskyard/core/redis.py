@@ -15,12 +15,10 @@ from functools import cache
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from redis import Redis, RedisError, ResponseError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from taskyard.core.installation import installation_id
+from taskyard.core.redis_connection import connect
 
-TIMEOUT_SECONDS = 1.0
 OPEN_SECONDS = 3.0
 # An error answers at once, so to ask again costs nothing.
 REFUSED_SECONDS = 1.0
@@ -89,15 +87,7 @@ def is_refusal(error: Exception) -> bool:
 breaker = Breaker()
 
 
-@cache
-def _connect(url: str) -> Redis:
-    return Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-    )
+_connected = cache(connect)
 
 
 @contextmanager
@@ -109,7 +99,7 @@ def client(own: Breaker | None = None) -> Iterator[Redis]:
     if not settings.REDIS_URL:
         raise BrokerAway("no broker is configured: set REDIS_URL")
     with (own or breaker).guarding(RedisError, OSError):
-        yield _connect(settings.REDIS_URL)
+        yield _connected(settings.REDIS_URL)
 
 
 def key(*parts: str) -> str:

@@ -17,10 +17,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection
 from redis import RedisError
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from taskyard.core import redis_url
 from taskyard.core.database_errors import is_outage
 from taskyard.core.redis import BrokerAway
 from taskyard.live import changes, hints
@@ -55,13 +58,7 @@ class Hub:
     def __init__(self, url: str | None) -> None:
         self._pool: ConnectionPool | None = None
         if url:
-            self._pool = ConnectionPool.from_url(
-                url,
-                socket_timeout=None,
-                socket_connect_timeout=CONNECT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
+            self._pool = _pool(url)
         self._rooms: dict[int, Room] = {}
         self._redis: AbstractConnection | None = None
         self._heard_at = 0.0
@@ -246,6 +243,24 @@ class Hub:
         for _ in range(THREADS):
             self._threads.submit(close)
         self._threads.shutdown(wait=True)
+
+
+def _pool(url: str) -> ConnectionPool:
+    """Where to get connections to what the URL names, or what its sentinels name."""
+    said = redis_url.parse(url)
+    bounds: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    options = {**said.connection(), **bounds, "socket_timeout": None}
+    if said.master_name is not None:
+        sentinels: Any = Sentinel(said.servers, sentinel_kwargs={**said.sentinel(), **bounds})  # type: ignore[no-untyped-call]
+        redis: Redis = sentinels.master_for(said.master_name, **options)
+    else:
+        host, port = said.servers[0]
+        redis = Redis(host=host, port=port, **options)
+    return redis.connection_pool
 
 
 def _asked(ask: Callable[..., Answer], args: Any, options: Any) -> Answer:

@@ -125,7 +125,7 @@ def _checked() -> dict[str, Any]:
     from taskyard.server import valkey
 
     if settings.REDIS_URL is not None:
-        valkey.refuse_evicting(settings.REDIS_URL)
+        valkey.refuse_unusable(settings.REDIS_URL)
     return env.read(os.environ)
 
 

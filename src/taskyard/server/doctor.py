@@ -16,7 +16,16 @@ from redis import Redis
 from taskyard.core.checks import OLDEST_SQLITE
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
-from taskyard.core.redis import PREFIX, REGISTRY, BrokerAway, BrokerRefuses, client, try_broker
+from taskyard.core.redis import (
+    PREFIX,
+    REGISTRY,
+    BrokerAway,
+    BrokerRefuses,
+    BrokerState,
+    broker_state,
+    client,
+    try_broker,
+)
 from taskyard.server import valkey
 
 # How long, and for how many, the broker is searched for the keys of other programs.
@@ -47,6 +56,9 @@ def migrations() -> Finding:
 def broker() -> Finding:
     if settings.REDIS_URL is None:
         return False, "none: set REDIS_URL, or run taskyard up"
+    kind = valkey.mode(settings.REDIS_URL)
+    if kind not in (None, "standalone"):
+        return False, f"is a {kind}; Taskyard needs one server, or sentinel://…?master_name=…"
     try:
         try_broker()
     except BrokerRefuses as refusal:
@@ -86,7 +98,9 @@ def _foreign_keys(redis: Redis) -> list[str]:
 
 def eviction() -> Finding:
     policy = settings.REDIS_URL and valkey.maxmemory_policy(settings.REDIS_URL)
-    return policy == "noeviction", policy or "cannot be asked"
+    if policy is None:
+        return broker_state() is BrokerState.OK, "may not be asked; it must be noeviction"
+    return policy == "noeviction", policy
 
 
 def workers() -> Finding:

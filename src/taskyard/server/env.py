@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from taskyard.core import redis_url
+
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 WELL_KNOWN_KEYS = ("django-insecure", "changeme", "change-me", "secret", "insecure", "password")
 
@@ -69,6 +71,11 @@ def address(*schemes: str) -> Callable[[str], str]:
         return raw
 
     return read
+
+
+def broker(raw: str) -> str:
+    redis_url.parse(raw)
+    return raw
 
 
 def modules(raw: str) -> list[str]:
@@ -154,15 +161,15 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "REDIS_URL",
-        address("redis", "rediss"),
+        broker,
         None,
-        "Redis or Valkey: Celery's broker, bells, live hints, throttles.",
+        "Redis or Valkey, also by its sentinels: Celery's broker, bells, live hints, throttles.",
         shown="embedded Valkey",
         may_be_file=True,
     ),
     Variable(
         "CELERY_BROKER_URL",
-        address("redis", "rediss"),
+        broker,
         None,
         "Another name for REDIS_URL.",
         shown="–",

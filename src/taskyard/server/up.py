@@ -88,7 +88,7 @@ def up() -> int:
     try:
         if given := values["REDIS_URL"] or values["CELERY_BROKER_URL"]:
             (directory / "broker-url").unlink(missing_ok=True)
-            valkey.refuse_evicting(given)
+            valkey.refuse_unusable(given)
         else:
             broker = _start_broker(directory, lock)
         if not stopping:

@@ -18,6 +18,7 @@ if not apps.ready and not apps.loading:
     django.setup()
 
 from taskyard.catalog.task_type import registry
+from taskyard.core import redis_url
 from taskyard.core.redis import key
 from taskyard.worker.bell import CELERY
 
@@ -49,12 +50,17 @@ class Broker(Connection):
 
 # Without Celery's Django fixup: it closes the database's connection before and after each bell,
 # and a new one costs more than most tasks.
-app = Celery("taskyard", broker=settings.REDIS_URL, set_as_current=False, fixups=[])
+broker = redis_url.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+app = Celery(
+    "taskyard", broker=broker.celery_url() if broker else None, set_as_current=False, fixups=[]
+)
 app.conf.update(
+    broker_use_ssl=broker.celery_tls() if broker else None,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_connection_timeout=BROKER_TIMEOUT_SECONDS,
     broker_transport_options={
+        **(broker.celery_options() if broker else {}),
         "socket_timeout": BROKER_TIMEOUT_SECONDS,
         "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "retry_on_timeout": False,
@@ -70,6 +76,8 @@ app.conf.update(
     task_create_missing_queues=True,
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
+    # A broker that refuses is away.
+    broker_channel_error_retry=True,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     timezone="UTC",
