@@ -77,7 +77,8 @@ IDEMPOTENCY = [
 PREFER = header(
     "Prefer",
     str,
-    "`wait=N` (at most 60): answer when the task has ended, or after N seconds. Others are ignored",
+    "`wait=N` (at most 60, which is also a bare `wait`): answer when the task has ended, or after "
+    "N seconds. Others are ignored",
 )
 ETAG = header("ETag", str, "Names this state of the task, in this language", of=(200, 304))
 IF_NONE_MATCH = header("If-None-Match", str, "An ETag: answer 304 if nothing has changed")

@@ -33,21 +33,31 @@ _DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
 # A header is read to its end once, whatever is in it: a quoted text that never ends ends there.
 _PART = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[^,"]+|,', re.DOTALL)
 LONGEST_HEADER = 1024
-_WAIT = re.compile(r'\s*wait\s*=\s*("?)([0-9]{1,18})\1\s*(?:;.*)?', re.IGNORECASE)
+_SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 
 
 def seconds_of(prefer: str) -> int | None:
-    """How long a Prefer header asks to wait, 60 at most; None where it does not, or not rightly.
+    """How long a Prefer header asks to wait, 60 at most; None if it does not, or not rightly.
 
-    Of several the first counts (RFC 7240, 2). A longer header than anybody writes is not read.
+    Whole seconds count, and a bare ``wait`` is the longest. Of several the first counts (RFC 7240, 2). A longer header than anybody writes is not read.
     """
     if len(prefer) > LONGEST_HEADER:
         return None
     for element in _elements(prefer):
-        if re.split(r"[=;]", element, maxsplit=1)[0].strip().lower() == "wait":
-            found = _WAIT.fullmatch(element)
-            return min(int(found[2]), LONGEST_SECONDS) if found else None
+        name, _, value = element.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            return _seconds(value.strip())
     return None
+
+
+def _seconds(value: str) -> int | None:
+    """What a wait says; an empty value, also a quoted one, is none (RFC 7240, 2)."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    if not value:
+        return LONGEST_SECONDS
+    found = _SECONDS.fullmatch(value)
+    return min(int(found[1]), LONGEST_SECONDS) if found else None
 
 
 def _elements(header: str) -> list[str]:
