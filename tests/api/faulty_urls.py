@@ -2,7 +2,7 @@
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 
 def faulty(request: HttpRequest) -> HttpResponse:
@@ -13,6 +13,11 @@ def away(request: HttpRequest) -> HttpResponse:
     raise OperationalError("secret")
 
 
-urlpatterns = [path("api/faulty", faulty), path("api/away", away), path("away", away)]
+urlpatterns = [
+    path("", include("taskyard.dashboard.urls")),
+    path("api/faulty", faulty),
+    path("api/away", away),
+    path("away", away),
+]
 
 handler500 = "taskyard.api.errors.server_error"

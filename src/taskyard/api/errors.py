@@ -16,7 +16,7 @@ from rest_framework.views import set_rollback
 
 from taskyard.accounts.authentication import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
-from taskyard.api import idempotency
+from taskyard.api import conditions, idempotency
 from taskyard.api.json import dumps
 from taskyard.catalog.schema import MOST_FLAWS as MOST_FLAWS
 from taskyard.catalog.schema import Flaw, InvalidInput
@@ -43,6 +43,8 @@ STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
     NotRetryable: 409,
     StillActive: 409,
     KeyReused: 422,
+    conditions.PreconditionFailed: 412,
+    conditions.IfMatchInvalid: 400,
     idempotency.KeyInvalid: 400,
     idempotency.TaskDeleted: 409,
 }

@@ -47,6 +47,7 @@ WORDS = {
     403: "Only for staff",
     404: "There is none, or none of yours",
     406: "Streams need the ASGI server",
+    412: "It has changed since the ETag of If-Match",
     409: "The state of the task does not allow it",
     413: "The body is too large",
     415: "The body is not JSON in UTF-8",
@@ -82,6 +83,9 @@ PREFER = header(
 )
 ETAG = header("ETag", str, "Names this state of the task, in this language", of=(200, 304))
 IF_NONE_MATCH = header("If-None-Match", str, "An ETag: answer 304 if nothing has changed")
+IF_MATCH = header(
+    "If-Match", str, "An ETag: change nothing if it has changed since, and answer 412"
+)
 LAST_EVENT_ID = header(
     "Last-Event-ID", str, "The id of the last event that was read: what changed since comes first"
 )

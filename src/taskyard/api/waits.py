@@ -39,7 +39,8 @@ _SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 def seconds_of(prefer: str) -> int | None:
     """How long a Prefer header asks to wait, 60 at most; None if it does not, or not rightly.
 
-    Whole seconds count, and a bare ``wait`` is the longest. Of several the first counts (RFC 7240, 2). A longer header than anybody writes is not read.
+    Whole seconds count, and a bare ``wait`` is the longest. Of several the first counts (RFC
+    7240, 2). A longer header than anybody writes is not read.
     """
     if len(prefer) > LONGEST_HEADER:
         return None

@@ -102,6 +102,8 @@ MESSAGES: dict[str, Promise] = {
     ),
     "idempotency_key_reused": _("The idempotency key was used with another request."),
     "idempotent_task_deleted": _("The task made with this idempotency key has been deleted."),
+    "precondition_failed": _("It has changed since you read it. Read it again."),
+    "if_match_invalid": _("If-Match must hold entity tags in quotes, as ETag has them, or *."),
     # the page
     "number_with_comma": _("A number is expected, its fraction after a point: 1.5, not 1,5."),
     "unknown_time_zone": _(

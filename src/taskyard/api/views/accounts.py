@@ -1,15 +1,18 @@
 """Registration, tokens, the own account."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.models import User
 from taskyard.accounts.throttle import address_of
-from taskyard.api import shapes
-from taskyard.api.json import ACCOUNT_LIMIT
+from taskyard.api import conditions, openapi, shapes
+from taskyard.api.json import ACCOUNT_LIMIT, dumps
 from taskyard.api.openapi import documented
 from taskyard.api.representation import stamp
 from taskyard.api.views.base import ApiView, OpenView, user_of
@@ -71,15 +74,27 @@ class TokenVerify(OpenView):
 class Me(ApiView):
     body_limit = ACCOUNT_LIMIT
 
-    @documented("Show the own profile", None, {200: shapes.Profile})
-    def get(self, request: Request) -> Response:
-        return Response(_profile(user_of(request)))
+    @documented(
+        "Show the own profile",
+        None,
+        {200: shapes.Profile, 304: None},
+        parameters=[openapi.IF_NONE_MATCH, openapi.ETAG],
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        return conditions.tagged(request, dumps(_profile(user_of(request))))
 
-    @documented("Change the own profile", shapes.ProfileChange, {200: shapes.Profile}, (400,))
+    @documented(
+        "Change the own profile",
+        shapes.ProfileChange,
+        {200: shapes.Profile},
+        (400, 412),
+        parameters=[openapi.IF_MATCH],
+    )
     def patch(self, request: Request) -> Response:
         asked = shapes.read(shapes.ProfileChange, request.data)
         user = user_of(request)
-        profile.change(user, **asked.model_dump(exclude_unset=True))
+        with conditions.guarded(request, partial(_bodies, user)):
+            profile.change(user, **asked.model_dump(exclude_unset=True))
         return Response(_profile(user))
 
 
@@ -120,6 +135,12 @@ def _pair(pair: tokens.Pair) -> dict[str, str]:
     if pair.refresh is None:
         return {"access": pair.access}
     return {"access": pair.access, "refresh": pair.refresh}
+
+
+def _bodies(user: User) -> Iterator[bytes]:
+    """What GET answers for a profile; the user is locked."""
+    for row in User.objects.filter(pk=user.pk).select_for_update(no_key=True):
+        yield dumps(_profile(row))
 
 
 def _profile(user: User) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """The own tasks: listing, showing, ending, trying again, and what happened to them."""
 
-import hashlib
+from collections.abc import Iterator
+from functools import partial
 
-from django.http import HttpResponse
+from django.conf import settings
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
+from django.utils import translation
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import idempotency, intake, listing, openapi, paging, shapes
+from taskyard.api import conditions, idempotency, intake, listing, openapi, paging, shapes
 from taskyard.api.history import represent_attempt, represent_line
-from taskyard.api.json import MEDIA_TYPE, dumps
+from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
 from taskyard.api.representation import represent
 from taskyard.api.views.base import ApiView, user_of
@@ -50,20 +51,19 @@ class TaskDetail(ApiView):
     )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
         """`ETag` and `If-None-Match` make asking again cheap."""
-        body = dumps(represent(own_task(request, task_id)))
-        # Weak: an equal task, however the bytes travel. The labels make it one language's.
-        etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-        response = HttpResponse(body, MEDIA_TYPE, headers={"ETag": etag})
-        return get_conditional_response(request._request, etag=etag, response=response) or response
+        return conditions.tagged(request, dumps(represent(own_task(request, task_id))))
 
-    @documented("Delete a task", None, {204: None}, (404, 409))
+    @documented(
+        "Delete a task", None, {204: None}, (400, 404, 409, 412), parameters=[openapi.IF_MATCH]
+    )
     def delete(self, request: Request, task_id: str) -> Response:
         """With its attempts and log lines. Only a task that has ended can be deleted."""
-        try:
-            deletion.delete(own_task(request, task_id))
-        except StillActive:
-            own_task(request, task_id)  # 404 where somebody else deleted it just now
-            raise
+        with conditions.guarded(request, partial(bodies, request, task_id)):
+            try:
+                deletion.delete(own_task(request, task_id))
+            except StillActive:
+                own_task(request, task_id)  # 404 where somebody else deleted it just now
+                raise
         return Response(status=204)
 
 
@@ -72,15 +72,17 @@ class TaskCancel(ApiView):
         "Cancel a task",
         None,
         {200: shapes.TaskAnswer, 202: shapes.TaskAnswer},
-        (404, 409),
+        (400, 404, 409, 412),
+        parameters=[openapi.IF_MATCH],
     )
     def post(self, request: Request, task_id: str) -> Response:
         """200: it is cancelled. 202: it is running and has been asked to stop; where it completes
         before it notices, it stays completed. 409: it has ended otherwise."""
-        try:
-            task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
-        except Task.DoesNotExist:
-            raise NotFound from None
+        with conditions.guarded(request, partial(bodies, request, task_id)):
+            try:
+                task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
+            except Task.DoesNotExist:
+                raise NotFound from None
         return Response(represent(task), 200 if task.status == Status.CANCELLED else 202)
 
 
@@ -89,8 +91,8 @@ class TaskRetry(ApiView):
         "Try a task again",
         None,
         {201: shapes.TaskAnswer},
-        (400, 404, 409, 422),
-        parameters=[*openapi.IDEMPOTENCY, openapi.LOCATION],
+        (400, 404, 409, 412, 422),
+        parameters=[*openapi.IDEMPOTENCY, openapi.IF_MATCH, openapi.LOCATION],
     )
     def post(self, request: Request, task_id: str) -> Response:
         """A new task with the same input and options, and `retry_of`. Only for a task that ended
@@ -139,12 +141,22 @@ class TaskLogs(ApiView):
 
 def retried(request: Request, task_id: str) -> Task:
     """A new task that repeats an own one. Raises InvalidInput, NotFound, and as core does."""
-    task = own_task(request, task_id)
-    intake.known_type(task.task_type)
-    try:
-        return lifecycle.retry(task)
-    except Task.DoesNotExist:
-        raise NotFound from None
+    with conditions.guarded(request, partial(bodies, request, task_id)):
+        task = own_task(request, task_id)
+        intake.known_type(task.task_type)
+        try:
+            return lifecycle.retry(task)
+        except Task.DoesNotExist:
+            raise NotFound from None
+
+
+def bodies(request: Request, task_id: str) -> Iterator[bytes]:
+    """What GET answers for an own task, in each language; the task is locked. Raises NotFound."""
+    own = Task.objects.filter(id=own_task(request, task_id).pk).defer("checkpoint")
+    for task in own.select_for_update(of=("self",)):
+        for language, _ in settings.LANGUAGES:
+            with translation.override(language):
+                yield dumps(represent(task))
 
 
 def own_task(request: Request, task_id: str) -> Task:
