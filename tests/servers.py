@@ -70,9 +70,11 @@ def broker() -> Iterator[str]:
 
 
 class PostgreSQL:
-    """A server of our own in `directory`, as durable as any."""
+    """A server of our own in `directory`, as durable as any; a standby of ``primary``, if given."""
 
-    def __init__(self, directory: Path, *, max_connections: int = 200) -> None:
+    def __init__(
+        self, directory: Path, *, max_connections: int = 200, primary: str | None = None
+    ) -> None:
         self._directory = directory
         self._data = directory / "data"
         self._port = free_port()
@@ -87,14 +89,23 @@ class PostgreSQL:
             os.chown(self._data, NOBODY, NOBODY)
             self._other |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         subprocess.run(  # type: ignore[call-overload]
-            [
-                *(self._programs / "initdb", "--pgdata", self._data, "--username", "taskyard"),
-                *("--auth", "trust", "--encoding", "UTF8", "--no-locale"),
-            ],
+            self._copy_of(primary) if primary else self._new(),
             check=True,
             stdout=subprocess.DEVNULL,
             **self._other,
         )
+
+    def _new(self) -> list[str | Path]:
+        return [
+            *(self._programs / "initdb", "--pgdata", self._data, "--username", "taskyard"),
+            *("--auth", "trust", "--encoding", "UTF8", "--no-locale"),
+        ]
+
+    def _copy_of(self, primary: str) -> list[str | Path]:
+        return [
+            *(self._programs / "pg_basebackup", "--pgdata", self._data, "--dbname", primary),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+        ]
 
     def start(self) -> None:
         with (self._directory / "log").open("ab") as log:
@@ -120,10 +131,12 @@ class PostgreSQL:
 
 
 @contextmanager
-def own_postgresql(*, max_connections: int = 200) -> Iterator[PostgreSQL]:
-    """A running server that nobody else uses."""
+def own_postgresql(
+    *, max_connections: int = 200, primary: str | None = None
+) -> Iterator[PostgreSQL]:
+    """A running server that nobody else uses; a standby of ``primary``, if given."""
     with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
-        server = PostgreSQL(Path(name), max_connections=max_connections)
+        server = PostgreSQL(Path(name), max_connections=max_connections, primary=primary)
         try:
             server.start()
             yield server

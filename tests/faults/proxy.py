@@ -56,6 +56,13 @@ class Proxy:
         self._closed = True
         self.become(Mode.REFUSE)
 
+    def lead_to(self, url: str) -> None:
+        """New connections reach another server; open ones stay where they are."""
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        self._target = (parts.hostname, parts.port)
+
     def become(self, mode: Mode) -> None:
         """From now on; connections that are open are treated so too."""
         with self._changed:

@@ -30,6 +30,7 @@ from tests import servers
 from tests.faults.ledger import Job, mixed, sums
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage, Trial, children, is_root, lives
+from tests.faults.switchover import a_switchover
 from tests.faults.truth import Truth, wait_for
 from tests.running import Live, clean_environment
 
@@ -672,6 +673,12 @@ ROWS = (
         "PostgreSQL down, restarted at once, connections exhausted, hung",
         "503 ≤ 5 s, no false 201; serving ≤ 10 s after",
         postgresql_faults,
+        ("postgresql",),
+    ),
+    Row(
+        "switchover: the old primary stays up, read-only, and keeps its connections",
+        "503 until then; web, workers and streams serve ≤ 5 s after; no restart",
+        a_switchover,
         ("postgresql",),
     ),
     Row(
