@@ -27,6 +27,7 @@ import redis
 
 from taskyard.server import bound
 from tests import servers
+from tests.faults.blast_radius import one_in_trouble
 from tests.faults.ledger import Job, mixed, sums
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage, Trial, children, is_root, lives
@@ -679,6 +680,12 @@ ROWS = (
         "switchover: the old primary stays up, read-only, and keeps its connections",
         "503 until then; web, workers and streams serve ≤ 5 s after; no restart",
         a_switchover,
+        ("postgresql",),
+    ),
+    Row(
+        "one user's quota row locked, one bulk of 7.9 MiB, 50 others at work",
+        "others: 5xx = 0, p99 < 3 × of without, their tasks run; the bulk is accepted",
+        one_in_trouble,
         ("postgresql",),
     ),
     Row(

@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from taskyard.core.database_errors import is_outage
+from taskyard.server.threads import Threads, client_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -14,6 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+logger = logging.getLogger(__name__)
 
 
 class BodyTooLarge(Exception):
@@ -30,7 +34,7 @@ class Bridge:
     def __init__(self, wsgi: WSGIApp, *, threads: int, max_body: int) -> None:
         self._wsgi = wsgi
         self._max_body = max_body
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="wsgi")
+        self._threads = Threads(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         departure: asyncio.Future[Message] | None = None
@@ -55,7 +59,9 @@ class Bridge:
 
         try:
             body = await read_body(scope, receive, limit=self._max_body)
-            whole = await loop.run_in_executor(self._pool, self._answer, scope, body, send_now)
+            address = scope["client"][0] if scope.get("client") else ""
+            async with self._threads.one_for(client_of(scope["headers"], address)) as pool:
+                whole = await loop.run_in_executor(pool, self._answer, scope, body, send_now)
             # The ordinary answer is one piece and crosses the threads once.
             for message in whole:
                 await deliver(message)
@@ -63,6 +69,11 @@ class Bridge:
             await _too_large(send)
         except ClientLeft:
             return  # nobody is there to be answered
+        except Exception as error:
+            logger.exception("request failed")
+            if departure is not None:
+                raise  # an answer has begun
+            await _failed(send, error)
         finally:
             if departure:
                 departure.cancel()
@@ -98,7 +109,7 @@ class Bridge:
                 close()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
+        self._threads.close()
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
@@ -166,12 +177,24 @@ def _has_length(head: Message) -> bool:
 
 
 async def _too_large(send: Send) -> None:
-    body = b'{"detail":"Request body is too large."}'
-    headers = [
+    close = (b"connection", b"close")
+    await _say(send, 413, b'{"detail":"Request body is too large."}', close)
+
+
+async def _failed(send: Send, error: Exception) -> None:
+    """Answer for what failed before or after all that answers errors."""
+    if is_outage(error):
+        body = b'{"detail":"The service is unavailable.","code":"unavailable"}'
+        await _say(send, 503, body, (b"retry-after", b"5"))
+    else:
+        await _say(send, 500, b'{"detail":"An error of the server.","code":"error"}')
+
+
+async def _say(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    always = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
-        (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": [*always, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -240,7 +240,13 @@ VARIABLES: tuple[Variable, ...] = (
         shown="none",
         may_be_file=True,
     ),
-    Variable("TASKYARD_THREADS", integer(1, 256), 4, "Threads that answer ordinary requests."),
+    Variable(
+        "TASKYARD_THREADS",
+        integer(1, 256),
+        4,
+        "Threads that answer ordinary requests; while some wait, up to four times as many, "
+        "each with a connection to the database.",
+    ),
     Variable(
         "TASKYARD_HEADER_BYTES",
         integer(8192, 1_048_576),

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import BadResult, TaskType, UnknownTaskType, registry
 from taskyard.core import history, lifecycle
-from taskyard.core.database_errors import is_outage
+from taskyard.core.database_errors import Outage, is_outage, outage_of
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
@@ -260,31 +261,46 @@ def claim(queue: str) -> tuple[list[Claimed], bool]:
 
 
 def _finish(endings: list[Ending]) -> None:
-    """Write the endings; where one cannot be stored, only that task fails."""
-    try:
-        _until_answered(lambda: lifecycle.finish(endings))
-    except DatabaseError as error:
-        if len(endings) > 1:
-            for ending in endings:
-                _finish([ending])
-            return
-        logger.error("ending refused: %s", error, extra={"task": endings[0].task.id})
-        refused = Ending(
-            task=endings[0].task,
-            status=Status.ERROR,
-            error_code="result_invalid",
-            error_message=MESSAGES["result_refused"],
-        )
-        _until_answered(lambda: lifecycle.finish([refused]))
+    """Write the endings; where one cannot be stored, only that task fails.
+
+    Where an owner's quota is locked, only the endings of that owner's tasks wait.
+    """
+    left = deque([endings])
+    while left:
+        some = left.popleft()
+        try:
+            _until_answered(partial(lifecycle.finish, some), unless=Outage.BUSY)
+        except DatabaseError as error:
+            if len(some) > 1:
+                left.extend([ending] for ending in some)
+            elif is_outage(error):
+                logger.warning("database away: %s", error)
+                left.append(some)
+                time.sleep(PAUSE_SECONDS)
+            else:
+                _refuse(some[0], error)
 
 
-def _until_answered(ask: Callable[[], Answer]) -> Answer:
+def _refuse(ending: Ending, error: DatabaseError) -> None:
+    """End a task in error whose ending the database does not store."""
+    logger.error("ending refused: %s", error, extra={"task": ending.task.id})
+    refused = Ending(
+        task=ending.task,
+        status=Status.ERROR,
+        error_code="result_invalid",
+        error_message=MESSAGES["result_refused"],
+    )
+    _until_answered(lambda: lifecycle.finish([refused]))
+
+
+def _until_answered(ask: Callable[[], Answer], *, unless: Outage | None = None) -> Answer:
     """Ask the database again until it answers: no process goes on while it still holds tasks."""
     while True:
         try:
             return ask()
         except (DatabaseError, InterfaceError) as error:
-            if not is_outage(error):
+            outage = outage_of(error)
+            if outage is None or outage is unless:
                 raise
             logger.warning("database away: %s", error)
             connection.close()

@@ -3,18 +3,23 @@
 ``changed`` stays as it is where an owner sees no difference: a sleeper that goes on, or sleeps on.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
 
 from taskyard.core.values import USUAL
 
 Row = tuple[Any, ...]
+# A statement of so many bytes has the ordinary time; one that is larger has more.
+ORDINARY_BYTES = 256 * 1024
+LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
 
 SUBMIT = """
 WITH place AS (
@@ -203,6 +208,23 @@ def _submit() -> str:
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[Row]:
-    with connection.cursor() as cursor:
+    with _time_for(params.get("rows", "")), connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())
+
+
+def _time_for(rows: str) -> AbstractContextManager[None]:
+    """Around a statement with these rows: more time than usual, if they are many.
+
+    Only an engine that bounds its answers has to give more, and only then it costs round trips.
+    """
+    give = getattr(connection, "answering_within", None)
+    if len(rows) <= ORDINARY_BYTES or give is None:
+        return nullcontext()
+    return _more_time(give(LEAST_SECONDS + SECONDS_A_MEGABYTE * len(rows) / 1024**2))
+
+
+@contextmanager
+def _more_time(given: AbstractContextManager[None]) -> Iterator[None]:
+    with transaction.atomic(), given:
+        yield

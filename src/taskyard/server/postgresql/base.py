@@ -37,25 +37,25 @@ class Server:
 
     def __init__(self) -> None:
         self.heard_at = -math.inf
-        self._is_away = False
+        self.is_away = False
         self._trying = threading.Lock()
 
     def is_silent_since(self, began: float) -> None:
         """A wait since then has brought nothing. An answer to another would show a live server."""
         if self.heard_at < began:
-            self._is_away = True
+            self.is_away = True
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
         """Around an attempt to connect. Raises OperationalError while another tries in vain."""
-        if not self._is_away:
+        if not self.is_away:
             yield
             return
         if not self._trying.acquire(blocking=False):
             raise OperationalError("the database did not answer a moment ago")
         try:
             yield
-            self._is_away = False
+            self.is_away = False
         finally:
             self._trying.release()
 
@@ -102,6 +102,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
 
     def is_usable(self) -> bool:
+        if self._server.is_away:
+            return False  # whether it is back, a new connection finds out
         now = time.monotonic()
         is_sound = (
             now - self._answered_at < SOUND_SECONDS and now - self._checked_at < CHECK_SECONDS
