@@ -13,6 +13,8 @@ OPERATOR = {
     "worker": "a worker alone, with TASKYARD_CONCURRENCY processes",
     "migrate": "bring the database to the current version",
     "createsuperuser": "make an administrator",
+    "backup": "write the database to a file, while it is in use",
+    "restore": "replace the database by that of a backup; taskyard must be stopped",
     "doctor": "check this installation",
     "settings": "print the table of environment variables",
     "manage": "any command of Django's",

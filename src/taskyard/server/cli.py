@@ -4,11 +4,12 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskyard.server import env
+from taskyard.server import env, home
 from taskyard.server.env import BadEnvironment
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _checked() -> dict[str, Any]:
 def doctor(arguments: Sequence[str]) -> int:
     """check this installation"""
     _options("doctor", doctor).parse_args(arguments)
+    _refuse_elsewhere()
     load_django()
     from taskyard.server.doctor import examine
 
@@ -147,12 +149,52 @@ def settings(arguments: Sequence[str]) -> int:
 
 def migrate(arguments: Sequence[str]) -> int:
     """bring the database to the current version"""
-    return manage(["migrate", *arguments])
+    values = env.read(os.environ)
+    home.prepare(values["TASKYARD_HOME"])
+    code = manage(["migrate", *arguments])
+    from taskyard.core import changes
+
+    with _database_errors():
+        changes.forget_another_cluster()
+    return code
 
 
 def createsuperuser(arguments: Sequence[str]) -> int:
     """make an administrator"""
+    _refuse_elsewhere()
     return manage(["createsuperuser", *arguments])
+
+
+def backup(arguments: Sequence[str]) -> int:
+    """write the database to a file, while it is in use"""
+    options = _options("backup", backup)
+    options.add_argument("file", type=Path, help="is replaced when the backup is whole")
+    file: Path = options.parse_args(arguments).file
+    _refuse_elsewhere()
+    load_django()
+    from taskyard.server import backup as backups
+
+    with _database_errors():
+        backups.backup(file)
+    print(f"{file}: {file.stat().st_size:,} bytes")
+    return 0
+
+
+def restore(arguments: Sequence[str]) -> int:
+    """replace the database by that of a backup; taskyard must be stopped"""
+    options = _options("restore", restore)
+    options.add_argument("file", type=Path)
+    options.add_argument(
+        "--as-copy", action="store_true", help="for use beside the original, with an id of its own"
+    )
+    given = options.parse_args(arguments)
+    load_django()
+    from taskyard.server import backup as backups
+
+    with _database_errors():
+        backups.restore(given.file, as_copy=given.as_copy)
+    print(f"{given.file} is restored")
+    return 0
 
 
 def manage(arguments: Sequence[str]) -> int:
@@ -160,14 +202,46 @@ def manage(arguments: Sequence[str]) -> int:
     load_django()
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(["taskyard manage", *arguments])
+    with nullcontext() if "--traceback" in arguments else _database_errors():
+        execute_from_command_line(["taskyard manage", *arguments])
     return 0
+
+
+def _refuse_elsewhere() -> None:
+    """Raise BadEnvironment where there is no installation, before anything is made there."""
+    values = env.read(os.environ)
+    directory: Path = values["TASKYARD_HOME"]
+    if values["DATABASE_URL"] is None and not (directory / "taskyard.sqlite3").exists():
+        raise BadEnvironment(
+            f"there is no database in {directory}: "
+            "change to the folder of the installation, or set TASKYARD_HOME or DATABASE_URL"
+        )
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Errors of the database as one line. Raises BadEnvironment."""
+    from django.db import DatabaseError, InterfaceError
+
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        _refuse_elsewhere()
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = ": run `taskyard migrate`" if _lacks_tables(error) else ""
+        raise BadEnvironment(f"the database cannot be used: {first}{hint}") from None
+
+
+def _lacks_tables(error: Exception) -> bool:
+    return getattr(error.__cause__, "sqlstate", "") == "42P01" or "no such table" in str(error)
 
 
 Command = Callable[[Sequence[str]], int]
 COMMANDS: dict[str, Command] = {
     command.__name__: command
-    for command in (up, web, worker, migrate, createsuperuser, doctor, settings, manage)
+    for command in (
+        *(up, web, worker, migrate, createsuperuser, backup, restore, doctor, settings, manage),
+    )
 }
 
 

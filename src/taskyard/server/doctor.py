@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis import Redis
 
+from taskyard.core import changes as change_numbers
 from taskyard.core.checks import OLDEST_SQLITE
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
@@ -51,6 +52,12 @@ def migrations() -> Finding:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return not missing, f"{len(missing)} to apply: taskyard migrate" if missing else "all applied"
+
+
+def changes() -> Finding:
+    if change_numbers.are_of_another_cluster():
+        return False, "of another PostgreSQL, by a restored dump: taskyard migrate"
+    return True, "of this database"
 
 
 def broker() -> Finding:
@@ -124,6 +131,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     python,
     database,
     migrations,
+    changes,
     broker,
     eviction,
     neighbours,

@@ -26,9 +26,14 @@ def write_private(path: Path, content: str) -> None:
     draft.replace(path)
 
 
-def secret_key(home: Path) -> str:
-    """The generated signing key; made by whoever needs it first. Raises BadEnvironment."""
+def secret_key(home: Path, *, make: bool) -> str:
+    """The generated signing key; made by the process that needs it first. Raises BadEnvironment.
+
+    With ``make`` off no folder is made: a command typed in another folder gets a key of its own.
+    """
     path = home / "secret-key"
+    if not make and not home.exists():
+        return secrets.token_urlsafe(48)
     if not path.exists():
         prepare(home)
         draft = home / f".secret-key.{os.getpid()}"

@@ -11,7 +11,9 @@ from taskyard.server.database import database
 try:
     _env = env.read(os.environ)
     env.refuse_unsafe(_env)
-    SECRET_KEY: str = _env["DJANGO_SECRET_KEY"] or home.secret_key(_env["TASKYARD_HOME"])
+    SECRET_KEY: str = _env["DJANGO_SECRET_KEY"] or home.secret_key(
+        _env["TASKYARD_HOME"], make=_env["TASKYARD_PROCESS"] != "command"
+    )
     REDIS_URL: str | None = (
         _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
     )

@@ -191,10 +191,13 @@ def _load_django_and_migrate() -> None:
     from taskyard.server.cli import load_django
 
     load_django()
+    from taskyard.core import changes
+
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", verbosity=0, interactive=False)
+        changes.forget_another_cluster()
     except DatabaseError as error:
         first = str(error).strip().splitlines()[0]
         raise BadEnvironment(f"the database cannot be used: {first}") from None
