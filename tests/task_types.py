@@ -2,13 +2,17 @@
 
 import logging
 import math
+import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from taskyard import Fail, Retry, Run, task_type
@@ -227,3 +231,74 @@ def mutters() -> None:
             logger.info("a secret of another task")
 
     threading.Thread(target=mutter, daemon=True).start()
+
+
+def _square(number: int) -> int:
+    return number * number
+
+
+@task_type("uses-processes", max_attempts=1)
+def uses_processes(method: str, numbers: list[int]) -> list[int]:
+    """As scientists do it: a pool of processes inside of a task."""
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        return list(pool.map(_square, numbers))
+
+
+def _note_and_sleep(directory: str) -> None:
+    Path(directory, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+@task_type("leaves-children", max_attempts=1)
+def leaves_children(directory: str, then: str) -> str:
+    """Start a program, one in its own session, a fork, and a daemon that has lost its parent."""
+    note = f"touch {directory}/$$; exec sleep 600"
+    subprocess.Popen(["sh", "-c", note])
+    subprocess.Popen(["sh", "-c", note], start_new_session=True)
+    multiprocessing.get_context("fork").Process(target=_note_and_sleep, args=(directory,)).start()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            _note_and_sleep(directory)
+        os._exit(0)
+    while len(list(Path(directory).iterdir())) < 4:
+        time.sleep(0.01)
+    match then:
+        case "hang":
+            holds_the_gil()
+        case "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+    return then
+
+
+@task_type("forks", max_attempts=1)
+def forks(how: str) -> str:
+    """Both processes leave the handler; the parent last."""
+    forked = os.fork()
+    if forked == 0:
+        if how == "raises":
+            raise ValueError("the child")
+        return "child"
+    os.waitpid(forked, 0)
+    return "parent"
+
+
+_garbage: list[bytes] = []
+
+
+@task_type("leaks", max_attempts=1)
+def leaks(kib: int) -> int:
+    """Never forget so much; the process that did."""
+    _garbage.append(os.urandom(1024) * kib)
+    return os.getpid()
+
+
+@task_type("leaks-in-batches", batch=50)
+def leaks_in_batches(kib: int) -> int:
+    return leaks(kib)
+
+
+@task_type("names-its-process", max_attempts=1)
+def names_its_process() -> int:
+    return os.getpid()

@@ -172,4 +172,4 @@ def test_a_worker_that_drains_waits_no_more(queue: str, monkeypatch: pytest.Monk
     assert next(bells) == queue
     slots.drain()
     assert list(bells) == []
-    slots._directory.cleanup()
+    slots.remove()

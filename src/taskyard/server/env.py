@@ -321,6 +321,19 @@ VARIABLES: tuple[Variable, ...] = (
         False,
         "Owners see the traceback of a failed attempt; staff and the log always have it.",
     ),
+    Variable(
+        "TASKYARD_MAX_TASKS_PER_CHILD",
+        integer(0, 999_999_999),
+        0,
+        "A worker process is replaced after so many tasks; 0: never.",
+    ),
+    Variable(
+        "TASKYARD_MAX_MEMORY_PER_CHILD",
+        integer(0, 999_999_999),
+        None,
+        "A worker process that has more KiB in memory is replaced before its next task; 0: never.",
+        shown="three quarters of the memory, divided among the processes",
+    ),
     Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
     Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),
     Variable(

@@ -3,10 +3,8 @@
 import logging
 import math
 import os
-import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.values import Verdict
-from taskyard.worker import identity, upkeep, vigil
+from taskyard.worker import identity, process_tree, reaper, upkeep, vigil
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring, stands_unheard
 
@@ -44,6 +42,8 @@ class Guard(threading.Thread):
         self._killed: dict[int, Verdict] = {}
         self._drained_at = math.inf
         self._stalled: dict[int, float] = {}
+        self._reaped: set[int] = set()
+        self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
         self._swept_at = self._purge_at = 0.0
         self._purged_to = 0
@@ -66,6 +66,7 @@ class Guard(threading.Thread):
         self._connection.inc_thread_sharing()
         while not self._stopping.wait(TICK_SECONDS):
             self._end_overdue()  # before the database is asked: they may be what holds it up
+            self._end_what_is_left()
             try:
                 with self._database:
                     queues = self._tick()
@@ -174,8 +175,23 @@ class Guard(threading.Thread):
             for process in self._processes():
                 self._kill(process, Verdict.UNCHARGED)
 
+    def _end_what_is_left(self) -> None:
+        """End what handlers started whose process is gone; once a second, for it costs a look."""
+        if time.monotonic() - self._reaped_at < SWEEP_SECONDS:
+            return
+        self._reaped_at = time.monotonic()
+        reaper.ensure(identity.slots())
+        slots = identity.slots()
+        for process in slots.left(set(self._processes())) - self._reaped:
+            if not process_tree.is_child(process):
+                self._reaped.add(process)
+                process_tree.end_session(process, began=slots.born(process))
+        process_tree.end_orphans(lambda: slots.left(set()) | set(self._processes()))
+
     def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
-        for process in identity.slots().left(alive):
+        # One that is just being forked is not among the pool's yet.
+        gone = {p for p in identity.slots().left(alive) if not process_tree.is_child(p)}
+        for process in gone:
             vigil.end(served_queues(), vigil.name(identity.worker_id, process))
             held = identity.slots().read(process)
             if held is not None and not held.claimed:
@@ -185,7 +201,8 @@ class Guard(threading.Thread):
                 )
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, verdict=self._verdict)
-        identity.slots().keep_only(alive)
+        identity.slots().forget(gone)
+        self._reaped -= gone
         self._killed = {pid: why for pid, why in self._killed.items() if pid in alive}
         return queues
 
@@ -207,8 +224,7 @@ class Guard(threading.Thread):
     def _kill(self, process: int, why: Verdict) -> None:
         logger.warning("process ended", extra={"child": process, "why": why.value})
         self._killed[process] = why
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+        process_tree.end_tree(process)
 
     def _leave_if_deaf(self) -> None:
         """Celery has stopped consuming after a reconnect in several versions (celery#8030).

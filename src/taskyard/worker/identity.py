@@ -6,6 +6,7 @@ from taskyard.worker.slots import Slots
 
 worker_id: int = 0
 parent_pid: int = 0
+processes: int = 1
 
 
 @cache

@@ -22,8 +22,8 @@ from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
 from taskyard.core.values import MESSAGES, Claimed, Ending, Line, Standing, Verdict
-from taskyard.worker import identity, task_log
-from taskyard.worker.pace import PATIENCE_SECONDS, TOGETHER_SECONDS, Pace
+from taskyard.worker import identity, lifespan, process_tree, task_log
+from taskyard.worker.pace import PATIENCE_SECONDS, QUICK_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.timer import time_limit
 from taskyard.worker.tracebacks import describe
 
@@ -36,23 +36,33 @@ logger = logging.getLogger(__name__)
 pace = Pace()
 
 
-def run_claimed(claimed: Sequence[Claimed]) -> None:
-    """Run claimed tasks and write how they ended; hand back the rest when the worker drains."""
+def run_claimed(claimed: Sequence[Claimed]) -> int:
+    """Run claimed tasks and write how they ended; how many have.
+
+    The rest is handed back where the worker drains, or this process has to be replaced.
+    """
     slots = identity.slots()
-    endings = []
+    endings: list[Ending] = []
+    noted = 0
     for task in claimed:
-        if slots.draining:
+        if slots.draining or lifespan.lifespan.is_over:
             break
         limit = None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
         slots.hold(task.id, task.fence, seconds=limit)
         began = time.perf_counter()
         endings.append(execute(task))
-        pace.note(task.task_type, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        pace.note(task.task_type, took)
+        if took > QUICK_SECONDS:  # it had the time to grow, or to start something
+            _note_the_end_of(len(endings) - noted)
+            noted = len(endings)
+    _note_the_end_of(len(endings) - noted)
     slots.release()
     if endings:
         _finish(endings)
     if rest := claimed[len(endings) :]:
         _hand_back(Task.objects.filter(id__in=[task.id for task in rest]))
+    return len(endings)
 
 
 def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
@@ -67,8 +77,16 @@ def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
         endings.append(execute(task))
         before, now = now, time.perf_counter()
         pace.note(task.task_type, now - before)
+    _note_the_end_of(len(endings))
     slots.release()
     return endings
+
+
+def _note_the_end_of(tasks: int) -> None:
+    """End what they left behind; a process that had to is replaced, as one that is old is."""
+    lifespan.lifespan.note(tasks)
+    if process_tree.end_children():
+        lifespan.lifespan.end()
 
 
 def execute(task: Claimed) -> Ending:
@@ -115,12 +133,21 @@ def _execute(task: Claimed) -> Ending:
 def _attempt(task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
     try:
         with time_limit(task.timeout_seconds):
-            result = task_type.encode_result(task_type.call(run, task.input_data))
+            result = task_type.encode_result(_call(task_type, run, task.input_data))
         if run is None:
             return Ending(task, Status.COMPLETED, result)
         return _end(task, run, Status.COMPLETED, result=result)
     except BaseException as error:  # SystemExit and MemoryError too: a task never ends its worker
         return _ending_of(error, task, task_type, run)
+
+
+def _call(task_type: TaskType, run: Run | None, input_data: str) -> Any:
+    process = os.getpid()
+    try:
+        return task_type.call(run, input_data)
+    finally:
+        if os.getpid() != process:
+            os._exit(os.EX_OK)  # the handler forked, and this process was given no task
 
 
 def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
@@ -248,7 +275,7 @@ def claim(queue: str) -> tuple[list[Claimed], bool]:
     """Claim; where the answer to a claim was lost with the connection, give back what it took."""
     me = identity.worker_id
     process = os.getpid()
-    caps = {known.name: known.batch for known in registry.all()}
+    caps = lifespan.lifespan.fit({known.name: known.batch for known in registry.all()})
     try:
         return lifecycle.claim(queue, caps, worker_id=me, process=process)
     except (DatabaseError, InterfaceError) as error:

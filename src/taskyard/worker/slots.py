@@ -8,13 +8,18 @@ running is charged, not those that were claimed with it.
 import math
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-LAYOUT = struct.Struct("=qqd?")
+from taskyard.worker import process_tree
+
+# The running task, its fence, its deadline, whether it is claimed; when the process was born.
+LAYOUT = struct.Struct("=qqd?q")
 # Of all processes: whether they drain, and until when they take care.
 SHARED = struct.Struct("=?d")
 CARE_SECONDS = 10.0
@@ -41,7 +46,9 @@ class Slots:
     """The files of one worker, made by the parent before it forks."""
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="taskyard-worker-")
+        self._directory = Path(tempfile.mkdtemp(prefix="taskyard-worker-"))
+        self._removal = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        self._born = 0
         # Shared with the children, which inherit it: they look before every task.
         self._shared = mmap.mmap(-1, SHARED.size)
         self._mine: tuple[int, mmap.mmap] | None = None
@@ -51,29 +58,46 @@ class Slots:
     ) -> None:
         """This process runs a task from now on, for at most ``seconds``."""
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        LAYOUT.pack_into(self._file(), 0, task_id, fence, deadline, claimed)
+        file = self._file()
+        LAYOUT.pack_into(file, 0, task_id, fence, deadline, claimed, self._born)
 
     def release(self) -> None:
         """This process runs nothing."""
-        LAYOUT.pack_into(self._file(), 0, 0, 0, math.inf, True)
+        file = self._file()
+        LAYOUT.pack_into(file, 0, 0, 0, math.inf, True, self._born)
 
     def read(self, process: int) -> Held | None:
         """What a process runs, or ran when it died; None for nothing."""
         try:
-            held = Held(*LAYOUT.unpack(self._path(process).read_bytes()))
+            held = Held(*LAYOUT.unpack(self._path(process).read_bytes())[:4])
         except (OSError, struct.error):
             return None
         return held if held.task_id else None
 
+    def born(self, process: int) -> int:
+        """When a process started, in the kernel's ticks, to tell it from another of its id."""
+        try:
+            return int(LAYOUT.unpack(self._path(process).read_bytes())[4])
+        except (OSError, struct.error):
+            return 0
+
     def left(self, processes: set[int]) -> set[int]:
         """The processes that had a slot and are not among these."""
-        known = {int(path.name) for path in Path(self._directory.name).iterdir()}
+        known = {int(path.name) for path in self._directory.iterdir()}
         return known - processes
 
-    def keep_only(self, processes: set[int]) -> None:
-        """Forget processes that are gone."""
-        for process in self.left(processes):
+    def forget(self, processes: set[int]) -> None:
+        """Remove the slots of processes that are gone."""
+        for process in processes:
             self._path(process).unlink(missing_ok=True)
+
+    def leave_to_the_reaper(self) -> None:
+        """The files stay when the parent is gone: the reaper looks for its children in them."""
+        self._removal.detach()
+
+    def remove(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def drain(self) -> None:
         """Ask the processes to begin nothing more."""
@@ -100,11 +124,12 @@ class Slots:
         SHARED.pack_into(self._shared, 0, *now)
 
     def _path(self, process: int) -> Path:
-        return Path(self._directory.name, str(process))
+        return self._directory / str(process)
 
     def _file(self) -> mmap.mmap:
         process = os.getpid()
         if self._mine is None or self._mine[0] != process:
+            self._born = process_tree.born(process)
             with self._path(process).open("w+b") as file:
                 file.truncate(LAYOUT.size)
                 self._mine = process, mmap.mmap(file.fileno(), LAYOUT.size)

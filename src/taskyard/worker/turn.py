@@ -14,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from taskyard.core import lifecycle
 from taskyard.core.database_errors import Outage, outage_of
-from taskyard.worker import identity, runner
+from taskyard.worker import identity, lifespan, runner
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring_for_others, silence
 from taskyard.worker.runner import pace
@@ -51,7 +51,7 @@ def take(queue: str) -> None:
     try:
         for called in chain([queue], vigil.bells()):
             turn.work_off(called)
-            if turn.rang:
+            if turn.rang or lifespan.lifespan.is_over:
                 break
     finally:
         vigil.release()
@@ -72,6 +72,8 @@ class Turn:
         while not identity.slots().draining and time.monotonic() < until:
             found = self._look(queue)
             self._worked_at = time.monotonic()
+            if lifespan.lifespan.is_over and found.more:
+                break
             if not found.more:
                 if found.ended > 1:
                     time.sleep(GATHER_SECONDS)
@@ -85,11 +87,12 @@ class Turn:
         claimed, more = runner.claim(queue)
         if more:
             self._ring_for_others(queue)
-        if claimed:
-            # These may take their time, and nobody may wait for it.
-            self._vigil.release()
-            runner.run_claimed(claimed)
-        return Look(len(claimed), more)
+        if not claimed:
+            return Look(0, more)
+        # These may take their time, and nobody may wait for it.
+        self._vigil.release()
+        ended = runner.run_claimed(claimed)
+        return Look(ended, more or ended < len(claimed))
 
     def _run_together(self, queue: str) -> Look | None:
         """Run what is quick in one transaction; None where the next task must be claimed."""
@@ -97,6 +100,7 @@ class Turn:
         if caps is None or identity.slots().careful:
             return None
         try:
+            caps = lifespan.lifespan.fit(caps)
             seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)
         except (DatabaseError, InterfaceError) as error:
             if outage_of(error) not in (None, Outage.BUSY):

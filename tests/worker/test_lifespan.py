@@ -1,0 +1,53 @@
+"""How long a process of the pool lives, and how Celery's pool is told."""
+
+import os
+
+from taskyard.worker.lifespan import Lifespan, Replacement, fair_share_kib, memory_kib
+
+
+def test_it_is_over_after_so_many_tasks() -> None:
+    lifespan = Lifespan(tasks=3)
+    lifespan.note(2)
+    assert not lifespan.is_over
+    assert lifespan.fit({"sum": 500, "countdown": 0}) == {"sum": 1, "countdown": 0}
+    lifespan.note(1)
+    assert lifespan.is_over
+
+
+def test_it_is_over_beyond_so_much_memory() -> None:
+    grown = Lifespan(memory_kib=memory_kib() + 64 * 1024)
+    grown.note(1)
+    assert not grown.is_over
+    garbage = os.urandom(1024) * 128 * 1024
+    grown.note(1)
+    assert grown.is_over
+    assert len(garbage)
+
+
+def test_without_limits_it_has_no_end() -> None:
+    lifespan = Lifespan()
+    lifespan.note(10**9)
+    assert not lifespan.is_over
+    assert lifespan.fit({"sum": 500}) == {"sum": 500}
+
+
+def test_a_task_may_end_it() -> None:
+    lifespan = Lifespan()
+    lifespan.end()
+    assert lifespan.is_over
+
+
+def test_celery_goes_on_until_it_is_over() -> None:
+    most = Replacement(1)
+    most.lifespan = Lifespan(tasks=1)
+    # As billiard's loop asks (its number stands first, ours answers), and after it for the reason.
+    assert most
+    assert most > 7
+    assert most != 7
+    most.lifespan.note(1)
+    assert not most > 7
+    assert most == 7
+
+
+def test_the_processes_share_the_memory() -> None:
+    assert 0 < fair_share_kib(4) < fair_share_kib(2) < fair_share_kib(1)
