@@ -10,6 +10,7 @@ from django.db import connections
 from django.test import RequestFactory
 
 from taskyard.accounts import throttle
+from taskyard.accounts.addresses import address_of, client_of
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
@@ -177,7 +178,38 @@ def test_an_address_is_as_true_as_the_proxies(
     settings.TASKYARD_TRUSTED_PROXIES = proxies
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.9", **headers)
-    assert throttle.address_of(request) == address
+    assert address_of(request) == address
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        *((text, "203.0.113.7") for text in (
+            "203.0.113.7", "203.0.113.7:5123", " 203.0.113.7 ", "203.0.113.7:5123\t",
+            '"203.0.113.7:5123"', "[::ffff:203.0.113.7]:80", "::ffff:203.0.113.7")),
+        *((text, "2001:db8:1:2::/64") for text in (
+            "2001:db8:1:2::7", "[2001:db8:1:2::7]", "[2001:db8:1:2::7]:5123",
+            " [2001:db8:1:2:3:4:5:6]:443 ", '"[2001:db8:1:2::7]:5123"', "2001:DB8:1:2::7",
+            "2001:db8:1:2::7%eth0", "[2001:db8:1:2::7%25eth0]:80")),
+        *((text, "fe80::/64") for text in ("fe80::1%eth0", "[fe80::1%eth0]:5123")),
+        *((text, "unknown") for text in (
+            "", " ", ":80", "[", "[]", "]:80", "203.0.113.7:80:80", "_hidden", "203.0.113",
+            "203.0.113.256", "%", "::1::", "1" * 60_000, "[" * 60_000)),
+    ],
+    ids=lambda text: text[:40],
+)  # fmt: skip
+def test_an_address_is_read_as_proxies_write_it(settings: Any, written: str, address: str) -> None:
+    settings.TASKYARD_TRUSTED_PROXIES = 1
+    for forwarded_for, forwarded in (
+        (f"6.6.6.6, {written}", ""),
+        ("", f"for=6.6.6.6, proto=https;For={written};by=10.0.0.1"),
+        (f"6.6.6.6,{written}", "for=7.7.7.7"),
+    ):
+        found = client_of("192.0.2.9", forwarded_for=forwarded_for, forwarded=forwarded)
+        assert found == address
+    settings.TASKYARD_TRUSTED_PROXIES = 0
+    ignored = client_of(written, forwarded_for="7.7.7.7", forwarded="for=7.7.7.7")
+    assert ignored == address
 
 
 @pytest.mark.parametrize("rate", ["30", "x/hour", "30/fortnight", "-1/min", "30/"])

@@ -10,10 +10,8 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
 
 from django.conf import settings
-from django.http import HttpRequest
 
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.names import name_key
@@ -62,28 +60,6 @@ def counting_failures(failure: type[Exception], *, username: str, address: str) 
         raise
     if counted:
         _give_back(key)
-
-
-def address_of(request: HttpRequest) -> str:
-    """Who asks: an IPv4 address or an IPv6 network of 64 bits, as far as can be trusted.
-
-    ``X-Forwarded-For`` counts only where TASKYARD_TRUSTED_PROXIES says how many proxies append
-    to it: whatever stands further left was written by the client.
-    """
-    found = str(request.META.get("REMOTE_ADDR", ""))
-    forwarded = request.headers.get("X-Forwarded-For")
-    if settings.TASKYARD_TRUSTED_PROXIES and forwarded:
-        hops = forwarded.split(",")
-        found = hops[-min(settings.TASKYARD_TRUSTED_PROXIES, len(hops))].strip()
-    try:
-        address = ip_address(found)
-    except ValueError:
-        return "unknown"
-    if address.version == 6 and (mapped := address.ipv4_mapped):
-        return str(mapped)
-    if address.version == 6:
-        return str(ip_network((int(address), 64), strict=False))
-    return str(address)
 
 
 def parse_rate(rate: str | None) -> tuple[int, int] | None:

@@ -14,8 +14,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskyard.accounts import names, passwords
+from taskyard.accounts.addresses import address_of
 from taskyard.accounts.errors import LoginRefused, Throttled
-from taskyard.accounts.throttle import address_of
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import messages
 from taskyard.core.errors import Refusal
