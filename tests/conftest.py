@@ -49,6 +49,7 @@ USUAL = {
     "TASKYARD_TASK_TYPES": "tests.task_types",
     "TASKYARD_REGISTER_RATE": "100000/hour",
     "TASKYARD_LOGIN_RATE": "100000/min",
+    "TASKYARD_HASHING_QUEUE": "1000",
 }
 
 

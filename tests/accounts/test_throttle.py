@@ -86,6 +86,41 @@ def test_failed_logins_of_a_name_from_an_address_are_limited(
     assert login(PASSWORD, X_Forwarded_For="192.0.2.1") == 200
 
 
+def test_logins_of_ever_other_names_from_an_address_are_limited(
+    nobody: Caller, user: User, as_user: Any, settings: Any, address: str
+) -> None:
+    """Right or wrong, whatever the name: each costs a hash. An IPv6 network is one address."""
+    settings.TASKYARD_ATTEMPT_RATE = "5/min"
+    settings.TASKYARD_TRUSTED_PROXIES = 1
+    user.set_password(PASSWORD)
+    user.save()
+    network = address.removesuffix("::1")
+
+    def login(name: str, host: str, password: str = "wrong") -> Any:
+        body = {"username": name, "password": password}
+        return nobody.post("token/", body, X_Forwarded_For=host)
+
+    tried = [login(f"name{number}", f"{network}:0:0::{number}").status_code for number in range(4)]
+    assert [*tried, login("newuser", address, PASSWORD).status_code] == [401] * 4 + [200]
+    refused = login("newuser", f"[{network}:0:0::9]:5123", PASSWORD)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    body = {"old_password": PASSWORD, "new_password": "another good one"}
+    changed = as_user(user).post("me/password/", body, X_Forwarded_For=address)
+    assert changed.status_code == 429
+    assert login("newuser", "192.0.2.77", PASSWORD).status_code == 200
+
+
+def test_attempts_are_limited_by_the_rate_of_failures_where_nothing_is_said(
+    db: None, settings: Any, address: str
+) -> None:
+    settings.TASKYARD_LOGIN_RATE, settings.TASKYARD_ATTEMPT_RATE = "1/hour", None
+    for _ in range(20):
+        throttle.count_attempt(address)
+    with pytest.raises(Throttled):
+        throttle.count_attempt(address)
+
+
 def test_the_old_password_cannot_be_guessed_either(
     user: User, as_user: Any, settings: Any, forwarded: dict[str, str]
 ) -> None:

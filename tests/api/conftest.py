@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def no_throttles(settings: Any) -> None:
     """All tests come from one address; what throttles do is tested where it is meant."""
     settings.TASKYARD_REGISTER_RATE = settings.TASKYARD_LOGIN_RATE = ""
+    settings.TASKYARD_ATTEMPT_RATE = ""
 
 
 @pytest.fixture

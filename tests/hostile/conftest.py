@@ -26,6 +26,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         environment = {
             "TASKYARD_TASK_TYPES": "tests.hostile.task_types",
             "TASKYARD_REGISTER_RATE": "100000/hour",
+            "TASKYARD_ATTEMPT_RATE": "100000/min",
             "TASKYARD_ROTATE_REFRESH": "true",
             "TASKYARD_LOG_LEVEL": "DEBUG",
         }

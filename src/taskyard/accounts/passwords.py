@@ -49,6 +49,7 @@ def register(*, username: str, password: str, address: str) -> User:
 
 def log_in(*, username: str, password: str, address: str) -> User:
     """The user. Raises LoginRefused after as long as a login takes, and Throttled."""
+    throttle.count_attempt(address)
     with throttle.counting_failures(LoginRefused, username=username, address=address):
         user = authenticate(username=username, password=password)
         if not isinstance(user, User):
@@ -60,6 +61,7 @@ def change(user: User, *, old: str, new: str, address: str) -> None:
     """Set a new password, which ends every token given before. Raises InvalidInput, Throttled."""
     if flaws := _password_flaws("new_password", new, user):
         raise InvalidInput(flaws)
+    throttle.count_attempt(address)
     with throttle.counting_failures(InvalidInput, username=user.username, address=address):
         if not user.check_password(old):
             message = "The old password is not right."

@@ -19,6 +19,8 @@ from taskyard.core.redis import BrokerAway, client
 from taskyard.core.redis import key as redis_key
 
 PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# What TASKYARD_ATTEMPT_RATE is where it is not set.
+ATTEMPTS_A_FAILURE = 20
 _RATE = re.compile(r"(\d+)/(s|sec|second|m|min|minute|h|hour|d|day)")
 
 # -1 when there was room (and one place is now taken), else the milliseconds until there is.
@@ -38,7 +40,18 @@ logger = logging.getLogger(__name__)
 
 def count_registration(address: str) -> None:
     """Raises Throttled when this address has registered too often."""
-    _take(_key("register", address), settings.TASKYARD_REGISTER_RATE)
+    _take(_key("register", address), parse_rate(settings.TASKYARD_REGISTER_RATE))
+
+
+def count_attempt(address: str) -> None:
+    """Raises Throttled when somebody at this address has tried too often, rightly or wrongly.
+
+    Names are without end, and each attempt costs a hash.
+    """
+    limit = parse_rate(settings.TASKYARD_ATTEMPT_RATE)
+    if limit is None and (failures := parse_rate(settings.TASKYARD_LOGIN_RATE)):
+        limit = ATTEMPTS_A_FAILURE * failures[0], failures[1]
+    _take(_key("attempt", address), limit)
 
 
 @contextmanager
@@ -49,7 +62,7 @@ def counting_failures(failure: type[Exception], *, username: str, address: str) 
     guesses made at the same moment cannot outnumber the rate, and an outage counts for nothing.
     """
     key = _key("login", name_key(username), address)
-    counted = _take(key, settings.TASKYARD_LOGIN_RATE)
+    counted = _take(key, parse_rate(settings.TASKYARD_LOGIN_RATE))
     try:
         yield
     except failure:
@@ -77,9 +90,8 @@ def _key(*parts: str) -> str:
     return f"{parts[0]}:{digest[:32]}"
 
 
-def _take(key: str, rate: str | None) -> bool:
+def _take(key: str, limit: tuple[int, int] | None) -> bool:
     """Whether a place was taken; raises Throttled where there is none."""
-    limit = parse_rate(rate)
     if limit is None:
         return False
     try:

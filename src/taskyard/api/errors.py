@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views import defaults
 from rest_framework import exceptions
@@ -147,6 +148,27 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _answer(request, problem)
     page = defaults.server_error(request)
     page.status_code = problem.status
+    for name, value in problem.headers.items():
+        page[name] = value
+    return page
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """For a request that there is no room for now."""
+    headers = {"Retry-After": RETRY_AFTER_BUSY}
+    detail = _("Too many requests at once. Try again soon.")
+    return _answer_or_page(request, Problem(503, "busy", detail, headers=headers))
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    """For a form that is longer than any."""
+    return _answer_or_page(request, Problem(413, "too_large", _("The form is too large.")))
+
+
+def _answer_or_page(request: HttpRequest, problem: Problem) -> HttpResponse:
+    if _for_machines(request):
+        return _answer(request, problem)
+    page = render(request, "problem.html", {"problem": problem}, status=problem.status)
     for name, value in problem.headers.items():
         page[name] = value
     return page

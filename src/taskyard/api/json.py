@@ -56,8 +56,6 @@ class Parser(BaseParser):
             raise exceptions.UnsupportedMediaType(
                 MEDIA_TYPE, _("Compressed request bodies are not supported.")
             )
-        if declared_size(request) > limit:
-            raise TooLarge(limit)
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise TooLarge(limit)

@@ -1,6 +1,7 @@
 """The Django app of our own project: what only it may do."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin
 
 
 class ServerConfig(AppConfig):
@@ -12,3 +13,10 @@ class ServerConfig(AppConfig):
         from taskyard.server import sessions
 
         cleanup.register(sessions.delete_expired)
+
+
+class ThrottledAdmin(admin.AdminConfig):
+    """Django's admin with our login."""
+
+    default = False
+    default_site = "taskyard.server.admin_site.Site"

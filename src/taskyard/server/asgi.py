@@ -30,22 +30,23 @@ from taskyard.core import announcements  # noqa: E402
 from taskyard.dashboard.streams import PageStreams  # noqa: E402
 from taskyard.live.asgi import ASGIApp  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
-from taskyard.server.bridge import Bridge, Receive, Scope, Send  # noqa: E402
+from taskyard.server.admission import Admission  # noqa: E402
+from taskyard.server.bridge import Receive, Scope, Send  # noqa: E402
 
 # A stream is an open file; systems often begin with a thousand.
 MOST_OPEN_FILES = 65_536
 
 
 class OnePort:
-    def __init__(self, bridge: Bridge, *, redis_url: str | None) -> None:
-        self._bridge = bridge
+    def __init__(self, ordinary: Admission, *, redis_url: str | None) -> None:
+        self._ordinary = ordinary
         self._redis_url = redis_url
         self._live: list[TaskStreams | PageStreams | Waits] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             live = (each for each in self._live if each.take(scope))
-            answers: ASGIApp = next(live, self._bridge)
+            answers: ASGIApp = next(live, self._ordinary)
             await answers(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -61,11 +62,11 @@ class OnePort:
         when_told_to_stop(hub.let_go)
         look_at_connections_once()
         settle_memory()
-        self._live = [kind(hub, self._bridge) for kind in (TaskStreams, PageStreams, Waits)]
+        self._live = [kind(hub, self._ordinary) for kind in (TaskStreams, PageStreams, Waits)]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()
-        self._bridge.close()
+        self._ordinary.close()
         announcements.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -134,7 +135,7 @@ def allow_many_files() -> None:
 
 
 application: ASGIApp = OnePort(
-    Bridge(wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES),
+    Admission(wsgi),
     redis_url=settings.REDIS_URL,
 )
 if settings.TASKYARD_BASE_PATH:

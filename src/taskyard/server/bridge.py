@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
-from taskyard.server.threads import Threads, client_of
+from taskyard.server.threads import FixedThreads, Threads, client_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,6 +18,12 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 logger = logging.getLogger(__name__)
+
+
+# In a scope, and in its environ: why the request is not to be answered as usual, and how many bytes
+# its body would have had.
+REFUSAL, SIZE = "taskyard.refusal", "taskyard.size"
+BUSY, UNREAD = "busy", "unread"
 
 
 class BodyTooLarge(Exception):
@@ -31,10 +37,12 @@ class ClientLeft(Exception):
 class Bridge:
     """An ASGI application that answers from a WSGI one; `threads` requests at a time."""
 
-    def __init__(self, wsgi: WSGIApp, *, threads: int, max_body: int) -> None:
+    def __init__(
+        self, wsgi: WSGIApp, *, threads: int, max_body: int, may_grow: bool = True
+    ) -> None:
         self._wsgi = wsgi
         self._max_body = max_body
-        self._threads = Threads(threads)
+        self._threads = Threads(threads) if may_grow else FixedThreads(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         departure: asyncio.Future[Message] | None = None
@@ -58,7 +66,8 @@ class Bridge:
             asyncio.run_coroutine_threadsafe(forward(message), loop).result()
 
         try:
-            body = await read_body(scope, receive, limit=self._max_body)
+            limit = scope.get(SIZE, self._max_body)
+            body = await read_body(scope, receive, limit=limit)
             address = scope["client"][0] if scope.get("client") else ""
             async with self._threads.one_for(client_of(scope["headers"], address)) as pool:
                 whole = await loop.run_in_executor(pool, self._answer, scope, body, send_now)
@@ -112,23 +121,71 @@ class Bridge:
         self._threads.close()
 
 
+class Body:
+    """A request's body, read as far as somebody wants it, and given on as one piece."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._pieces: list[bytes] = []
+        self._has_ended = False
+        self._was_given = False
+        self.size = 0
+        self.is_whole = False
+
+    @classmethod
+    def none(cls) -> "Body":
+        """For an application that is to answer without the body."""
+        body = cls(_never)
+        body.is_whole = True
+        return body
+
+    async def read(self, limit: int) -> None:
+        """Read on until it is whole or has more than ``limit`` bytes. Raises ClientLeft."""
+        while not self._has_ended and self.size <= limit:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece = message.get("body", b"")
+            self._pieces.append(piece)
+            self.size += len(piece)
+            self._has_ended = not message.get("more_body")
+        self.is_whole = self._has_ended and self.size <= limit
+
+    def joined(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    async def again(self) -> Message:
+        """To be received instead: the whole body, then what comes from the client."""
+        if self._was_given:
+            return await self._receive()
+        self._was_given = True
+        return {"type": "http.request", "body": self.joined(), "more_body": False}
+
+
+async def _never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def declared_size(scope: Scope) -> int | None:
+    """Bytes of the body as the headers say; None for a chunked one."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return None
+    return 0
+
+
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     """The whole body, chunked or not. Raises BodyTooLarge as soon as that is known, ClientLeft."""
-    declared = next((v for name, v in scope["headers"] if name == b"content-length"), b"0")
-    if int(declared) > limit:
+    if (declared_size(scope) or 0) > limit:
         raise BodyTooLarge
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > limit:
-            raise BodyTooLarge
-        if not message.get("more_body"):
-            return b"".join(pieces)
+    body = Body(receive)
+    await body.read(limit)
+    if not body.is_whole:
+        raise BodyTooLarge
+    return body.joined()
 
 
 def environ(scope: Scope, body: bytes) -> dict[str, Any]:
@@ -167,7 +224,9 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
     for key, values in repeated.items():
         found[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     # A chunked body has no length of its own, and Django reads only what is declared.
-    found["CONTENT_LENGTH"] = str(len(body))
+    found["CONTENT_LENGTH"] = str(scope.get(SIZE, len(body)))
+    if REFUSAL in scope:
+        found[REFUSAL] = scope[REFUSAL]
     found.pop("HTTP_TRANSFER_ENCODING", None)
     return found
 

@@ -248,6 +248,37 @@ VARIABLES: tuple[Variable, ...] = (
         "each with a connection to the database.",
     ),
     Variable(
+        "TASKYARD_HASHING_THREADS",
+        integer(1, 256),
+        max(1, _cores() // 2),
+        "Threads that hash passwords: they answer registrations and logins, and nothing else.",
+        shown="half of the cores",
+    ),
+    Variable(
+        "TASKYARD_HASHING_QUEUE",
+        integer(1, 10_000),
+        64,
+        "Registrations and logins that wait or are answered, half for one address; more are 503.",
+    ),
+    Variable(
+        "TASKYARD_LONG_REQUESTS",
+        integer(1, 256),
+        2,
+        "Requests with a body above 64 KiB that are worked on at once, one of an address.",
+    ),
+    Variable(
+        "TASKYARD_BODY_BYTES",
+        integer(33_554_432, 999_999_999),
+        67_108_864,
+        "Bytes of bodies above 16 KiB held at once, a quarter for one address; more are 503.",
+    ),
+    Variable(
+        "TASKYARD_FORM_BYTES",
+        integer(16_384, 8_388_608),
+        1_048_576,
+        "Bytes of a form of the page; more are 413.",
+    ),
+    Variable(
         "TASKYARD_HEADER_BYTES",
         integer(8192, 1_048_576),
         65_536,
@@ -336,6 +367,13 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
     Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),
+    Variable(
+        "TASKYARD_ATTEMPT_RATE",
+        rate,
+        None,
+        "Logins and password changes per address, right or wrong.",
+        shown="20 times TASKYARD_LOGIN_RATE",
+    ),
     Variable(
         "TASKYARD_PASSWORD_POLICY",
         choice("basic", "strict"),

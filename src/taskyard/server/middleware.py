@@ -20,6 +20,8 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
+from taskyard.api import errors
+from taskyard.server.bridge import BUSY, REFUSAL
 from taskyard.server.logs import request_id
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -99,6 +101,32 @@ def _language(accepted: str) -> str:
     asking = HttpRequest()
     asking.META["HTTP_ACCEPT_LANGUAGE"] = accepted
     return translation.get_language_from_request(asking)
+
+
+class Refused:
+    """Answers what ``server.admission`` has no room for, or what a page does not read.
+
+    Views of the API say themselves, by its headers, what is wrong with a request without its body.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refusal = request.META.get(REFUSAL)
+        if refusal is None:
+            return self.get_response(request)
+        if refusal == BUSY:
+            return self._answer(request, errors.busy)
+        if request.path_info.startswith(WITHOUT_SITE):
+            return self.get_response(request)
+        return self._answer(request, errors.too_large)
+
+    def _answer(
+        self, request: HttpRequest, answer: Callable[[HttpRequest], HttpResponseBase]
+    ) -> HttpResponseBase:
+        with translation.override(_language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))):
+            return answer(request)
 
 
 class _SiteOnly(MiddlewareMixin):

@@ -41,6 +41,11 @@ TASKYARD_QUEUES = _env["TASKYARD_QUEUES"]
 TASKYARD_CONCURRENCY = _env["TASKYARD_CONCURRENCY"]
 TASKYARD_THREADS = _env["TASKYARD_THREADS"]
 TASKYARD_SHOW_TRACEBACKS = _env["TASKYARD_SHOW_TRACEBACKS"]
+TASKYARD_HASHING_THREADS = _env["TASKYARD_HASHING_THREADS"]
+TASKYARD_HASHING_QUEUE = _env["TASKYARD_HASHING_QUEUE"]
+TASKYARD_LONG_REQUESTS = _env["TASKYARD_LONG_REQUESTS"]
+TASKYARD_BODY_BYTES = _env["TASKYARD_BODY_BYTES"]
+TASKYARD_FORM_BYTES = _env["TASKYARD_FORM_BYTES"]
 TASKYARD_HEADER_BYTES = _env["TASKYARD_HEADER_BYTES"]
 TASKYARD_HEADER_COUNT = _env["TASKYARD_HEADER_COUNT"]
 TASKYARD_STALL_SECONDS = _env["TASKYARD_STALL_SECONDS"]
@@ -54,6 +59,7 @@ TASKYARD_MAX_TASKS_PER_CHILD = _env["TASKYARD_MAX_TASKS_PER_CHILD"]
 TASKYARD_MAX_MEMORY_PER_CHILD = _env["TASKYARD_MAX_MEMORY_PER_CHILD"]
 TASKYARD_REGISTER_RATE = _env["TASKYARD_REGISTER_RATE"]
 TASKYARD_LOGIN_RATE = _env["TASKYARD_LOGIN_RATE"]
+TASKYARD_ATTEMPT_RATE = _env["TASKYARD_ATTEMPT_RATE"]
 TASKYARD_TRUSTED_PROXIES = _env["TASKYARD_TRUSTED_PROXIES"]
 TASKYARD_BASE_PATH: str = _env["TASKYARD_BASE_PATH"]
 TASKYARD_METRICS_TOKEN = _env["TASKYARD_METRICS_TOKEN"]
@@ -76,7 +82,7 @@ INSTALLED_APPS = [
     "taskyard.api",
     "taskyard.dashboard",
     "taskyard.dashboard.staff",
-    "django.contrib.admin",
+    "taskyard.server.apps.ThrottledAdmin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -97,6 +103,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "taskyard.server.middleware.ForPrograms",
+    "taskyard.server.middleware.Refused",
     "taskyard.server.middleware.SiteQuery",
     "taskyard.server.middleware.SiteSession",
     "taskyard.server.middleware.SiteLocale",
@@ -165,7 +172,7 @@ WHITENOISE_AUTOREFRESH = False
 
 # The parser of the API has its own, smaller bounds (256 KiB, bulk 8 MiB).
 MAX_BODY_BYTES = 8 * 1024 * 1024
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = TASKYARD_FORM_BYTES
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -94,6 +94,20 @@ class Threads:
         return self._spare
 
 
+class FixedThreads:
+    """`most` requests at a time, however long each takes."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="fixed")
+
+    @asynccontextmanager
+    async def one_for(self, name: bytes) -> AsyncIterator[Executor]:
+        yield self._pool
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
 class Place:
     """One request's place among the quick ones, until it is answered or turns out to be slow."""
 

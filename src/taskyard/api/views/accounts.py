@@ -11,11 +11,8 @@ from rest_framework.response import Response
 from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.addresses import address_of
 from taskyard.accounts.models import User
-from taskyard.accounts.throttle import address_of
 from taskyard.api import conditions, openapi, shapes
 from taskyard.api.json import ACCOUNT_LIMIT, dumps
-from taskyard.api import shapes
-from taskyard.api.json import ACCOUNT_LIMIT
 from taskyard.api.openapi import documented
 from taskyard.api.representation import stamp
 from taskyard.api.views.base import ApiView, OpenView, user_of

@@ -13,7 +13,16 @@ from taskyard.accounts.authentication import CHALLENGE, Claimant, TokenAuthentic
 from taskyard.accounts.models import User
 from taskyard.api import errors
 from taskyard.api.forms import Multipart, UrlEncoded
-from taskyard.api.json import ACCOUNT_LIMIT, BODY_LIMIT, MEDIA_TYPE, AlwaysJson, Parser, Renderer
+from taskyard.api.json import (
+    ACCOUNT_LIMIT,
+    BODY_LIMIT,
+    MEDIA_TYPE,
+    AlwaysJson,
+    Parser,
+    Renderer,
+    TooLarge,
+    declared_size,
+)
 
 
 class ApiView(APIView):
@@ -37,6 +46,8 @@ class ApiView(APIView):
             return
         self.perform_authentication(request)
         self.check_permissions(request)
+        if declared_size(request) > self.body_limit:
+            raise TooLarge(self.body_limit)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # as DRF's
         """What an address knows, in Allow; for everybody, as browsers ask without a token."""
