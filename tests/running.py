@@ -112,6 +112,13 @@ class Live:
             bound.stop([self._broker_process], seconds=5)
         self._broker_process = None
 
+    def kill_broker(self) -> None:
+        """SIGKILL."""
+        if self._broker_process is not None:
+            self._broker_process.kill()
+            self._broker_process.wait()
+        self._broker_process = None
+
     def start_web(self) -> None:
         self._web = self._start("web")
 

@@ -102,16 +102,42 @@ def test_changes_between_two_cursors_are_exactly_those(submit: Submit, claim: Cl
     assert set(changed) > {first.id, second.id}
 
 
-def test_a_lease_that_ran_out_can_be_taken_again(worker_id: int) -> None:
+def test_a_lease_that_ran_out_is_extended_only_while_it_is_there(worker_id: int) -> None:
     assert leases.renew(worker_id)
     Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
     assert not leases.renew(worker_id)
-    leases.revive(worker_id, concurrency=1, queues=[])
-    assert leases.renew(worker_id)
-    Worker.objects.all().delete()
-    assert not leases.renew(worker_id)
-    leases.revive(worker_id, concurrency=1, queues=[])
+    assert leases.revive(worker_id)
     assert leases.renew(worker_id)
     assert leases.leads(worker_id)
+    Worker.objects.all().delete()
+    assert not leases.renew(worker_id)
+    assert not leases.revive(worker_id)
+    assert not Worker.objects.exists()
+
+
+def test_a_worker_without_a_lease_is_given_nothing(
+    submit: Submit, claim: Claim, worker_id: int
+) -> None:
+    submit()
+    Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+    assert claim() == []
+    Worker.objects.all().delete()
+    assert claim() == []
+    assert lifecycle.claim("default", {"sum": 1}, worker_id=0, process=1) == ([], False)
+
+
+def test_workers_of_one_machine_are_never_one(owner_id: int) -> None:
+    first, second = (leases.take(concurrency=1, queues=[]) for _ in range(2))
+    assert first != second
+    assert leases.renew(first)
+    assert leases.renew(second)
+    third = leases.take(concurrency=1, queues=[], dead=[first])
+    assert not leases.renew(first)
+    assert leases.renew(second)
+    assert leases.leads(second)
+    assert not leases.leads(third)
+
+
+def test_old_leases_are_deleted(worker_id: int) -> None:
     Worker.objects.update(lease_until=Now() - timedelta(days=2))
     assert leases.forget_old() == 1

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from taskyard.core.states import TERMINAL, TRANSITIONS, Status
@@ -103,6 +103,18 @@ def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
         if ended[task_id] != 1:
             found.append(f"task {task_id} had {ended[task_id]} terminal transitions")
     return found
+
+
+def executions(marks: Counter[int], moves: Iterable[Move], lost: Collection[int]) -> list[str]:
+    """No task was begun more often than once, and once more for each time that a process was lost
+    which had it. ``marks`` is what the handlers left outside of the record."""
+    taken = [m for m in moves if m.is_rescue and m.status == "pending"]
+    excused = Counter(m.task_id for m in taken if m.old_process in lost)
+    return [
+        f"task {task_id} was begun {times} times; {excused[task_id]} times its process was lost"
+        for task_id, times in marks.items()
+        if times > 1 + excused[task_id]
+    ]
 
 
 def _skips_its_attempt(old: Status, move: Move) -> bool:

@@ -108,9 +108,11 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
     if victims and (what == "child" or len(ready) == 1):
         victims = [random.choice(victims)]
         kills[victims[0]] = time.time()
+        trial.lost.add(victims[0])
         os.kill(victims[0], signal.SIGKILL)
         return "child"
     kills.update(dict.fromkeys(victims, time.time()))
+    trial.lost.update(victims)
     # The parent alone: its children end because it has.
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -139,6 +141,7 @@ def a_child_stopped(stage: Stage, long: bool) -> str:
         assert entry
         wait_for("it runs", lambda: entry.id in trial.truth.held(), seconds=10)
         process = trial.truth.held()[entry.id]
+        trial.lost.add(process)
         os.kill(process, signal.SIGSTOP)
         try:
             others = [trial.ledger.submit(sums(number)) for number in range(5)]
@@ -174,6 +177,7 @@ def workers_stopped(stage: Stage, long: bool) -> str:
                 assert trial.ledger.submit(job)
             wait_for("all run", lambda: len(trial.truth.held()) == width, seconds=20, pause=0.02)
             family = children(worker.pid)
+            trial.lost.update(family)
             stopped_at = time.time()
             for pid in (worker.pid, *family):
                 os.kill(pid, signal.SIGSTOP)
@@ -403,6 +407,7 @@ def a_dead_link(stage: Stage, long: bool) -> str:
                 assert trial.ledger.submit(job)
             wait_for("both run", lambda: len(trial.truth.held()) == 2, seconds=30)
             busy = set(trial.truth.held().values())
+            trial.lost.update(busy)
             live.start_worker()
             wait_for("the other worker is there", lambda: _workers(trial.truth) == 2, seconds=30)
             link.become(Mode.BLACK_HOLE)
@@ -572,6 +577,61 @@ def rolling_restart(stage: Stage, long: bool) -> str:
         )
 
 
+def started_in_any_order(stage: Stage, long: bool) -> str:
+    """Everything dies, as a machine that is switched off; its parts return in a random order.
+
+    Each task that is submitted meanwhile must be begun exactly once, by what its handler writes.
+    """
+    times, tasks, seconds = (20, 60, 2.0) if long else (1, 12, 1.0)
+    orders = []
+    with (
+        servers.own_postgresql() as server,
+        stage.trial(database_url=server.url, limit=5000) as trial,
+    ):
+        live = trial.live
+        for _ in range(2):
+            live.start_worker()
+        parts: dict[str, Callable[[], Any]] = {
+            "database": server.start,
+            "broker": live.start_broker,
+            "web": live.start_web,
+            **{f"worker {number}": live.start_worker for number in range(3)},
+        }
+        for _ in range(times):
+            with trial.ledger.outage():
+                live.kill_web()
+                while live.workers:
+                    live.kill_worker()
+                server.stop(signal.SIGQUIT)
+                live.kill_broker()
+                load = trial.ledger.load(tasks, _lasts(seconds), pool=trial.pool)
+                order = sorted(parts, key=lambda part: (part == "database", random.random()))
+                # The workers before the database in any case; the rest as it comes.
+                late = random.sample(["broker", "web"], random.randint(0, 2))
+                order = [part for part in order if part not in late] + late
+                for part in order:
+                    parts[part]()
+                    time.sleep(random.uniform(0.0, 1.5))
+                load.result()
+            wait_for("all have ended", lambda: not trial.truth.active(), seconds=180, pause=0.2)
+            orders.append(order)
+            begun = trial.marks
+            wrong = {e.id: begun[e.id] for e in trial.ledger.entries if begun[e.id] != 1}
+            assert not wrong, f"after {order} these were not begun once: {wrong}"
+        trial.ends_well()
+        count = len(trial.ledger.entries)
+        return f"{len(orders)} random orders, {count} tasks: {sum(trial.marks.values())} begun"
+
+
+def _lasts(seconds: float) -> Callable[[int], Job]:
+    def make(number: int) -> Job:
+        asked = {"number": number, "first": seconds, "then": seconds}
+        options = {"max_attempts": 1} if number % 2 else {}
+        return Job("signs", asked, {"number": number}, signed=True, options=options)
+
+    return make
+
+
 def everything_killed(stage: Stage, long: bool) -> str:
     """An embedded installation whose processes all die at once, again and again."""
     times = 20 if long else 3
@@ -583,6 +643,7 @@ def everything_killed(stage: Stage, long: bool) -> str:
         "TASKYARD_CONCURRENCY": "2",
         "TASKYARD_ACTIVE_LIMIT": "1000",
         "TASKYARD_TASK_TYPES": "tests.task_types",
+        "MARKS": str(stage.directory / "marks"),
     }
     starts: list[float] = []
     with Embedded(stage.directory, environment, port) as up:
@@ -593,7 +654,7 @@ def everything_killed(stage: Stage, long: bool) -> str:
                 load = trial.ledger.load(200, mixed, pool=trial.pool, a_second=100)
                 time.sleep(random.uniform(0.5, 1.8))
                 with trial.ledger.outage():
-                    up.kill_everything()
+                    trial.lost.update(up.kill_everything())
                     assert truth.integrity() == "ok"
                     began = time.monotonic()
                     up.start()
@@ -637,7 +698,8 @@ class Embedded:
         assert self._process.stdout
         assert self._process.stdout.readline(), self.log.read_text()[-4000:]
 
-    def kill_everything(self) -> None:
+    def kill_everything(self) -> list[int]:
+        """The processes that were there."""
         assert self._process
         assert self._process.stdout
         family = psutil.Process(self._process.pid).children(recursive=True)
@@ -646,6 +708,7 @@ class Embedded:
         self._process.wait()
         self._process.stdout.close()
         psutil.wait_procs(family, timeout=10)
+        return [one.pid for one in family]
 
 
 ROWS = (
@@ -700,6 +763,12 @@ ROWS = (
         "503 or 507, no corruption, recovers",
         a_full_disk,
         ("sqlite",),
+    ),
+    Row(
+        "three workers before the database, all parts in a random order",
+        "each task begun exactly once",
+        started_in_any_order,
+        ("postgresql",),
     ),
     Row("queue full, rolling restart", "0 lost, 0 failed by deploy", rolling_restart),
     Row(

@@ -2,17 +2,18 @@
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from tests import servers
 from tests.faults.ledger import Ledger
-from tests.faults.oracle import judge, settle
+from tests.faults.oracle import executions, judge, settle
 from tests.faults.proxy import Proxy
 from tests.faults.truth import Sampler, Truth
 from tests.running import Live
@@ -29,6 +30,14 @@ class Trial:
     limit: int
     pool: ThreadPoolExecutor
     redis: Proxy
+    lost: set[int] = field(default_factory=set)
+    """The processes that a row has ended, or kept from their lease."""
+
+    @property
+    def marks(self) -> Counter[int]:
+        """How often each task of those that leave a mark was begun, by what it left."""
+        path = self.live.log.with_name("marks")
+        return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def ends_well(self, *, seconds: float = 120) -> float:
         """Wait for the end and ask the oracle; after how many seconds all had ended."""
@@ -39,7 +48,8 @@ class Trial:
         return taken
 
     def findings(self) -> list[str]:
-        return judge(self.ledger, self.truth, self.sampler, limit=self.limit)
+        begun = executions(self.marks, self.truth.moves(), self.lost)
+        return begun + judge(self.ledger, self.truth, self.sampler, limit=self.limit)
 
     def count_in_the_log(self, event: str) -> int:
         return self.live.log.read_text().count(event)
@@ -75,6 +85,7 @@ class Stage:
                 "TASKYARD_REGISTER_RATE": "100000/hour",
                 "TASKYARD_LOGIN_RATE": "100000/min",
                 "TASKYARD_ACTIVE_LIMIT": str(limit),
+                "MARKS": str(home / "marks"),
                 **environment,
             }
             if database_url:

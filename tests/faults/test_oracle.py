@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def late_write(trial: Trial) -> None:
     first = trial.truth.held()[entry.id]
     worker = trial.live.workers[0]
     family = children(worker.pid)
+    trial.lost.update(family)
     for pid in (worker.pid, *family):
         os.kill(pid, signal.SIGSTOP)
     trial.live.start_worker()
@@ -58,6 +60,7 @@ def move(old: str, new: str, **how: Any) -> Move:
 
 
 CLAIM = move("pending", "in_progress", old_attempt=0, old_fence=0, worker=1)
+RESCUE = move("in_progress", "pending", old_worker=1, old_process=2)
 FINISH = move("in_progress", "completed", old_worker=1, old_process=2)
 
 
@@ -84,6 +87,12 @@ FINISH = move("in_progress", "completed", old_worker=1, old_process=2)
         (lambda: oracle.histories([move("pending", "completed")], [1]), 1),
         (lambda: oracle.histories([CLAIM, FINISH, move("pending", "pending", fence=3)], [1]), 1),
         (lambda: oracle.histories([CLAIM, FINISH, move("pending", "pending", attempt=0)], [1]), 1),
+        (lambda: oracle.executions(Counter({1: 1}), [CLAIM, FINISH], {2}), 0),
+        (lambda: oracle.executions(Counter({1: 2}), [CLAIM, FINISH], {2}), 1),
+        (lambda: oracle.executions(Counter({1: 2}), [CLAIM, RESCUE, CLAIM], {2}), 0),
+        (lambda: oracle.executions(Counter({1: 3}), [CLAIM, RESCUE, CLAIM], {2}), 1),
+        # Taken from a process that was not lost.
+        (lambda: oracle.executions(Counter({1: 2}), [CLAIM, RESCUE, CLAIM], {3}), 1),
         (lambda: oracle.outages([Answer(5, 1, 503, "5")], [(4, 7)]), 0),
         (lambda: oracle.outages([Answer(5, 1, 503, "5")], [(7, 9)]), 1),
         (lambda: oracle.outages([Answer(5, 1, 503, None)], [(4, 7)]), 1),

@@ -1,9 +1,13 @@
-"""Leases: which workers are believed alive, by the database's clock."""
+"""Leases: which workers are believed alive, by the database's clock.
+
+An id is drawn at random by the process that inserts the row, so no two workers ever have the same
+one, in a restored database neither. A lease is extended by its id and never made anew under it.
+"""
 
 import os
+import secrets
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -13,27 +17,23 @@ from django.db.models.functions import Now
 import taskyard
 from taskyard.core.models import Worker
 
-
-def here() -> str:
-    """This machine and process namespace: within it, a process id names one process."""
-    with suppress(OSError):
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    return socket.gethostname()
+# A browser's numbers are exact up to 53 bits.
+ID_BITS = 52
 
 
-def take(*, concurrency: int, queues: Sequence[str]) -> int:
-    """Enter this process as a worker; its id. Leases of dead processes beside it end at once."""
-    for worker in Worker.objects.filter(host=here()):
-        if not _runs(worker.pid) or worker.pid == os.getpid():
-            worker.delete()
-    worker = Worker.objects.create(
-        host=here(),
+def take(*, concurrency: int, queues: Sequence[str], dead: Iterable[int] = ()) -> int:
+    """Enter this process as a worker; its id. The leases of the workers in ``dead`` end at once."""
+    Worker.objects.filter(id__in=list(dead)).delete()
+    worker = Worker(
+        id=secrets.randbits(ID_BITS) or 1,
+        host=socket.gethostname(),
         pid=os.getpid(),
         concurrency=concurrency,
         queues=list(queues),
         version=taskyard.__version__,
         lease_until=_expiry(),
     )
+    worker.save(force_insert=True)
     return int(worker.pk)
 
 
@@ -42,19 +42,12 @@ def renew(worker_id: int) -> bool:
     return bool(Worker.objects.alive().filter(id=worker_id).update(lease_until=_expiry()))
 
 
-def revive(worker_id: int, *, concurrency: int, queues: Sequence[str]) -> None:
-    """Take the lease again after it ran out. What was taken meanwhile is guarded by its fence."""
-    Worker.objects.update_or_create(
-        id=worker_id,
-        defaults={
-            "host": here(),
-            "pid": os.getpid(),
-            "concurrency": concurrency,
-            "queues": list(queues),
-            "version": taskyard.__version__,
-            "lease_until": _expiry(),
-        },
-    )
+def revive(worker_id: int) -> bool:
+    """Extend a lease that ran out; false where it is no longer there.
+
+    What was taken meanwhile is guarded by its fence.
+    """
+    return bool(Worker.objects.filter(id=worker_id).update(lease_until=_expiry()))
 
 
 def forget_old() -> int:
@@ -69,18 +62,9 @@ def end(worker_id: int) -> None:
 
 def leads(worker_id: int) -> bool:
     """Whether this is the oldest worker alive, which does what one at a time should do."""
-    return Worker.objects.alive().order_by("id").values_list("id", flat=True).first() == worker_id
+    oldest = Worker.objects.alive().order_by("started_at", "id").values_list("id", flat=True)
+    return oldest.first() == worker_id
 
 
 def _expiry() -> CombinedExpression:
     return Now() + timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

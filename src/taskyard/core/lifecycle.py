@@ -109,7 +109,8 @@ def claim(
     """Give this process the next ready tasks, in priority order, and say whether more wait.
 
     ``caps`` names the task types it knows and how many of each it will take together: the claim
-    goes on along the queue only while the next task's type allows that many.
+    goes on along the queue only while the next task's type allows that many. A worker without a
+    lease is given none.
     """
     rows = dialect().claim(
         {

@@ -96,7 +96,12 @@ def _sockets(
 
 def worker(arguments: Sequence[str]) -> int:
     """a worker alone, with TASKYARD_CONCURRENCY processes"""
-    _options("worker", worker).parse_args(arguments)
+    options = _options("worker", worker)
+    options.add_argument("--check", action="store_true", help="say how the one here is, and end")
+    return _check_worker() if options.parse_args(arguments).check else _become_a_worker()
+
+
+def _become_a_worker() -> int:
     os.environ["TASKYARD_PROCESS"] = "worker"
     values = _checked()
     from django.conf import settings
@@ -113,9 +118,23 @@ def worker(arguments: Sequence[str]) -> int:
             *("-m", "celery", "--quiet", "--app", "taskyard.worker", "worker"),
             *("--pool", "prefork", "--concurrency", str(values["TASKYARD_CONCURRENCY"])),
             *("--loglevel", values["TASKYARD_LOG_LEVEL"]),
-            *("--without-gossip", "--without-mingle"),
         ],
     )
+
+
+def _check_worker() -> int:
+    """Whether the workers of this machine, or container, hold their leases: 0, or 1."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    from taskyard.core import presence
+
+    workers = [worker for worker in presence.seen() if worker.alive]
+    without = [worker for worker in workers if not worker.holds_a_lease]
+    for worker in without:
+        why = worker.state or f"last renewed {worker.silent_seconds:.0f} s ago"
+        print(f"the worker with process id {worker.pid} has no lease: {why}")
+    if not without:
+        print(f"{len(workers)} hold their lease" if workers else "no worker runs here")
+    return 0 if workers and not without else 1
 
 
 def _checked() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taskyard.core import presence
 from taskyard.server import bound, env, home, valkey
 from taskyard.server.env import BadEnvironment
 
@@ -230,23 +231,17 @@ def _worker() -> Child:
 
 def _ready(listener: socket.socket, worker_pid: int) -> bool:
     """Whether the web answers that all parts are there, and the worker holds its lease."""
-    from django.db import DatabaseError, connection
-
-    from taskyard.core import leases
-    from taskyard.core.models import Worker
-
     host, port = _reachable(listener)
     web = http.client.HTTPConnection(host, port, timeout=3)
     try:
         web.request("GET", "/readyz")
         if web.getresponse().status != 200:
             return False
-        return Worker.objects.alive().filter(host=leases.here(), pid=worker_pid).exists()
-    except (OSError, http.client.HTTPException, DatabaseError):
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         web.close()
-        connection.close()
+    return any(worker.pid == worker_pid and worker.holds_a_lease for worker in presence.seen())
 
 
 def _reachable(listener: socket.socket) -> tuple[str, int]:

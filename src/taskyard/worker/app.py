@@ -76,6 +76,7 @@ app.conf.update(
     task_create_missing_queues=True,
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
+    worker_consumer="taskyard.worker.celery_consumer:WakeUpConsumer",
     # A broker that refuses is away.
     broker_channel_error_retry=True,
     worker_hijack_root_logger=False,

@@ -1,7 +1,6 @@
 """The guard: a thread of the worker's parent that keeps the lease and watches its processes."""
 
 import logging
-import math
 import os
 import threading
 import time
@@ -20,7 +19,11 @@ from taskyard.worker.bell import ring, stands_unheard
 
 # Half of it is the mean lateness of a wake-up.
 TICK_SECONDS = 0.2
+# A task that nobody was woken for waits so long at most.
+LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 1.0
+# What is left for the way out after the last process has been killed.
+FAREWELL_SECONDS = 4.0
 PURGE_SECONDS = 60.0
 DEAF_SECONDS = 10.0
 logger = logging.getLogger(__name__)
@@ -33,26 +36,34 @@ class Guard(threading.Thread):
     is under way and closes the guard's connection first.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, consumer: Any) -> None:
         super().__init__(name="guard", daemon=True)
-        self._pool = pool
+        global current
+        current = self
+        self._consumer = consumer
+        self._pool = consumer.pool
         self._stopping = threading.Event()
         self._database = threading.Lock()
         self._connection: Any = None
         self._killed: dict[int, Verdict] = {}
-        self._drained_at = math.inf
         self._stalled: dict[int, float] = {}
         self._reaped: set[int] = set()
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
-        self._swept_at = self._purge_at = 0.0
+        self._swept_at = self._looked_at = self._purge_at = 0.0
         self._purged_to = 0
         self.heard_at = time.monotonic()
+        self.reaches_broker = True
+        identity.slots().note_answer()
         os.register_at_fork(
             before=self._before_fork,
             after_in_parent=self._database.release,
             after_in_child=self._database.release,
         )
+
+    @property
+    def reaches_database(self) -> bool:
+        return not identity.slots().cut_off
 
     def run(self) -> None:
         try:
@@ -77,11 +88,12 @@ class Guard(threading.Thread):
                 self.heard_at = time.monotonic()  # who cannot look does not know that work waits
                 self._stopping.wait(SWEEP_SECONDS)
                 continue
+            identity.slots().note_answer()
             for queue in queues:
                 ring(queue)
 
     def stop(self) -> None:
-        """Stop watching, hand back what the processes left, and end the lease."""
+        """Stop watching, and hand back what the processes left."""
         self._stopping.set()
         self.join()
         try:
@@ -89,23 +101,39 @@ class Guard(threading.Thread):
                 ring(queue)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("nothing handed back: %s", error)
-        leave()
 
     def drain(self) -> None:
-        """Begin nothing more; what still runs after the drain time is handed back."""
-        identity.slots().drain()
-        self._drained_at = time.monotonic() + settings.TASKYARD_DRAIN_SECONDS
+        """Begin nothing more; what still runs after the drain time is handed back.
+
+        That is a thread's own affair: the guard may be waiting for a database that hangs.
+        """
+        if not identity.slots().draining:
+            identity.slots().drain()
+            threading.Thread(target=self._end_the_drain, name="drain", daemon=True).start()
+
+    def _end_the_drain(self) -> None:
+        time.sleep(settings.TASKYARD_DRAIN_SECONDS)
+        until = time.monotonic() + FAREWELL_SECONDS
+        while time.monotonic() < until:
+            for process in self._processes():
+                self._kill(process, Verdict.UNCHARGED)
+            time.sleep(TICK_SECONDS)
+        logger.error("left without a farewell: the lease runs out")
+        os._exit(os.EX_OK)
 
     def _tick(self) -> set[str]:
         queues = upkeep.wake()
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._look_for_work()
         if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             self._beat()
             self._end_stalled()
             self._end_overstayers()
             queues |= self._rescue_dropped(alive=set(self._processes()))
-            vigil.end(served_queues())
-            queues |= upkeep.sweep(identity.worker_id)
+            self.reaches_broker = vigil.end(served_queues())
+            upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
         if time.monotonic() >= self._purge_at:
             self._purge_at = time.monotonic() + PURGE_SECONDS  # also where it fails
@@ -114,14 +142,29 @@ class Guard(threading.Thread):
                 self._purge_at = time.monotonic() + SWEEP_SECONDS
         return queues
 
+    def _look_for_work(self) -> None:
+        """Set processes to work that no message has reached, for whatever reason."""
+        if not identity.slots().draining:
+            for queue, count in upkeep.ready(served_queues(), up_to=self._pool.limit).items():
+                self._consumer.hand(queue, count)
+
     def _beat(self) -> None:
+        asked_at = time.monotonic()
         if leases.renew(identity.worker_id):
-            self._beaten_at = time.monotonic()
-            return
-        logger.error("lease ran out: its tasks are stopped", extra={"worker": identity.worker_id})
-        leases.revive(identity.worker_id, concurrency=self._pool.limit, queues=served_queues())
-        self._beaten_at = time.monotonic()
-        self._end_running()
+            self._beaten_at = asked_at
+        elif leases.revive(identity.worker_id):
+            logger.error(
+                "lease ran out: its tasks are stopped", extra={"worker": identity.worker_id}
+            )
+            self._beaten_at = asked_at
+            self._end_running()
+        else:
+            # Its id is known to the processes: only new ones may have another.
+            logger.critical(
+                "lease gone: leaving, to be started again", extra={"worker": identity.worker_id}
+            )
+            os._exit(os.EX_TEMPFAIL)
+        identity.presence().renewed(identity.worker_id)
 
     def _stop_tasks_when_cut_off(self) -> None:
         """Without its lease the worker has no right to its tasks: others may run them by now."""
@@ -171,9 +214,6 @@ class Guard(threading.Thread):
         for task in Task.objects.overstaying(identity.worker_id, grace):
             if self._runs(task):
                 self._kill(task.process or 0, Verdict.KILLED)
-        if time.monotonic() > self._drained_at:
-            for process in self._processes():
-                self._kill(process, Verdict.UNCHARGED)
 
     def _end_what_is_left(self) -> None:
         """End what handlers started whose process is gone; once a second, for it costs a look."""
@@ -256,16 +296,4 @@ def is_stopped(process: int) -> bool:
     return stat.rpartition(") ")[2][:1] in "Tt"
 
 
-def enter(concurrency: int) -> None:
-    """Take a lease for this process and keep its number where children inherit it."""
-    identity.worker_id = leases.take(concurrency=concurrency, queues=served_queues())
-    logger.info("worker entered", extra={"worker": identity.worker_id})
-
-
-def leave() -> None:
-    """End the lease: what is still held may be taken at once."""
-    try:
-        leases.end(identity.worker_id)
-        logger.info("worker left", extra={"worker": identity.worker_id})
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("lease left to run out: %s", error)
+current: Guard | None = None

@@ -1,47 +1,79 @@
-"""What Celery tells us of its processes: when a worker starts, forks, is ready, and ends."""
+"""What Celery tells us of its processes: when a worker starts, forks, is ready, and ends.
+
+Celery logs what a receiver of a signal raises and goes on; a worker that goes on without its
+lease or its guard would do harm, so here such a process ends.
+"""
 
 import gc
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import Any
 
-from celery import signals
+from celery import concurrency, signals
+from celery.concurrency.prefork import TaskPool
 from django.conf import settings
 from django.db import connections
 
-from taskyard.worker import identity, lifespan, process_tree, reaper, task_log
-from taskyard.worker.guard import Guard, enter, leave
+from taskyard.worker import entry, guard, identity, lifespan, process_tree, reaper, task_log
 
-REPLACE_SECONDS = 0.2
 logger = logging.getLogger(__name__)
-_guard: Guard | None = None
 # Of a handler's forks: kept, for closing them would end the handler's own.
 _inherited: list[Any] = []
 
 
-@signals.worker_init.connect
-def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
+def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[..., None]:
+    @wraps(receiver)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            receiver(*args, **kwargs)
+        except Exception:
+            where = receiver.__name__
+            logger.critical("leaving, to be started again", extra={"at": where}, exc_info=True)
+            os._exit(os.EX_SOFTWARE)
+
+    return run
+
+
+@signals.celeryd_init.connect
+@ends_the_process_if_it_fails
+def wait_for_the_database(conf: Any, options: dict[str, Any], **kwargs: Any) -> None:
+    """Before Celery names anything in the broker: the names depend on the database."""
     if not settings.REDIS_URL:
-        raise SystemExit("taskyard: no broker is known: set REDIS_URL, or run `taskyard up`")
-    identity.parent_pid = os.getpid()
+        entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
+    _refuse_other_pools(options.get("pool") or options.get("pool_cls") or conf.worker_pool)
+    entry.wait_for_database()
+
+
+def _refuse_other_pools(pool: Any) -> None:
+    if not issubclass(concurrency.get_implementation(pool), TaskPool):
+        entry.refuse("a worker runs its tasks in processes: start it with --pool prefork")
+
+
+@signals.worker_init.connect
+@ends_the_process_if_it_fails
+def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
+    _refuse_other_pools(sender.pool_cls)
+    entry.enter(concurrency=sender.concurrency)
     reaper.start(identity.slots())
     process_tree.adopt_orphans()
     identity.processes = sender.concurrency
-    enter(concurrency=sender.concurrency)
-    connections.close_all()
     # What was loaded stays, and its pages are shared with the children as long as nobody writes.
     gc.collect()
     gc.freeze()
 
 
 @signals.worker_process_init.connect
+@ends_the_process_if_it_fails
 def capture_what_handlers_say(**kwargs: Any) -> None:
     task_log.install()
 
 
 @signals.worker_process_init.connect
+@ends_the_process_if_it_fails
 def begin_a_process(**kwargs: Any) -> None:
     identity.slots().release()  # from now on the reaper knows this process
     with suppress(PermissionError):  # it leads a session already
@@ -67,31 +99,22 @@ def _leave_connections() -> None:
         del connections[inherited.alias]
 
 
-@signals.worker_ready.connect
-def start_the_guard(sender: Any, **kwargs: Any) -> None:
-    global _guard
-    _guard = Guard(sender.pool)
-    _guard.start()
-    if sender.hub is not None:
-        # Celery is told of a death a moment before it can be seen, and looks again after 5 s.
-        sender.hub.call_repeatedly(REPLACE_SECONDS, sender.pool.maintain_pool)
-
-
 @signals.task_received.connect
 def note_the_bell(**kwargs: Any) -> None:
-    if _guard:
-        _guard.heard_at = time.monotonic()
+    if guard.current:
+        guard.current.heard_at = time.monotonic()
 
 
 @signals.worker_shutting_down.connect
+@ends_the_process_if_it_fails
 def drain_the_processes(**kwargs: Any) -> None:
-    if _guard:
-        _guard.drain()
+    if guard.current:
+        guard.current.drain()
 
 
 @signals.worker_shutdown.connect
+@ends_the_process_if_it_fails
 def leave_in_good_order(**kwargs: Any) -> None:
-    if _guard:
-        _guard.stop()
-    else:
-        leave()
+    if guard.current:
+        guard.current.stop()
+    entry.leave()

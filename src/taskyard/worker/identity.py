@@ -2,13 +2,22 @@
 
 from functools import cache
 
+from taskyard.core.presence import Presence
 from taskyard.worker.slots import Slots
 
+# No worker: the database gives nothing to whoever claims without a lease.
 worker_id: int = 0
 parent_pid: int = 0
 processes: int = 1
+# The workers that died on this machine before.
+dead: list[int] = []
 
 
 @cache
 def slots() -> Slots:
     return Slots()
+
+
+@cache
+def presence() -> Presence:
+    return Presence()

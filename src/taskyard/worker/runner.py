@@ -271,8 +271,11 @@ def _hand_back(tasks: TaskQuerySet) -> None:
     _until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
 
 
-def claim(queue: str) -> tuple[list[Claimed], bool]:
-    """Claim; where the answer to a claim was lost with the connection, give back what it took."""
+def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[Claimed], bool]:
+    """Claim; where the answer to a claim was lost with the connection, give back what it took.
+
+    Until the database can be asked for that, ``on_failure`` has been called.
+    """
     me = identity.worker_id
     process = os.getpid()
     caps = lifespan.lifespan.fit({known.name: known.batch for known in registry.all()})
@@ -283,6 +286,7 @@ def claim(queue: str) -> tuple[list[Claimed], bool]:
             raise
         logger.warning("claim failed: %s", error)
         connection.close()
+    on_failure()
     _hand_back(Task.objects.all())
     return [], False
 

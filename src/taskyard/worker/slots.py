@@ -20,9 +20,12 @@ from taskyard.worker import process_tree
 
 # The running task, its fence, its deadline, whether it is claimed; when the process was born.
 LAYOUT = struct.Struct("=qqd?q")
-# Of all processes: whether they drain, and until when they take care.
-SHARED = struct.Struct("=?d")
+# Of all processes, a place for each, because two threads of the parent write: whether they drain,
+# until when they take care, and when the database last answered their parent.
+DRAINING, CAREFUL_UNTIL, ANSWERED_AT = range(3)
+PLACE = struct.Struct("=d")
 CARE_SECONDS = 10.0
+CUT_OFF_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ class Slots:
         self._removal = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._born = 0
         # Shared with the children, which inherit it: they look before every task.
-        self._shared = mmap.mmap(-1, SHARED.size)
+        self._shared = mmap.mmap(-1, 3 * PLACE.size)
         self._mine: tuple[int, mmap.mmap] | None = None
+        # Until there is a guard that asks.
+        self._write(ANSWERED_AT, math.inf)
 
     def hold(
         self, task_id: int, fence: int, *, seconds: float | None, claimed: bool = True
@@ -101,27 +106,34 @@ class Slots:
 
     def drain(self) -> None:
         """Ask the processes to begin nothing more."""
-        self._write(draining=True)
+        self._write(DRAINING, 1)
 
     @property
     def draining(self) -> bool:
-        return bool(SHARED.unpack(self._shared)[0])
+        return bool(self._read(DRAINING))
 
     def take_care(self) -> None:
         """For a while the processes run nothing without a claim: one of them died so."""
-        self._write(careful_until=time.monotonic() + CARE_SECONDS)
+        self._write(CAREFUL_UNTIL, time.monotonic() + CARE_SECONDS)
 
     @property
     def careful(self) -> bool:
-        return time.monotonic() < float(SHARED.unpack(self._shared)[1])
+        return time.monotonic() < self._read(CAREFUL_UNTIL)
 
-    def _write(self, *, draining: bool | None = None, careful_until: float | None = None) -> None:
-        before = SHARED.unpack(self._shared)
-        now = (
-            before[0] if draining is None else draining,
-            before[1] if careful_until is None else careful_until,
-        )
-        SHARED.pack_into(self._shared, 0, *now)
+    def note_answer(self) -> None:
+        """The database has answered the parent."""
+        self._write(ANSWERED_AT, time.monotonic())
+
+    @property
+    def cut_off(self) -> bool:
+        """The parent, if it runs at all, has had no answer from the database for a while."""
+        return time.monotonic() - self._read(ANSWERED_AT) > CUT_OFF_SECONDS
+
+    def _read(self, place: int) -> float:
+        return float(PLACE.unpack_from(self._shared, place * PLACE.size)[0])
+
+    def _write(self, place: int, value: float) -> None:
+        PLACE.pack_into(self._shared, place * PLACE.size, value)
 
     def _path(self, process: int) -> Path:
         return self._directory / str(process)

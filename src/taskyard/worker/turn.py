@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -16,7 +17,7 @@ from taskyard.core import lifecycle
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.worker import identity, lifespan, runner
 from taskyard.worker.app import served_queues
-from taskyard.worker.bell import ring_for_others, silence
+from taskyard.worker.bell import ring, ring_for_others, silence
 from taskyard.worker.runner import pace
 from taskyard.worker.vigil import Vigil, name
 
@@ -40,18 +41,27 @@ NOTHING = Look(0)
 
 
 def take(queue: str) -> None:
-    """Do what is ready in a queue, then whatever this process is called for.
-
-    It goes back to Celery after it has rung for others, for it may be the one to hear that.
-    """
+    """A message has come: do what is ready in a queue, then whatever this process is called for."""
     silence(queue)
+    if identity.slots().cut_off:
+        ring(queue)
+    else:
+        look(queue)
+
+
+def look(queue: str) -> None:
+    """The same without a message.
+
+    It goes back to Celery after it has rung for others, for it may be the one to hear that, and
+    when the database does not answer.
+    """
     identity.slots().release()  # the parent knows this process from now on, should it die waiting
     vigil = Vigil(served_queues(), name(identity.worker_id, os.getpid()))
     turn = Turn(vigil)
     try:
         for called in chain([queue], vigil.bells()):
             turn.work_off(called)
-            if turn.rang or lifespan.lifespan.is_over:
+            if turn.over or lifespan.lifespan.is_over:
                 break
     finally:
         vigil.release()
@@ -59,7 +69,7 @@ def take(queue: str) -> None:
 
 class Turn:
     def __init__(self, vigil: Vigil) -> None:
-        self.rang = False
+        self.over = False
         self._vigil = vigil
         self._worked_at = -TRUST_SECONDS
 
@@ -84,7 +94,7 @@ class Turn:
         together = self._run_together(queue)
         if together is not None:
             return together
-        claimed, more = runner.claim(queue)
+        claimed, more = runner.claim(queue, on_failure=partial(self._give_up, queue))
         if more:
             self._ring_for_others(queue)
         if not claimed:
@@ -106,6 +116,7 @@ class Turn:
             if outage_of(error) not in (None, Outage.BUSY):
                 logger.warning("nothing run: %s", error)
                 connection.close()
+                self._give_up(queue)
                 return NOTHING
             # One of them cannot be stored, or waits for a lock on its owner's quota; claimed, each
             # is looked at by itself.
@@ -119,7 +130,13 @@ class Turn:
         return Look(ended, more=seen > ended)
 
     def _ring_for_others(self, queue: str) -> None:
-        self.rang = True
+        self.over = True
         ring_for_others(queue)
         # There is enough to do here: what comes to the other queues is for others too.
         self._vigil.release()
+
+    def _give_up(self, queue: str) -> None:
+        """The database does not answer here: another may do it, and be called from now on."""
+        self.over = True
+        self._vigil.release()
+        ring(queue)

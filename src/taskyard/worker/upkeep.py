@@ -1,14 +1,15 @@
-"""The small periodic work that every worker carries: wake, rescue, ring, purge.
+"""The small periodic work that every worker carries: wake, look for work, rescue, purge.
 
-Waking is done by every worker, so that it is never late because one of them died; the rest by
-the oldest one alive. Each step is guarded, so two at once do no harm.
+Waking and looking are done by every worker, so that neither is late because one of them died or
+knows other queues; the rest by the oldest one alive. Each step is guarded, so two at once do no
+harm.
 """
 
 import logging
+from collections.abc import Sequence
 
 from django.conf import settings
 
-from taskyard.catalog.task_type import registry
 from taskyard.core import cleanup, deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.models import Task, Worker
 
@@ -20,13 +21,21 @@ def wake() -> set[str]:
     return lifecycle.wake()
 
 
-def sweep(worker_id: int) -> set[str]:
-    """Take tasks from the dead and find work that nobody rang for; the queues to ring for."""
-    if not leases.leads(worker_id):
-        return set()
-    lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
-    open_queues = set(registry.queues()) - queues.paused()
-    return {queue for queue in open_queues if Task.objects.ready_in([queue]).exists()}
+def ready(served: Sequence[str], *, up_to: int) -> dict[str, int]:
+    """How many tasks wait in each of these queues, ``up_to`` so many; only those where some do."""
+    closed = queues.paused()
+    counts = {
+        queue: len(Task.objects.ready_in([queue]).values_list("id")[:up_to])
+        for queue in served
+        if queue not in closed
+    }
+    return {queue: count for queue, count in counts.items() if count}
+
+
+def sweep(worker_id: int) -> None:
+    """Take tasks from the dead; each worker finds by itself what has become ready so."""
+    if leases.leads(worker_id):
+        lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
 def purge(worker_id: int, *, beyond_id: int) -> int | None:

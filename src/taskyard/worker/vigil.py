@@ -62,10 +62,11 @@ class Vigil:
     def bells(self) -> Iterator[str]:
         """Each queue that has to be looked at, as soon as that is known.
 
-        The end comes when the worker drains, the broker is away, or there is no bell to wait at.
+        The end comes when the worker drains, the broker or the database is away, or there is no
+        bell to wait at.
         """
         try:
-            while not identity.slots().draining:
+            while not identity.slots().draining and not identity.slots().cut_off:
                 yield from self._hold()
                 if not self._held:
                     return
@@ -117,17 +118,21 @@ def name(worker_id: int, process: int) -> str:
     return f"{worker_id}:{process}"
 
 
-def end(queues: Sequence[str], holder: str = "") -> None:
-    """Nobody of this name waits any more; where nobody waits, who was called is rung for again."""
+def end(queues: Sequence[str], holder: str = "") -> bool:
+    """Nobody of this name waits any more; where nobody waits, who was called is rung for again.
+
+    False where the broker is away.
+    """
     keys = _keys(queues)
     try:
         with client() as redis:
             called = redis.eval(_RELEASE, len(keys), *keys, holder)
     except BrokerAway:
-        return
+        return False
     for queue, unanswered in zip(queues, called, strict=True):
         if unanswered:
             ring(queue)
+    return True
 
 
 def _keys(queues: Sequence[str]) -> list[str]:

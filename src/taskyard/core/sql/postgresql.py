@@ -54,6 +54,7 @@ WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
     WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
       AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
+      AND EXISTS (SELECT FROM taskyard_worker WHERE id = %(worker)s AND lease_until > now())
     ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), numbered AS (
     SELECT id, row_number() OVER w AS n, (%(caps)s::jsonb ->> task_type)::integer AS cap

@@ -53,6 +53,7 @@ WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
     WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
+      AND EXISTS (SELECT 1 FROM taskyard_worker WHERE id = %(worker)s AND lease_until > %(now)s)
     ORDER BY priority DESC, id LIMIT %(limit)s
 ), numbered AS (
     SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n, %(caps)s ->> task_type AS cap
@@ -149,7 +150,7 @@ def submit(params: dict[str, Any]) -> list[Row]:
 def claim(params: dict[str, Any]) -> list[Row]:
     """Give the next ready tasks to a process."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(PICK, params)
+        cursor.execute(PICK, {**params, "now": moment(datetime.now(UTC))})
         picked = cursor.fetchall()
         if not picked:
             return []
