@@ -72,7 +72,7 @@ def _round(own: Yard, count: int, short: bool) -> list[float]:
         )[0][0]
         assert float(asleep) < first_due, "some were put to sleep only after others were due"
         rows = ask(
-            "SELECT extract(epoch FROM finished_at)::float8 - (input_data->>'due')::float8"
+            "SELECT extract(epoch FROM finished_at)::float8 - (input_data::json->>'due')::float8"
             f" FROM taskyard_task WHERE id > {last}"
         )
     return [float(row[0]) for row in rows]

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from taskyard.core.fields import JsonText
 from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
 from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
 
@@ -95,14 +96,14 @@ class Task(models.Model):
     )
     task_type = models.CharField(_("task type"), max_length=50)
     queue = models.CharField(_("queue"), max_length=50)
-    input_data = models.JSONField(_("input"))
+    input_data = JsonText(_("input"))
     status = models.CharField(
         _("status"), max_length=11, choices=Status.choices, default=Status.PENDING
     )
-    result = models.JSONField(_("result"), null=True)
+    result = JsonText(_("result"), null=True)
     error_code = models.CharField(_("error code"), max_length=100, default="")
     error_message = models.TextField(_("error message"), default="")
-    progress = models.JSONField(_("progress"), null=True)
+    progress = JsonText(_("progress"), null=True)
     tags = models.JSONField(_("tags"), default=list)
     priority = models.SmallIntegerField(
         _("priority"), choices=Priority.choices, default=Priority.NORMAL
@@ -131,7 +132,7 @@ class Task(models.Model):
     wake_at = models.DateTimeField(null=True)
     resumes = models.BooleanField(default=False)
     slept = models.IntegerField(default=0)
-    checkpoint = models.JSONField(null=True)
+    checkpoint = JsonText(null=True)
     worker = models.ForeignKey(
         Worker, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False
     )

@@ -35,14 +35,14 @@ INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
     slept, created_at, changed)
-SELECT place.user_id, r.task_type, r.queue, r.input_data, 'pending', '', '',
+SELECT place.user_id, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
     COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
     r.timeout_seconds, r.retry_of_id, r.run_at,
     CASE WHEN r.run_at > now() THEN r.run_at END, r.run_at IS NULL OR r.run_at <= now(),
     0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
     pg_current_xact_id()::text::bigint
 FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
-    task_type text, queue text, input_data jsonb, tags jsonb, priority smallint,
+    task_type text, queue text, input_data json, tags jsonb, priority smallint,
     timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer
 )) WITH ORDINALITY AS r
 ORDER BY r.ordinality
@@ -89,17 +89,17 @@ WITH done AS (
     UPDATE taskyard_task t SET
         status = r.status, ready = COALESCE(r.ready, false), wake_at = r.wake_at,
         resumes = COALESCE(r.resumes, false), worker_id = NULL, process = NULL,
-        result = r.result, error_code = COALESCE(r.error_code, ''),
+        result = r.result::text, error_code = COALESCE(r.error_code, ''),
         error_message = COALESCE(r.error_message, ''),
-        progress = COALESCE(r.progress, t.progress), checkpoint = r.checkpoint,
+        progress = COALESCE(r.progress::text, t.progress), checkpoint = r.checkpoint::text,
         slept = COALESCE(r.slept, 0),{also}
         finished_at = CASE WHEN r.terminal THEN now() END,
         changed = CASE WHEN r.status = 'in_progress' AND r.progress IS NULL THEN t.changed
             ELSE pg_current_xact_id()::text::bigint END
     FROM json_to_recordset(%(rows)s::json) AS r (
         id bigint, fence integer, attempt integer, status text, ready boolean,
-        wake_at timestamptz, resumes boolean, result jsonb, error_code text, error_message text,
-        progress jsonb, checkpoint jsonb, slept integer, terminal boolean)
+        wake_at timestamptz, resumes boolean, result json, error_code text, error_message text,
+        progress json, checkpoint json, slept integer, terminal boolean)
     WHERE t.id = r.id AND {current}
     RETURNING t.id, t.owner_id, r.terminal, r.status
 ), owed AS (
