@@ -211,6 +211,18 @@ def test_several_hosts_are_several_and_the_one_that_takes_writes_is_meant() -> N
 
 def test_options_of_an_address_are_merged_with_ours() -> None:
     found = _postgresql("postgres://h/d?options=-c%20lock_timeout%3D7s%20--jit=off")["OPTIONS"]
-    assert found["options"] == "-c lock_timeout=7s --jit=off"
-    assert "lock_timeout" not in found["session"]
+    assert "options" not in found
+    assert (found["session"]["lock_timeout"], found["session"]["jit"]) == ("7s", "off")
     assert found["session"]["TimeZone"] == "UTC"
+    other = _postgresql("postgres://h/d?options=-N%20-c%20jit=off")["OPTIONS"]
+    assert other["options"] == "-N -c jit=off"
+    with pytest.raises(BadEnvironment, match="options are lost with pool_mode=transaction"):
+        _postgresql("postgres://h/d?options=-cjit%3Doff&pool_mode=transaction")
+
+
+def test_a_pooler_in_transaction_mode_is_given_nothing_that_it_loses() -> None:
+    found = _postgresql("postgres://h/d?pool_mode=transaction")
+    assert found["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert found["OPTIONS"]["prepare_threshold"] is None
+    named = _postgresql("postgres://h/d?pool_mode=transaction&prepare_threshold=5")
+    assert named["OPTIONS"]["prepare_threshold"] == 5

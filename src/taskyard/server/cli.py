@@ -138,14 +138,16 @@ def _check_worker() -> int:
 
 
 def _checked() -> dict[str, Any]:
-    """The environment, read and found safe, the broker's policy included."""
+    """The environment, read and found safe, the broker's policy and the pooler's mode included."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
     from django.conf import settings
 
-    from taskyard.server import valkey
+    from taskyard.server import database_checks, valkey
 
     if settings.REDIS_URL is not None:
         valkey.refuse_unusable(settings.REDIS_URL)
+    for warning in database_checks.warnings():
+        print(f"taskyard: warning: {warning}", file=sys.stderr)
     return env.read(os.environ)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from taskyard.server.env import BadEnvironment, boolean
+from taskyard.server.env import BadEnvironment, boolean, choice
 from taskyard.server.postgresql import session
 
 CONNECT_SECONDS = 3
@@ -45,6 +45,13 @@ def _postgresql(
     hosts, ports = _hosts(parts.netloc.rpartition("@")[2])
     options = _options(parts.query)
     hosts, ports = options.pop("host", hosts), options.pop("port", ports)
+    in_transactions = options.get("pool_mode") == "transaction"
+    given = session.given(str(options.get("options", "")))
+    if given is not None:
+        # A pooler takes no options when it is connected to.
+        options.pop("options", None)
+    if in_transactions and given != {}:
+        raise BadEnvironment("DATABASE_URL: options are lost with pool_mode=transaction")
     return {
         "ENGINE": "taskyard.server.postgresql",
         "NAME": name,
@@ -55,19 +62,20 @@ def _postgresql(
         # A new connection costs five milliseconds, and a pool does not survive prefork.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "DISABLE_SERVER_SIDE_CURSORS": False,
+        "DISABLE_SERVER_SIDE_CURSORS": in_transactions,
         "OPTIONS": {
             # Values travel beside the statement, or none could be prepared.
             "server_side_binding": True,
-            # Django turns prepared statements off unless it is named.
-            "prepare_threshold": 5,
+            # Django turns prepared statements off unless it is named. One that was prepared in a
+            # session is not there in the next.
+            "prepare_threshold": None if in_transactions else 5,
             # A database that went away must be an answer within five seconds.
             "connect_timeout": CONNECT_SECONDS_EACH if "," in hosts else CONNECT_SECONDS,
             # Of several servers the one that takes writes.
             **({"target_session_attrs": "read-write"} if "," in hosts else {}),
             "tcp_user_timeout": 4000,
             "answer_seconds": answer_seconds,
-            "session": session.without_given(settings, str(options.get("options", ""))),
+            "session": {**settings, **(given or {})},
             "keepalives": 1,
             "keepalives_idle": 5,
             "keepalives_interval": 1,
@@ -113,6 +121,7 @@ def _flag(text: str) -> int:
 READERS: dict[str, Callable[[str], Any]] = {
     "prepare_threshold": _whole_or_none,
     "server_side_binding": boolean,
+    "pool_mode": choice("session", "transaction"),
     "connect_timeout": _whole,
     "keepalives": _flag,
     "keepalives_idle": _whole,

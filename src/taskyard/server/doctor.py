@@ -28,6 +28,7 @@ from taskyard.core.redis import (
     try_broker,
 )
 from taskyard.server import valkey
+from taskyard.server.database_checks import durability, session
 
 # How long, and for how many, the broker is searched for the keys of other programs.
 SCAN_SECONDS = 1.0
@@ -130,6 +131,8 @@ def sqlite() -> Finding:
 CHECKS: tuple[Callable[[], Finding], ...] = (
     python,
     database,
+    durability,
+    session,
     migrations,
     changes,
     broker,

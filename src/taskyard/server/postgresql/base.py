@@ -17,7 +17,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import Connection, Error, OperationalError
 
-from taskyard.server.postgresql import session
+from taskyard.server.postgresql import pooler, session
 
 # A connection that answered so lately is taken for sound: asking first costs a round trip.
 SOUND_SECONDS = 1.0
@@ -63,18 +63,22 @@ class Server:
 class DatabaseWrapper(base.DatabaseWrapper):
     """``OPTIONS["answer_seconds"]`` is how long any answer may take; without it, for ever.
 
-    ``OPTIONS["session"]`` are the settings of each session.
+    ``OPTIONS["session"]`` are the settings of each session. With ``OPTIONS["pool_mode"]``
+    transaction, a pooler gives each transaction any session, and nothing is set.
     """
 
     _server = Server()
     _answer_seconds: float | None = None
     _session: Mapping[str, str] = {}
+    _sessions_are_ours = False
     _answered_at = _checked_at = -math.inf
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
         self._answer_seconds = params.pop("answer_seconds", None)
         self._session = params.pop("session", {})
+        if params.pop("pool_mode", "session") == "transaction":
+            self._session = {}
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -143,6 +147,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         known = session.known_to(self._session, self.connection.info.server_version)
         if not known:
             return
+        if not DatabaseWrapper._sessions_are_ours:
+            if pooler.is_pooled(self.connection):
+                params = self.get_connection_params()
+                pooler.refuse_shared_sessions(self.connection, params)
+            DatabaseWrapper._sessions_are_ours = True
         calls = ", ".join(["set_config(%s, %s, false)"] * len(known))
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {calls}", [text for pair in known.items() for text in pair])

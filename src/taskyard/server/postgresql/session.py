@@ -6,6 +6,7 @@ schema.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 
 # The names and values of PostgreSQL's own documentation.
@@ -41,7 +42,9 @@ STATEMENT_PART, LOCK_PART, LOCK_SECONDS = 0.75, 0.5, 2.0
 # By the version that brought it.
 SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
-_GIVEN = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)\s*=")
+_SETTING = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
+_WORD = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
+USUAL_NAMES = {name.lower(): name for name in ALWAYS}
 
 
 def relied_upon(*, for_worker: bool, answer_seconds: float | None) -> dict[str, str]:
@@ -58,10 +61,21 @@ def relied_upon(*, for_worker: bool, answer_seconds: float | None) -> dict[str, 
     }
 
 
-def without_given(settings: Mapping[str, str], options: str) -> dict[str, str]:
-    """The settings that libpq's ``options`` do not name: what an operator gives, stays."""
-    given = {name.lower().replace("-", "_") for name in _GIVEN.findall(options)}
-    return {name: value for name, value in settings.items() if name.lower() not in given}
+def given(options: str) -> dict[str, str] | None:
+    """The settings in libpq's ``options``; None if there is something else in them."""
+    try:
+        words = iter(shlex.split(options))
+    except ValueError:
+        return None
+    found: dict[str, str] = {}
+    for word in words:
+        text = next(words, "") if word == "-c" else word
+        setting = _SETTING.fullmatch(text) if word == "-c" else _WORD.fullmatch(text)
+        if setting is None:
+            return None
+        name = setting[1].replace("-", "_")
+        found[USUAL_NAMES.get(name.lower(), name)] = setting[2]
+    return found
 
 
 def known_to(settings: Mapping[str, str], server_version: int) -> dict[str, str]:

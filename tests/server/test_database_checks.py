@@ -1,0 +1,41 @@
+"""What each start and `taskyard doctor` say of a database that may lose what was accepted."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from taskyard.server import doctor
+from taskyard.server.database_checks import durability, session, warnings
+from tests.conftest import TEST_DB
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A database that answers before it has written."""
+    options = connection.settings_dict["OPTIONS"]
+    before = dict(options)
+    connection.close()
+    if TEST_DB == "sqlite":
+        options["init_command"] += "PRAGMA synchronous = NORMAL;"
+    else:
+        options["session"] = {**options["session"], "synchronous_commit": "off"}
+    yield
+    options.clear()
+    options.update(before)
+    connection.close()
+
+
+def test_a_careful_database_is_passed_in_silence() -> None:
+    assert (durability()[0], session()[0]) == (True, True)
+    assert warnings() == []
+
+
+@pytest.mark.usefixtures("careless")
+def test_a_careless_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "synchronous is below FULL" if TEST_DB == "sqlite" else "synchronous_commit is off"
+    assert warnings() == [f"durability: {name}: what is accepted may be lost"]
+    doctor.examine()
+    assert f"WRONG  durability  {name}" in capsys.readouterr().out
