@@ -8,13 +8,15 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.utils.crypto import constant_time_compare
+from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models.functions import Now
+from django.utils.crypto import constant_time_compare, salted_hmac
 from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
@@ -75,10 +77,15 @@ def issue(user: User) -> Pair:
 
 def claim_of(access: str) -> Claim:
     """Whom a token names that was signed by us and has not expired; raises TokenRefused."""
+    return valid_until(access)[0]
+
+
+def valid_until(access: str) -> tuple[Claim, float]:
+    """The same, and when it expires, in seconds of the epoch."""
     claim, expires_at = _verified(access)
     if expires_at <= time.time():
         raise TokenRefused
-    return claim
+    return claim, expires_at
 
 
 @lru_cache(maxsize=4096)
@@ -96,24 +103,27 @@ def owner_of(access: str) -> User:
 def refresh(text: str) -> Pair:
     """A new access token, and a new refresh token where rotation is on; raises TokenRefused.
 
-    With rotation a refresh token is good once. Whoever presents it again holds a copy, so the
-    user's other refresh tokens end with it.
+    With rotation a refresh token is good once. If it is presented again, somebody holds a copy, so
+    the user's other refresh tokens end with it. But an answer may be lost, and two windows may
+    refresh at once: for a short time the same token gets the same pair, until that pair is used.
     """
     user, token = _read(RefreshToken, text)
     if not settings.TASKYARD_ROTATE_REFRESH:
         if _is_ended(token):
             raise TokenRefused
         return Pair(str(_for_user(AccessToken, user)))
+    pair: Pair | None
     with transaction.atomic():
         # One rotation of a user's tokens at a time: each sees what the one before it left.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        reused = _is_ended(token)
-        if reused:
-            _end_all(user)
+        if not _is_ended(token):
+            pair = _rotate(user, token)
+        elif (again := _given_before(user, token)) is not None:
+            pair = again
         else:
-            _end(token, user)
-            pair = issue(user)
-    if reused:
+            pair = None
+            _end_all(user)
+    if pair is None:
         raise TokenRefused
     return pair
 
@@ -139,6 +149,56 @@ def _for_user(kind: type[Kind], user: User) -> Kind:
     token["user_id"] = str(user.pk)
     token[FINGERPRINT] = _fingerprint(user)
     return token
+
+
+def _rotate(user: User, token: RefreshToken) -> Pair:
+    """End a refresh token; the pair that follows it, recorded."""
+    _end(token, user)
+    # By the database's clock, for the next request may come to another web.
+    BlacklistedToken.objects.filter(token__jti=token["jti"]).update(blacklisted_at=Now())
+    now = datetime_from_epoch(int(time.time()))
+    access, refresh = _successors(user, token, now)
+    _record(refresh, user)
+    return Pair(str(access), str(refresh))
+
+
+def _given_before(user: User, token: RefreshToken) -> Pair | None:
+    """The pair that followed a token, if that was a moment ago and the pair was not used since."""
+    grace = timedelta(seconds=settings.TASKYARD_ROTATE_GRACE_SECONDS)
+    since = ExpressionWrapper(Now() - grace, DateTimeField())
+    ended = BlacklistedToken.objects.filter(token__jti=token["jti"], blacklisted_at__gt=since)
+    following = OutstandingToken.objects.filter(
+        jti=_following(token, RefreshToken), blacklistedtoken=None
+    ).first()
+    if following is None or following.created_at is None or not ended.exists():
+        return None
+    access, refresh = _successors(user, token, following.created_at)
+    return Pair(str(access), str(refresh))
+
+
+def _successors(
+    user: User, token: RefreshToken, made_at: datetime
+) -> tuple[AccessToken, RefreshToken]:
+    """The pair that follows a token: of the same moment always the same, to the last byte."""
+    return _successor(AccessToken, user, token, made_at), _successor(
+        RefreshToken, user, token, made_at
+    )
+
+
+def _successor(kind: type[Kind], user: User, token: RefreshToken, made_at: datetime) -> Kind:
+    found = _for_user(kind, user)
+    found.current_time = made_at
+    found["jti"] = _following(token, kind)
+    found.set_iat(at_time=made_at)
+    found.set_exp(from_time=made_at, lifetime=found.lifetime)
+    return found
+
+
+def _following(token: RefreshToken, kind: type[AccessToken] | type[RefreshToken]) -> str:
+    """The identifier of the token that follows one; only we can know it before it is given."""
+    return salted_hmac(f"taskyard.{kind.token_type}", token["jti"], algorithm="sha256").hexdigest()[
+        :32
+    ]
 
 
 def _fingerprint(user: User) -> str:
@@ -170,6 +230,9 @@ def _claimed(kind: type[Kind], text: str) -> tuple[Claim, Kind]:
         _check_text(token["jti"])
     except UNREADABLE:
         raise TokenRefused from None
+    # The leeway is for a token that comes from a clock ahead of ours, not for one that is over.
+    if float(token["exp"]) <= time.time():
+        raise TokenRefused
     return claim, token
 
 

@@ -389,6 +389,18 @@ VARIABLES: tuple[Variable, ...] = (
         "A refresh answers with a new refresh token and ends the old one.",
     ),
     Variable(
+        "TASKYARD_ROTATE_GRACE_SECONDS",
+        integer(0, 600),
+        10,
+        "How long an ended refresh token still gets the pair that followed it, if that is unused.",
+    ),
+    Variable(
+        "TASKYARD_CLOCK_LEEWAY_SECONDS",
+        integer(0, 600),
+        10,
+        "How far the clocks of webs may differ: a token of so far in the future is accepted.",
+    ),
+    Variable(
         "TASKYARD_LOG_LEVEL",
         choice("DEBUG", "INFO", "WARNING", "ERROR"),
         "INFO",
