@@ -28,6 +28,7 @@ import redis
 from taskyard.server import bound
 from tests import servers
 from tests.faults.blast_radius import one_in_trouble
+from tests.faults.cut_off import cut_off
 from tests.faults.ledger import Job, mixed, sums
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage, Trial, children, is_root, lives
@@ -755,6 +756,12 @@ ROWS = (
         "worker ↔ PostgreSQL black-holed beyond the lease",
         "the worker stops its tasks itself; 0 double terminals",
         a_dead_link,
+        ("postgresql",),
+    ),
+    Row(
+        "one of several webs or workers cut off from PostgreSQL or Redis",
+        "the others' tasks done within 1 s at p99; 0 submits refused",
+        cut_off,
         ("postgresql",),
     ),
     Row("bells doubled, reordered, unknown, stale, × 10", "0 effects", strange_bells),
