@@ -8,12 +8,13 @@ from django.db.models import F, QuerySet
 from pydantic import Field
 from rest_framework.request import Request
 
+from taskyard.api import selection
 from taskyard.api.paging import Changes, Page, PageQuery, envelope, numbered, read_query
-from taskyard.api.representation import represent
 from taskyard.api.shapes import LARGEST_ID, Moment
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
+from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import ACTIVE, Status
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
@@ -30,6 +31,7 @@ class TaskQuery(PageQuery):
     tag: str | None = Field(None, max_length=50)
     created_after: Moment | None = Field(None, description="At this moment or later")
     created_before: Moment | None = Field(None, description="At this moment or earlier")
+    fields: list[selection.Name] = []
     ordering: Order = Field("id", description="Ties are broken by id")
 
 
@@ -38,8 +40,9 @@ def task_list(request: Request, user_id: int) -> dict[str, Any]:
     query = read_query(TaskQuery, request.query_params)
     if flaws := _contradictions(query):
         raise InvalidInput(flaws)
-    page = _page(_matching(query, user_id), query, partial(_count, query, user_id))
-    return envelope(request, page, represent)
+    tasks = selection.for_list(_matching(query, user_id), query.fields)
+    page = _page(tasks, query, partial(_count, query, user_id))
+    return envelope(request, page, lambda task: selection.listed(task, query.fields))
 
 
 def _contradictions(query: TaskQuery) -> list[Flaw]:
@@ -55,7 +58,7 @@ def _contradictions(query: TaskQuery) -> list[Flaw]:
     return flaws
 
 
-def _matching(query: TaskQuery, user_id: int) -> QuerySet[Task]:
+def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
     tasks = Task.objects.visible_to(user_id)
     if query.status:
         tasks = tasks.of(query.status)
@@ -67,7 +70,7 @@ def _matching(query: TaskQuery, user_id: int) -> QuerySet[Task]:
         tasks = tasks.filter(created_at__gte=query.created_after)
     if query.created_before is not None:
         tasks = tasks.filter(created_at__lte=query.created_before)
-    return tasks.defer("checkpoint").order_by(*_order(query.ordering))
+    return tasks.order_by(*_order(query.ordering))
 
 
 def _order(ordering: Order) -> list[Any]:

@@ -145,6 +145,10 @@ class TaskAnswer(Answer):
     cancel_requested_at: datetime | None
     retry_of: int | None
     tags: list[str]
+    omitted: list[Literal["input_data", "result"]] = Field(
+        default_factory=list,
+        description="In a list: what is too long for it, and is {} or null here. Ask for the task",
+    )
 
 
 class TaskPage(Answer):

@@ -6,10 +6,9 @@ import re
 from django.http import HttpRequest
 
 from taskyard.accounts.errors import Throttled
-from taskyard.api import errors
+from taskyard.api import errors, selection
 from taskyard.api.bearer import holder
 from taskyard.api.json import dumps
-from taskyard.api.representation import represent
 from taskyard.core.models import Task
 from taskyard.live import asgi
 from taskyard.live.asgi import Answer, Scope
@@ -27,8 +26,8 @@ class TaskStreams(Streams):
     def holder(self, scope: Scope, answer: Answer) -> tuple[int, float] | None:
         return holder(scope)
 
-    def written(self, task: Task) -> bytes:
-        return dumps(represent(task))
+    def written(self, task: Task, scope: Scope) -> bytes:
+        return selection.written(task, scope["query_string"])
 
     def refusal(self, failure: Failure, scope: Scope) -> Answer:
         request = HttpRequest()

@@ -108,6 +108,12 @@ class Waits:
         creates = scope["method"] == "POST"
         # Without its conditions, for a 304 would not say how the task stands.
         asked = scope if creates else asgi.get(scope, without=asgi.CONDITIONS)
+        if not creates and scope["query_string"]:
+            # Some fields may not say how the task stands; what they are is checked first.
+            refused = await asgi.ask(self._ordinary, asked, asgi.no_body)
+            if refused is None or refused.status != 200:
+                return refused
+            asked = {**asked, "query_string": b""}
         again = partial(asgi.ask, self._ordinary, asked, asgi.no_body)
         first = await asgi.ask(self._ordinary, asked, receive) if creates else await again()
         if first is None or first.status not in (200, 201):
@@ -124,7 +130,7 @@ class Waits:
             if wait.departed:
                 return None
             latest = found or first
-        if asked["headers"] != scope["headers"]:
+        if (asked["headers"], asked["query_string"]) != (scope["headers"], scope["query_string"]):
             latest = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body) or latest
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 

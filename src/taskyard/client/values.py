@@ -46,7 +46,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as it was when the server answered."""
+    """A task as it was when the server answered.
+
+    ``omitted`` names what was too long for a list: ``input_data``, ``result``; ``get`` has them.
+    """
 
     id: int
     task_type: str
@@ -67,6 +70,7 @@ class Task:
     max_attempts: int
     retry_of: int | None
     tags: tuple[str, ...]
+    omitted: tuple[str, ...]
     raw: Json = _RAW
 
     @property
@@ -101,6 +105,7 @@ class Task:
             max_attempts=raw["max_attempts"],
             retry_of=raw["retry_of"],
             tags=tuple(raw["tags"]),
+            omitted=tuple(raw.get("omitted", ())),
             raw=raw,
         )
 

@@ -25,7 +25,7 @@ class PageStreams(Streams):
         user_id = answer.header(USER.lower().encode())
         return None if user_id is None else (int(user_id), math.inf)
 
-    def written(self, task: Task) -> bytes:
+    def written(self, task: Task, scope: Scope) -> bytes:
         # What it is now makes two changes two events.
         return b'{"id":%d,"is":"%d"}' % (task.pk, task.changed)
 

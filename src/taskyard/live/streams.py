@@ -75,7 +75,7 @@ class Streams(ABC):
         """
 
     @abstractmethod
-    def written(self, task: Task) -> bytes:
+    def written(self, task: Task, scope: Scope) -> bytes:
         """A task as an event's data, in the current language."""
 
     @abstractmethod
@@ -247,7 +247,7 @@ class Stream:
     def _body(self, task: Any) -> bytes | None:
         """The task as the API represents it; None where that is what was said last."""
         with translation.override(self._language):
-            body = self._kind.written(task)
+            body = self._kind.written(task, self._scope)
         known = hash(body)
         if self._last.get(task.pk) == known:
             return None

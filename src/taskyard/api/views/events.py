@@ -10,6 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from taskyard.api import selection
 from taskyard.api.openapi import LAST_EVENT_ID, documented
 from taskyard.api.views.base import ApiView
 from taskyard.api.views.tasks import own_task
@@ -39,6 +40,7 @@ class AllEvents(ApiView):
         """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the active tasks
         as they are, or after `Last-Event-ID` what changed since; then every change. A comment every
         15 s keeps the connection."""
+        selection.chosen(request.query_params)
         raise NeedsAsgi
 
 
@@ -55,5 +57,6 @@ class TaskEvents(ApiView):
     def get(self, request: Request, task_id: str) -> NoReturn:
         """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the task as it
         is, then every change; the stream ends when the task has."""
+        selection.chosen(request.query_params)
         own_task(request, task_id)
         raise NeedsAsgi

@@ -10,7 +10,16 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import conditions, idempotency, intake, listing, openapi, paging, shapes
+from taskyard.api import (
+    conditions,
+    idempotency,
+    intake,
+    listing,
+    openapi,
+    paging,
+    selection,
+    shapes,
+)
 from taskyard.api.history import represent_attempt, represent_line
 from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
@@ -51,7 +60,12 @@ class TaskDetail(ApiView):
     )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
         """`ETag` and `If-None-Match` make asking again cheap."""
-        return conditions.tagged(request, dumps(represent(own_task(request, task_id))))
+        names = selection.chosen(request.query_params)
+        task = own_task(request, task_id)
+        whole = dumps(represent(task))
+        if not names:
+            return conditions.tagged(request, whole)
+        return conditions.tagged(request, dumps(selection.part(task, names)), whole)
 
     @documented(
         "Delete a task", None, {204: None}, (400, 404, 409, 412), parameters=[openapi.IF_MATCH]
