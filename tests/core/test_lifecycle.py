@@ -300,3 +300,30 @@ def test_the_database_of_the_run_is_the_one_named() -> None:
     import os
 
     assert connection.vendor == os.environ.get("TEST_DB", "sqlite")
+
+
+def test_a_suspended_task_whose_process_died_later_is_rescued(
+    submit: Submit, claim: Claim, worker_id: int
+) -> None:
+    task = submit()
+    (first,) = claim()
+    lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(minutes=1))])
+    lifecycle.wake()
+    assert [again.id for again in claim(process=2)] == [task.id]
+    assert lifecycle.rescue(Task.objects.dropped_by(worker_id, [1])) == {"default"}
+    task.refresh_from_db()
+    assert (task.status, task.ready) == ("pending", True)
+
+
+def test_nothing_is_woken_before_its_time(submit: Submit, claim: Claim) -> None:
+    task = submit()
+    (claimed,) = claim()
+    lifecycle.finish([suspended(claimed, datetime.now(UTC) + timedelta(hours=1))])
+    for _ in range(50):  # a machine that stalls has proven nothing
+        Task.objects.update(wake_at=Now() + timedelta(seconds=0.5))
+        woken = lifecycle.wake()
+        if Task.objects.filter(id=task.id, wake_at__gt=Now()).exists():
+            return
+        assert not woken or Task.objects.filter(wake_at=None).exists()
+        Task.objects.filter(ready=True).update(ready=False, wake_at=Now())
+    pytest.fail("it was woken early each time")

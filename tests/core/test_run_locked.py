@@ -114,6 +114,22 @@ def test_only_a_task_that_ran_unclaimed_is_owned_up_to(submit: Submit, worker_id
     assert not Task.objects.filter(worker_id__isnull=False).exists()
 
 
+@pytest.mark.django_db
+def test_a_death_that_is_noticed_late_counts_too(submit: Submit, worker_id: int) -> None:
+    task = submit(max_attempts=2)
+    (again,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)
+    assert lifecycle.own_up(task.id, again.fence, worker_id=worker_id, process=7, charged=False)
+    task.refresh_from_db()
+    assert (task.attempt, task.process) == (1, 8)
+    for _ in range(2):  # never more than there may be
+        assert lifecycle.own_up(task.id, again.fence, worker_id=worker_id, process=7)
+    task.refresh_from_db()
+    assert (task.attempt, task.process) == (2, 8)
+    lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.LOST)
+    task.refresh_from_db()
+    assert (task.status, task.error_code) == ("error", "worker_lost")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None:
     Account.objects.update_or_create(user_id=owner_id, defaults={"active_limit": 1000})

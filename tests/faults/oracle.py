@@ -95,8 +95,10 @@ def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
         ended[move.task_id] += new in TERMINAL
         if move.fence != move.old_fence and not move.begins:
             found.append(f"task {move.task_id}: fence {move.old_fence} to {move.fence}")
+        # One more when it begins, or later for a death that was noticed after it.
+        charged = move.begins or (move.worker is not None and move.fence == move.old_fence)
         if move.attempt != move.old_attempt and not (
-            move.begins and move.attempt == move.old_attempt + 1
+            charged and move.attempt == move.old_attempt + 1
         ):
             found.append(f"task {move.task_id}: attempt {move.old_attempt} to {move.attempt}")
     for task_id in task_ids:

@@ -4,11 +4,15 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.db import transaction
 
+from taskyard.core import lifecycle, queues
 from taskyard.core.redis import client
-from taskyard.worker import bell, identity, vigil
+from taskyard.core.values import NewTask
+from taskyard.worker import bell, identity, upkeep, vigil
 from taskyard.worker.slots import Slots
 from taskyard.worker.turn import Turn
 from taskyard.worker.vigil import HELD_SECONDS, WAIT_SECONDS, Vigil
@@ -173,3 +177,23 @@ def test_a_worker_that_drains_waits_no_more(queue: str, monkeypatch: pytest.Monk
     slots.drain()
     assert list(bells) == []
     slots.remove()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bulk_rings_once_it_is_committed(queue: str, django_user_model: Any) -> None:
+    owner = django_user_model.objects.create_user("owner", password="password123")
+    rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
+    with transaction.atomic():
+        lifecycle.submit_all(owner.pk, rows)
+        assert messages(queue) == 0
+    assert messages(queue) == 1
+
+
+@pytest.mark.django_db
+def test_work_that_nobody_was_woken_for_is_seen(queue: str, django_user_model: Any) -> None:
+    owner = django_user_model.objects.create_user("owner", password="password123")
+    rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
+    lifecycle.submit_all(owner.pk, rows)
+    assert upkeep.ready([queue, "empty"], up_to=2) == {queue: 2}
+    queues.pause(queue, by_id=None)
+    assert upkeep.ready([queue], up_to=2) == {}

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Least, Now
 from django.utils import timezone
 
 from taskyard.core import announcements, history
@@ -166,29 +166,38 @@ def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[C
         yield Claimed._make((*row[:-1], now, now, now, False))
 
 
-def own_up(task_id: int, fence: int, *, worker_id: int, process: int) -> None:
+def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: bool = True) -> bool:
     """Claim in a dead process's name the task that it was running without a claim.
 
-    From then on it is like any other that its process has dropped. Nothing happens where the
-    task was not running so: ``fence`` is that which the claim would have given it.
+    From then on it is like any other that its process has dropped. ``fence`` is that which the
+    claim would have given it. Where the task has been begun elsewhere meanwhile, the attempt is
+    added to those that count, if it is ``charged``. False where the row is locked, and it has to
+    be asked again.
     """
-    running = Task.objects.filter(id=task_id, fence=fence - 1, ready=True)
     with transaction.atomic():
         # Locked still, it is in another's hands already, and the guard may not wait for that.
-        if not running.locked().exists():
-            return
-        running.update(
-            status=Status.IN_PROGRESS,
-            ready=False,
-            worker_id=worker_id,
-            process=process,
-            fence=fence,
-            attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
-            resumes=False,
-            claimed_at=Now(),
-            started_at=Coalesce("started_at", Now()),
-            changed=dialect().change(),
-        )
+        task = Task.objects.filter(id=task_id).locked().first()
+        if task is None:
+            return not Task.objects.filter(id=task_id).exists()
+        found = Task.objects.filter(id=task_id)
+        if task.ready and task.fence == fence - 1:
+            found.update(
+                status=Status.IN_PROGRESS,
+                ready=False,
+                worker_id=worker_id,
+                process=process,
+                fence=fence,
+                attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
+                resumes=False,
+                claimed_at=Now(),
+                started_at=Coalesce("started_at", Now()),
+                changed=dialect().change(),
+            )
+        elif charged and task.fence >= fence and task.worker_id is not None:
+            found.update(
+                attempt=Least(F("attempt") + 1, F("max_attempts")), changed=dialect().change()
+            )
+    return True
 
 
 def finish(endings: Sequence[Ending]) -> set[int]:

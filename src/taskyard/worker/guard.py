@@ -233,18 +233,26 @@ class Guard(threading.Thread):
         gone = {p for p in identity.slots().left(alive) if not process_tree.is_child(p)}
         for process in gone:
             vigil.end(served_queues(), vigil.name(identity.worker_id, process))
-            held = identity.slots().read(process)
-            if held is not None and not held.claimed:
-                identity.slots().take_care()
-                lifecycle.own_up(
-                    held.task_id, held.fence, worker_id=identity.worker_id, process=process
-                )
+        unsettled = {process for process in gone if not self._own_up(process)}
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, verdict=self._verdict)
-        identity.slots().forget(gone)
-        self._reaped -= gone
+        identity.slots().forget(gone - unsettled)
+        self._reaped -= gone - unsettled
         self._killed = {pid: why for pid, why in self._killed.items() if pid in alive}
         return queues
+
+    def _own_up(self, process: int) -> bool:
+        held = identity.slots().read(process)
+        if held is None or held.claimed:
+            return True
+        identity.slots().take_care()
+        return lifecycle.own_up(
+            held.task_id,
+            held.fence,
+            worker_id=identity.worker_id,
+            process=process,
+            charged=self._killed.get(process, Verdict.LOST) is Verdict.LOST,
+        )
 
     def _verdict(self, task: Task) -> Verdict:
         """What a task whose process died is charged with.

@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import concurrency, signals
 from celery.concurrency.prefork import TaskPool
+from celery.worker import state
 from django.conf import settings
 from django.db import connections
 
@@ -118,3 +119,6 @@ def leave_in_good_order(**kwargs: Any) -> None:
     if guard.current:
         guard.current.stop()
     entry.leave()
+    if state.should_stop in (None, False) and state.should_terminate in (None, False):
+        logger.critical("Celery ended without being told: leaving, to be started again")
+        os._exit(os.EX_TEMPFAIL)

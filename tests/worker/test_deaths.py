@@ -1,0 +1,138 @@
+"""What becomes of tasks whose process dies, whose worker is stopped, or loses its lease."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.client import User
+from tests.faults.stage import lives
+from tests.faults.truth import wait_for
+from tests.running import Live
+from tests.worker.test_outages import truth_of
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def one_process(new_live: Callable[..., Live], tmp_path: Path) -> tuple[Live, User]:
+    """A worker of one process, and somebody with much to do."""
+    live = new_live(
+        TASKYARD_CONCURRENCY="1",
+        TASKYARD_ACTIVE_LIMIT="100",
+        TASKYARD_DRAIN_SECONDS="1",
+        MARKS=str(tmp_path / "marks"),
+    )
+    return live, User.register(live)
+
+
+def bulk(user: User, *tasks: dict[str, Any]) -> list[int]:
+    answer = user.http.post("/tasks/bulk/", json={"tasks": list(tasks)})
+    assert answer.status_code == 201, answer.text
+    ids: list[int] = answer.json()["ids"]
+    return ids
+
+
+def quick(does: str = "nothing", **options: Any) -> dict[str, Any]:
+    return {"task_type": "quick", "input_data": {"does": does}, **options}
+
+
+def codes(user: User, ids: list[int]) -> list[str]:
+    ended = user.wait_for_all(ids, seconds=60)
+    return [(ended[task]["error"] or {"code": ended[task]["status"]})["code"] for task in ids]
+
+
+def test_what_may_run_once_and_was_claimed_with_a_poison_is_not_run(
+    one_process: tuple[Live, User],
+) -> None:
+    """Nobody can know whether it had begun."""
+    _, user = one_process
+    ids = bulk(user, quick("die", max_attempts=1), quick(max_attempts=1))
+    assert codes(user, ids) == ["worker_lost", "worker_lost"]
+
+
+def test_what_may_run_again_and_was_claimed_with_a_poison_costs_nothing(
+    one_process: tuple[Live, User],
+) -> None:
+    _, user = one_process
+    ids = bulk(user, quick("die", max_attempts=1), quick(max_attempts=2))
+    assert codes(user, ids) == ["worker_lost", "completed"]
+    assert user.task(ids[1])["attempt"] == 1
+
+
+def test_what_may_run_once_and_outlasts_the_drain_is_not_run_again(
+    one_process: tuple[Live, User],
+) -> None:
+    live, user = one_process
+    task = user.submit("busy", {"seconds": 60}, max_attempts=1)
+    wait_for("it runs", lambda: truth_of(live).held().get(task), seconds=30)
+    live.stop_worker()
+    ended = user.wait(task)
+    assert ended["error"]["code"] == "worker_lost"
+
+
+def test_a_death_on_the_fast_path_is_an_attempt(
+    one_process: tuple[Live, User], tmp_path: Path
+) -> None:
+    live, user = one_process
+    for _ in range(3):  # the process learns that they are quick
+        user.wait_for_all(bulk(user, *[quick() for _ in range(20)]), seconds=60)
+    (task,) = bulk(user, quick("die", max_attempts=2))
+    assert codes(user, [task]) == ["worker_lost"]
+    assert len((tmp_path / "marks").read_text().split()) == 2
+    assert user.task(task)["attempt"] == 2
+    assert live.workers[0].poll() is None
+
+
+def test_a_task_that_has_slept_is_rescued_too(one_process: tuple[Live, User]) -> None:
+    live, user = one_process
+    task = user.submit("sleeps-then-works", {"nap": 0.2, "work": 60}, max_attempts=2)
+    truth = truth_of(live)
+    awake = "SELECT process FROM taskyard_task WHERE slept > 0 AND worker_id IS NOT NULL"
+    wait_for("it works after its nap", lambda: truth.rows(awake), seconds=30)
+    first = truth.rows(awake)[0][0]
+    os.kill(first, signal.SIGKILL)
+    wait_for("begun again", lambda: truth.held().get(task, first) != first, seconds=30)
+    assert user.task(task)["attempt"] == 2
+
+
+def test_a_worker_whose_lease_ran_out_stops_its_tasks(one_process: tuple[Live, User]) -> None:
+    live, user = one_process
+    task = user.submit("busy", {"seconds": 60}, max_attempts=1)
+    truth = truth_of(live)
+    wait_for("it runs", lambda: truth.held().get(task), seconds=30)
+    process = truth.held()[task]
+    live.command("manage", "shell", "--no-imports", "-c", LET_THE_LEASES_RUN_OUT)
+    wait_for("its process is ended", lambda: not lives(process), seconds=30)
+    assert user.wait(task)["error"]["code"] == "worker_lost"
+    assert live.workers[0].poll() is None
+    assert user.wait(user.sum(1))["status"] == "completed"
+
+
+LET_THE_LEASES_RUN_OUT = """
+from datetime import timedelta
+from django.db.models.functions import Now
+from taskyard.core.models import Worker
+Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+"""
+
+
+def test_an_end_that_nobody_asked_for_is_not_a_success(one_process: tuple[Live, User]) -> None:
+    live, _ = one_process
+    live.celery().control.shutdown()
+    assert live.workers[0].wait(timeout=60) == os.EX_TEMPFAIL
+    assert "Celery ended without being told" in live.log.read_text()
+
+
+def test_work_is_found_whatever_the_oldest_worker_knows(one_process: tuple[Live, User]) -> None:
+    """That one serves another queue and does not know the type; Redis is emptied all the time."""
+    live, user = one_process
+    live.stop_worker()
+    live.start_worker(TASKYARD_QUEUES="other", TASKYARD_TASK_TYPES="")
+    wait_for("it is there", lambda: live.log.read_text().count("ready.") == 2, seconds=60)
+    live.start_worker(REDIS_URL="redis://127.0.0.1:1/0")
+    task = user.submit("echoes", {"text": "heard"})
+    assert user.wait(task, seconds=60)["result"] == "heard"
