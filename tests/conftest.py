@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import django
 import pytest
 from django.conf import settings
-from django.contrib.auth.hashers import Argon2PasswordHasher
 
+from taskyard.accounts.hashers import Argon2
 from taskyard.server.env import VARIABLES
 from tests import servers
 from tests.running import Live, clean_environment, taskyard
@@ -42,7 +42,7 @@ if TEST_DB == "postgresql":
 
 django.setup()
 # What runs in this process hashes fast; live systems hash as they should.
-Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost = 1, 64
+Argon2.time_cost, Argon2.memory_cost = 1, 64
 
 # Contract tests register and log in far more often than a person does.
 USUAL = {

@@ -11,11 +11,11 @@ from django.db import IntegrityError, transaction
 
 from taskyard.accounts import names, throttle
 from taskyard.accounts.errors import LoginRefused
+from taskyard.accounts.hashers import normalize
 from taskyard.accounts.models import User
+from taskyard.accounts.validators import LONGEST_PASSWORD as LONGEST_PASSWORD
 from taskyard.catalog.schema import Flaw, InvalidInput
 from taskyard.core import lifecycle
-
-LONGEST_PASSWORD = 128
 
 
 def register(*, username: str, password: str, address: str) -> User:
@@ -76,7 +76,7 @@ def _password_flaws(field: str, password: str, user: User) -> list[Flaw]:
         message = f"At most {LONGEST_PASSWORD} characters are allowed."
         context = {"max_length": LONGEST_PASSWORD}
         return [Flaw((field,), "string_too_long", message, context)]
-    return _flaws(field, lambda: validate_password(password, user))
+    return _flaws(field, lambda: validate_password(normalize(password), user))
 
 
 def _flaws(field: str, check: Callable[[], None]) -> list[Flaw]:

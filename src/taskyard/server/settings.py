@@ -144,12 +144,13 @@ TEMPLATES = [
 LOGIN_URL = "sign-in"
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "taskyard.accounts.hashers.Argon2",
+    "taskyard.accounts.hashers.PBKDF2",
 ]
 _VALIDATION = "django.contrib.auth.password_validation"
 _STRICT = TASKYARD_PASSWORD_POLICY == "strict"  # noqa: S105
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "taskyard.accounts.validators.MaximumLengthValidator"},
     {
         "NAME": f"{_VALIDATION}.MinimumLengthValidator",
         "OPTIONS": {"min_length": 12 if _STRICT else 8},
