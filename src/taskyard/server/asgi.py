@@ -30,6 +30,7 @@ from taskyard.core import announcements  # noqa: E402
 from taskyard.dashboard.streams import PageStreams  # noqa: E402
 from taskyard.live.asgi import ASGIApp  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
+from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
 from taskyard.server.bridge import Receive, Scope, Send  # noqa: E402
 
@@ -140,3 +141,5 @@ application: ASGIApp = OnePort(
 )
 if settings.TASKYARD_BASE_PATH:
     application = UnderPath(application, settings.TASKYARD_BASE_PATH)
+if settings.TASKYARD_LOG_REQUESTS and requests.wanted():
+    application = requests.RequestLog(application)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
+from taskyard.server.logs import REQUEST
 from taskyard.server.threads import FixedThreads, Threads, client_of
 
 Scope = MutableMapping[str, Any]
@@ -210,6 +211,8 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+    if (asked := scope.get(REQUEST)) is not None:
+        found[REQUEST] = asked
     repeated: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
         if b"_" in raw_name:

@@ -407,6 +407,18 @@ VARIABLES: tuple[Variable, ...] = (
         "The least level that is logged.",
     ),
     Variable(
+        "TASKYARD_LOG_FORMAT",
+        choice("auto", "json", "text"),
+        "auto",
+        "auto: lines for a person on a terminal, JSON lines anywhere else.",
+    ),
+    Variable(
+        "TASKYARD_LOG_REQUESTS",
+        boolean,
+        True,
+        "The web logs a line for each request, at the level INFO.",
+    ),
+    Variable(
         "TASKYARD_PROCESS",
         choice("web", "worker", "command"),
         "command",

@@ -23,6 +23,7 @@ from django.utils.deprecation import MiddlewareMixin
 from taskyard.api import errors
 from taskyard.server.bridge import BUSY, REFUSAL
 from taskyard.server.logs import request_id
+from taskyard.server.requests import note_user
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -53,6 +54,7 @@ class RequestId:
             response = self.get_response(request)
         finally:
             request_id.reset(token)
+            note_user(request)
         response.headers["X-Request-ID"] = current
         return response
 

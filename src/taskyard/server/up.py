@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import http.client
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ LEAST_BACKOFF_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a child that lived so long starts again without delay
 LOCK_SECONDS = 10.0
+logger = logging.getLogger(__name__)
 REFUSED = 2  # how a command ends that found its environment unusable
 
 
@@ -56,7 +58,10 @@ class Child:
         bound.kill_group(self.process)
         if now - self.started_at > STABLE_SECONDS:
             self.backoff = LEAST_BACKOFF_SECONDS
-        say(f"{self.name} ended with {code}; starting it again in {self.backoff:g} s")
+        logger.warning(
+            "starting it again",
+            extra={"child": self.name, "exit_code": code, "in_seconds": self.backoff},
+        )
         self.restart_at = now + self.backoff
         self.backoff = min(self.backoff * 2, MOST_BACKOFF_SECONDS)
 

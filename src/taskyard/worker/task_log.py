@@ -105,7 +105,10 @@ class ToTheTask(logging.Handler):
         log = _running.log
         if log is None or record.name.split(".")[0] in NOT_THE_HANDLERS:
             return
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # arguments that do not fit fail no task, as in logging itself
+            message = f"{record.msg} {record.args}"
         if record.exc_info:
             message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
         log.add(record.levelname, message)
