@@ -111,7 +111,8 @@ def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str]
         elif isinstance(pattern, URLPattern) and (route or prefix != "/api/"):
             plain = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"<\1>", route)
             plain = re.sub(r"<\w+:(\w+)>", r"<\1>", plain)
-            plain = plain.removeprefix("^").replace(r"/?\Z", "/")
+            # With a slash in the API, without one where probes ask.
+            plain = plain.removeprefix("^").replace(r"/?\Z", "/" if prefix == "/api/" else "")
             yield prefix + plain, _methods(pattern.callback)
 
 

@@ -3,10 +3,11 @@
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from taskyard.dashboard.views import account, submit, tasks
+from taskyard.dashboard.views import account, icon, submit, tasks
 
 urlpatterns = [
     path("", account.home, name="home"),
+    path("favicon.ico", icon.favicon, name="favicon"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/new/", submit.choose, name="new-task"),
     path("tasks/new/<str:name>/", submit.new_task, name="new-task-of"),

@@ -109,9 +109,9 @@ class Health:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info == "/livez":
+        if request.path_info in ("/livez", "/livez/"):
             return JsonResponse({"status": "ok"})
-        if request.path_info == "/readyz":
+        if request.path_info in ("/readyz", "/readyz/"):
             return readiness()
         return self.get_response(request)
 

@@ -11,11 +11,12 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponseForbidden
+from django.http import HttpRequest, HttpResponseForbidden, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
+from django.urls import Resolver404, resolve
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
@@ -158,7 +159,25 @@ class SiteLocale(_SiteOnly, LocaleMiddleware):
 
 
 class SiteCommon(_SiteOnly, CommonMiddleware):
-    pass
+    """Every address works with and without its last slash, without a redirect."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        path = request.path_info
+        if not path.endswith("/") and not _is_known(path) and _is_known(f"{path}/"):
+            request.path_info += "/"
+            request.path += "/"
+        return super().process_request(request)
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        return False
+
+
+def _is_known(path: str) -> bool:
+    """Whether a page has this address; what the admin answers to all others has no name."""
+    try:
+        return resolve(path).url_name is not None
+    except Resolver404:
+        return False
 
 
 class SiteAuthentication(_SiteOnly, AuthenticationMiddleware):

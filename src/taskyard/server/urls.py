@@ -3,7 +3,7 @@
 from typing import cast
 
 from django.contrib import admin
-from django.urls import include, path, reverse_lazy
+from django.urls import include, path, re_path, reverse_lazy
 
 from taskyard.server.metrics import Metrics
 
@@ -12,7 +12,7 @@ admin.site.site_url = cast("str", reverse_lazy("home"))
 
 urlpatterns = [
     path("api/", include("taskyard.api.urls")),
-    path("metrics", Metrics.as_view()),
+    re_path(r"^metrics/?\Z", Metrics.as_view()),
     path("admin/", admin.site.urls),
     path("", include("taskyard.dashboard.urls")),
 ]
