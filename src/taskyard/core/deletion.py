@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, F, Q
 from django.db.models.functions import Greatest, Now
 
+from taskyard.core import sql
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
@@ -36,15 +37,15 @@ def purge(
     old = [task_id for task_id, long_ago in seen if long_ago]
     if not old:
         return 0, None
-    deleted = _forget(Task.objects.filter(id__in=old, finished_at__lt=oldest_kept).locked())
+    due = Task.objects.filter(sql.dialect().among(old), finished_at__lt=oldest_kept)
+    deleted = _forget(due.locked())
     return deleted, old[-1] if len(old) == at_most else None
 
 
 def _forget(tasks: TaskQuerySet) -> int:
     with transaction.atomic():
         found = list(tasks.values_list("id", "owner_id", "status"))
-        # Django loads what it deletes: inputs and results need not come along.
-        Task.objects.filter(id__in=[task_id for task_id, _, _ in found]).only("id").delete()
+        sql.forget([task_id for task_id, _, _ in found])
         ended = Counter((owner_id, status) for _, owner_id, status in found)
         for (owner_id, status), many in sorted(ended.items()):
             Account.objects.filter(user_id=owner_id).update(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from taskyard.core import lifecycle
@@ -64,6 +64,12 @@ def fingerprint(endpoint: str, body: Any) -> str:
     return hashlib.sha256(b"%s\n%s" % (endpoint.encode(), canonical)).hexdigest()
 
 
-def forget_old() -> int:
-    """Delete keys past their time; how many rows."""
-    return IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).delete()[0]
+def forget_old(at_most: int) -> int:
+    """Delete keys past their time, the oldest first; how many."""
+    old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).order_by("created_at")
+    chosen = old.select_for_update(
+        skip_locked=connection.features.has_select_for_update_skip_locked
+    )
+    with transaction.atomic():
+        ids = list(chosen.values_list("id", flat=True)[:at_most])
+        return IdempotencyKey.objects.filter(id__in=ids).delete()[0] if ids else 0

@@ -16,6 +16,7 @@ from taskyard.core.values import Verdict
 from taskyard.worker import identity, process_tree, reaper, upkeep, vigil
 from taskyard.worker.app import served_queues
 from taskyard.worker.bell import ring, stands_unheard
+from taskyard.worker.purge import Purge
 
 # Half of it is the mean lateness of a wake-up.
 TICK_SECONDS = 0.2
@@ -24,7 +25,6 @@ LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 1.0
 # What is left for the way out after the last process has been killed.
 FAREWELL_SECONDS = 4.0
-PURGE_SECONDS = 60.0
 DEAF_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ class Guard(threading.Thread):
         self._reaped: set[int] = set()
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
-        self._swept_at = self._looked_at = self._purge_at = 0.0
-        self._purged_to = 0
+        self._swept_at = self._looked_at = 0.0
         self.heard_at = time.monotonic()
         self.reaches_broker = True
         identity.slots().note_answer()
@@ -75,6 +74,7 @@ class Guard(threading.Thread):
     def _watch(self) -> None:
         self._connection = connections["default"]
         self._connection.inc_thread_sharing()
+        Purge(self._connection, self._database, self._stopping).start()
         while not self._stopping.wait(TICK_SECONDS):
             self._end_overdue()  # before the database is asked: they may be what holds it up
             self._end_what_is_left()
@@ -135,11 +135,6 @@ class Guard(threading.Thread):
             self.reaches_broker = vigil.end(served_queues())
             upkeep.sweep(identity.worker_id)
             self._leave_if_deaf()
-        if time.monotonic() >= self._purge_at:
-            self._purge_at = time.monotonic() + PURGE_SECONDS  # also where it fails
-            self._purged_to = upkeep.purge(identity.worker_id, beyond_id=self._purged_to) or 0
-            if self._purged_to:  # a long purge goes on in small pieces
-                self._purge_at = time.monotonic() + SWEEP_SECONDS
         return queues
 
     def _look_for_work(self) -> None:

@@ -38,8 +38,8 @@ def sweep(worker_id: int) -> None:
         lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
-def purge(worker_id: int, *, beyond_id: int) -> int | None:
-    """Delete what is past its time, some at a time: terminal tasks, keys, leases, and
+def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.SWEEP) -> int | None:
+    """Delete what is past its time, ``at_most`` tasks of it: terminal tasks, keys, leases, and
     what other apps registered.
 
     Where to go on soon; None when there is nothing more to do for now.
@@ -47,13 +47,18 @@ def purge(worker_id: int, *, beyond_id: int) -> int | None:
     if not leases.leads(worker_id):
         return None
     if not beyond_id:
-        idempotency.forget_old()
         leases.forget_old()
         cleanup.run()
+    keys = idempotency.forget_old(at_most)
+    deleted, go_on_at = _purge_tasks(beyond_id, at_most)
+    if keys or deleted:
+        logger.info("purged", extra={"tasks": deleted, "keys": keys})
+    # Keys may be left where no tasks are; no task has a number below 1.
+    return (beyond_id or -1) if go_on_at is None and keys == at_most else go_on_at
+
+
+def _purge_tasks(beyond_id: int, at_most: int) -> tuple[int, int | None]:
     days = settings.TASKYARD_RETENTION_DAYS
     if days is None:
-        return None
-    deleted, go_on_at = deletion.purge(days, beyond_id=beyond_id)
-    if deleted:
-        logger.info("purged", extra={"tasks": deleted})
-    return go_on_at
+        return 0, None
+    return deletion.purge(days, beyond_id=beyond_id, at_most=at_most)

@@ -5,11 +5,14 @@ Rows travel as one JSON parameter, so a statement for one task and for a thousan
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from types import ModuleType
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import SET_NULL
 
+from taskyard.core.models import Task
 from taskyard.core.sql import postgresql, sqlite
 from taskyard.core.states import TERMINAL
 from taskyard.core.values import USUAL, Ending, NewTask
@@ -29,6 +32,29 @@ def prove_writable() -> None:
     """Commit a write that leaves everything as it was. Raises what a submit would raise."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE_NOTHING)
+
+
+def forget(task_ids: list[int]) -> None:
+    """Delete tasks that this transaction has locked, and all that belongs to them, by set."""
+    sql = dialect()
+    with connection.cursor() as cursor:
+        for statement in _forget_statements():
+            cursor.execute(statement.format(ids=sql.AMONG), [sql.ids(task_ids)])
+
+
+@cache
+def _forget_statements() -> list[str]:
+    """What refers to a task goes first, a host project's models included."""
+    tables = [
+        (relation.related_model._meta.db_table, relation.field.column, relation.on_delete)
+        for relation in Task._meta.related_objects
+    ]
+    return [
+        f"UPDATE {table} SET {column} = NULL WHERE {column} {{ids}}"  # noqa: S608
+        if on_delete is SET_NULL
+        else f"DELETE FROM {table} WHERE {column} {{ids}}"  # noqa: S608
+        for table, column, on_delete in tables
+    ] + ["DELETE FROM taskyard_task WHERE id {ids}"]
 
 
 def rows_of_new(new: Iterable[NewTask]) -> str:

@@ -193,9 +193,19 @@ def _visible_in(snapshot: str) -> RawSQL:
     )
 
 
-def among(ids: list[int]) -> RawSQL:
+AMONG = "= ANY(%s::bigint[])"
+
+
+def ids(task_ids: list[int]) -> str:
+    """The parameter of ``AMONG``; as text, for a list is looked through number by number."""
+    return f"{{{','.join(map(str, task_ids))}}}"
+
+
+def among(task_ids: list[int]) -> RawSQL:
     """Rows of these ids, however many: one parameter, and each is looked up by itself."""
-    return RawSQL("taskyard_task.id = ANY(%s)", [ids], output_field=BooleanField())
+    return RawSQL(
+        "taskyard_task.id = ANY(%s::bigint[])", [ids(task_ids)], output_field=BooleanField()
+    )
 
 
 def moment(when: datetime) -> str:

@@ -192,11 +192,19 @@ def _write(statement: str, params: dict[str, Any]) -> list[Row]:
         return [row[:2] for row in rows]
 
 
-def among(ids: list[int]) -> RawSQL:
+AMONG = "IN (SELECT value FROM json_each(%s))"
+
+
+def ids(task_ids: list[int]) -> str:
+    """The parameter of ``AMONG``."""
+    return json.dumps(task_ids)
+
+
+def among(task_ids: list[int]) -> RawSQL:
     """Rows of these ids, however many: one parameter, and each is looked up by itself."""
     return RawSQL(
         "taskyard_task.id IN (SELECT value FROM json_each(%s))",
-        [json.dumps(ids)],
+        [ids(task_ids)],
         output_field=BooleanField(),
     )
 

@@ -1,0 +1,57 @@
+"""The purge: a thread of the worker's parent that deletes what is past its time, in batches.
+
+It takes turns with the guard, whose connection to the database and whose lock it shares: no
+connection is open while the parent forks. A batch is as large as can be deleted in
+``BATCH_SECONDS``, so that others wait no longer for a row, on SQLite for the whole database.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from taskyard.worker import identity, upkeep
+
+ROUND_SECONDS = 60.0
+BATCH_SECONDS = 0.1
+# Of the time that the batches take, so much is left to others.
+PAUSE_SHARE = 1 / 3
+# Below the smallest the time is that of the round trips, and fewer rows would not shorten it.
+SMALLEST, LARGEST = 1000, 20_000
+logger = logging.getLogger(__name__)
+
+
+class Purge(threading.Thread):
+    def __init__(self, connection: Any, lock: threading.Lock, stopping: threading.Event) -> None:
+        super().__init__(name="purge", daemon=True)
+        self._connection = connection
+        self._lock = lock
+        self._stopping = stopping
+        self._size = SMALLEST
+        self._beyond_id = 0
+
+    def run(self) -> None:
+        connections["default"] = self._connection
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                took = self._delete_batch()
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("nothing purged: %s", error)
+                self._beyond_id = 0
+            pause = took * PAUSE_SHARE if self._beyond_id else ROUND_SECONDS
+
+    def _delete_batch(self) -> float:
+        """Delete the next ones; how long it took."""
+        with self._lock:
+            began = time.monotonic()
+            go_on_at = upkeep.purge(
+                identity.worker_id, beyond_id=self._beyond_id, at_most=self._size
+            )
+            took = time.monotonic() - began
+        self._beyond_id = go_on_at or 0
+        fitting = self._size * BATCH_SECONDS / max(took, 0.001)
+        self._size = int(min(max(fitting, self._size / 2, SMALLEST), self._size * 2, LARGEST))
+        return took
