@@ -1,5 +1,7 @@
 """Task types that behave badly, or slowly, for tests that need one."""
 
+import asyncio
+import locale
 import logging
 import math
 import multiprocessing
@@ -8,14 +10,23 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from django.db import DatabaseError, connection, transaction
+from django.utils import translation
+
 from taskyard import Fail, Retry, Run, task_type
+from taskyard.accounts.models import User
+from taskyard.catalog.run import Cancelled, Suspend, TimedOut
 from taskyard.worker.pace import PATIENCE_SECONDS
 from tests import asking
 
@@ -320,3 +331,267 @@ def leaks_in_batches(kib: int) -> int:
 @task_type("names-its-process", max_attempts=1)
 def names_its_process() -> int:
     return os.getpid()
+
+
+@task_type("owns-a-transaction", max_attempts=1)
+def owns_a_transaction(run: Run, seconds: float) -> str:
+    """Report from inside of a transaction of its own, which is then rolled back."""
+    with suppress(ZeroDivisionError), transaction.atomic():
+        User.objects.create(username=f"inside-{run.task_id}")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            run.progress(1, total=2, message="inside")
+            run.log("from inside")
+            time.sleep(0.1)
+        run.checkpoint = {"kept": "inside"}
+        raise ZeroDivisionError
+    return "out"
+
+
+@task_type("runs-a-loop", max_attempts=2, backoff=lambda attempt: 0.1)
+def runs_a_loop(run: Run) -> dict[str, Any]:
+    """Everything that a Run has, from a loop of the handler's own and from its threads."""
+    kept = run.checkpoint or {"loop": 0}
+
+    async def work() -> None:
+        for number in range(3):
+            run.progress(number, total=3)
+            run.log(f"in the loop {number}")
+            await asyncio.sleep(0.3)
+        assert not run.cancelled
+        run.raise_if_cancelled()
+        if kept["loop"] == 0:
+            run.checkpoint = {"loop": 1}
+            run.sleep(0.2)
+
+    def in_a_thread() -> None:
+        run.progress(3, total=3)
+        run.log("in a thread")
+        run.checkpoint = {**(run.checkpoint or {}), "thread": True}
+
+    asyncio.run(work())
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: in_a_thread(), range(4)))
+    if run.attempt == 1:
+        raise Retry("once more", after=0.1)
+    return dict(run.checkpoint)
+
+
+def _left_alone(how: str) -> None:
+    """Do something to the process or its connection that the next handler must not meet."""
+    match how:
+        case "aborted":
+            transaction.atomic().__enter__()
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute("SELECT nothing FROM nowhere")
+        case "open":
+            transaction.atomic().__enter__()
+            User.objects.create(username=f"open-{time.monotonic_ns()}")
+        case "read-only":
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+                else:
+                    cursor.execute("PRAGMA query_only = ON")
+        case "settings":
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute("SET search_path = nowhere")
+                    cursor.execute("SET TimeZone = 'Asia/Tokyo'")
+                else:
+                    cursor.execute("PRAGMA busy_timeout = 0")
+        case "autocommit":
+            transaction.set_autocommit(False)
+        case "closed":
+            User.objects.exists()
+            connection.close()
+        case "closed-below":
+            connection.ensure_connection()
+            connection.connection.close()
+        case "configured":
+            connection.settings_dict["NAME"] = "/nowhere/at/all"
+            connection.settings_dict["OPTIONS"].clear()
+            connection.close()
+        case "stdio":
+            for number in (0, 1, 2):
+                os.close(number)
+            os.open("/dev/null", os.O_RDONLY)
+        case "directory":
+            directory = tempfile.mkdtemp()
+            os.chdir(directory)
+            os.rmdir(directory)
+        case "umask":
+            os.umask(0o777)
+        case "locale":
+            locale.setlocale(locale.LC_ALL, "C.UTF-8")
+            translation.activate("de")
+        case "signals":
+            for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_IGN)
+            signal.alarm(2)
+        case "blocked":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGALRM})
+        case "threads":
+            threading.Thread(target=time.sleep, args=(600,)).start()
+        case "exit":
+            os._exit(0)
+        case "generator":
+            raise GeneratorExit
+        case "keyboard":
+            raise KeyboardInterrupt
+        case "mute":
+            raise Mute
+
+
+@task_type("misbehaves", max_attempts=1)
+def misbehaves(how: str) -> str:
+    _left_alone(how)
+    return "done"
+
+
+@task_type("looks-around", max_attempts=1, timeout=30)
+def looks_around(run: Run) -> dict[str, Any]:
+    """What a handler finds: its database as new, and its process as it was started."""
+    with transaction.atomic(durable=True):
+        user = User.objects.create(username=f"next-{run.task_id}")
+    run.progress(1, total=2)
+    run.log("looks around")
+    run.checkpoint = "here"
+    umask = os.umask(0)
+    os.umask(umask)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT current_setting('TimeZone'), current_setting('search_path')")
+        else:
+            cursor.execute("PRAGMA query_only")
+        session = [str(value) for value in cursor.fetchone()]
+    streams = []
+    for number in (0, 1, 2):
+        os.fstat(number)
+        streams.append(os.readlink(f"/proc/self/fd/{number}"))
+    return {
+        "pid": os.getpid(),
+        "found": User.objects.filter(pk=user.pk).exists(),
+        "session": session,
+        "streams": streams,
+        "directory": os.getcwd(),
+        "umask": umask,
+        "locale": locale.setlocale(locale.LC_ALL),
+        "language": translation.get_language(),
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+        "signals": [str(signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGCHLD)],
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0] < 31,
+    }
+
+
+@task_type("quick-with-database", batch=50)
+def quick_with_database(name: str = "", does: str = "nothing") -> str:
+    """Quick, and now and then it turns to the database."""
+    if does == "nothing":
+        return does
+    told: list[str] = []
+    if does == "abort":
+        transaction.atomic().__enter__()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+    with transaction.atomic(durable=True):
+        User.objects.create(username=name)
+        transaction.on_commit(lambda: told.append("told"))
+    return told[0]
+
+
+_visits: ContextVar[int] = ContextVar("visits", default=0)
+
+
+@task_type("async")
+async def an_async_one(run: Run, does: str) -> dict[str, Any]:
+    """A coroutine, and what coroutines do."""
+    loop = asyncio.get_running_loop()
+    _visits.set(_visits.get() + 1)
+    answer = {"loop": id(loop), "visits": _visits.get(), "tasks": len(asyncio.all_tasks())}
+    match does:
+        case "database":
+            user = await User.objects.acreate(username=f"async-{run.task_id}")
+            answer["found"] = await User.objects.filter(pk=user.pk).aexists()
+        case "leave":
+            leftover = loop.create_task(asyncio.sleep(600))
+            leftover.add_done_callback(_kept_alive.append)
+        case "linger":
+            loop.create_task(_never_ends()).add_done_callback(_kept_alive.append)
+            await asyncio.sleep(0)
+        case "hang":
+            try:
+                await asyncio.sleep(600)
+            finally:
+                run.log("cleaned up")
+        case "swallow":
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(600)
+            answer["swallowed"] = True
+        case "exit":
+            raise SystemExit(3)
+        case "own-timeout":
+            async with asyncio.timeout(0.05):
+                await asyncio.sleep(600)
+    return answer
+
+
+_kept_alive: list[Any] = []
+
+
+async def _never_ends() -> None:
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+
+
+@task_type("async-sleeps")
+async def async_sleeps(run: Run, seconds: float) -> list[int]:
+    """Sleep durably, also from a group."""
+    kept = list(run.checkpoint or [])
+    if len(kept) < 2:
+        run.checkpoint = kept = [*kept, len(kept)]
+        run.progress(len(kept), total=2)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(600))
+            group.create_task(_sleep_in_a_group(run, seconds))
+    return kept
+
+
+async def _sleep_in_a_group(run: Run, seconds: float) -> None:
+    await asyncio.sleep(0.01)
+    run.sleep(seconds)
+
+
+@task_type("async-without-run")
+async def async_without_run(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@task_type("hides-a-coroutine")
+def hides_a_coroutine(seconds: float) -> Any:
+    """What a decorator makes of a coroutine function."""
+    return async_without_run(seconds)
+
+
+@task_type("raises-together")
+def raises_together(raised: list[str]) -> None:
+    """As a TaskGroup does it: a group in a group."""
+    errors: dict[str, BaseException] = {
+        "sleep": Suspend(datetime(2040, 1, 1, tzinfo=UTC)),
+        "sleep-longer": Suspend(datetime(2041, 1, 1, tzinfo=UTC)),
+        "bug": ValueError("bug"),
+        "retry": Retry("later"),
+        "fail": Fail("gone", "for good"),
+        "cancelled": Cancelled(),
+        "timeout": TimedOut(),
+    }
+    group = BaseExceptionGroup("deeper", [errors[name] for name in raised])
+    raise BaseExceptionGroup("together", [group])
+
+
+@task_type("counts-visits")
+def counts_visits() -> int:
+    _visits.set(_visits.get() + 1)
+    return _visits.get()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -237,3 +237,20 @@ def test_an_integer_that_could_not_be_read_again_is_no_result() -> None:
     with pytest.raises(BadResult):
         declare(word_count).encode_result({"words": 10**4400})
     assert json.loads(declare(word_count).encode_result({"words": 10**1100})) == {"words": 10**1100}
+
+
+def test_an_async_handler_has_the_shape_of_its_result() -> None:
+    async def slow_count(text: str) -> int:
+        return len(text)
+
+    declared = declare(slow_count)
+    assert declared.is_async
+    assert declared.result_schema["type"] == "integer"
+
+
+def test_an_async_generator_is_refused() -> None:
+    async def yields(text: str) -> AsyncIterator[str]:
+        yield text
+
+    with pytest.raises(TypeError, match="yields: an async handler returns its result"):
+        Registry().add(declare(yields))

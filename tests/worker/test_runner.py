@@ -118,7 +118,7 @@ def test_what_trying_again_cannot_cure_is_not_tried_again(
         ("decimal", (Status.COMPLETED, "", "")),
         ("huge", (Status.ERROR, "exception", "OverflowError")),
         ("never", (Status.ERROR, "retry", "later")),
-        ("mute", (Status.ERROR, "exception", "RuntimeError")),
+        ("mute", (Status.ERROR, "exception", "Mute: <exception str() failed>")),
     ],
 )
 def test_what_a_handler_cannot_say_of_itself_ends_it_all_the_same(
@@ -132,3 +132,39 @@ def test_a_pause_without_end_is_ten_years() -> None:
     ending = run("misspeaks", {"how": "never"})
     assert ending.wake_at is not None
     assert ending.wake_at - NOON >= timedelta(days=3650)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (["sleep", "bug"], "exception"),
+        (["sleep", "retry"], "retry"),
+        (["retry", "bug"], "exception"),
+        (["bug", "fail"], "gone"),
+        (["fail", "cancelled"], "cancelled_by_handler"),
+        (["bug", "timeout"], "timeout"),
+        (["fail"], "gone"),
+    ],
+)
+def test_of_what_is_raised_together_one_decides(raised: list[str], code: str) -> None:
+    assert run("raises-together", {"raised": raised}).error_code == code
+
+
+def test_the_longest_of_several_sleeps_is_slept() -> None:
+    ending = run("raises-together", {"raised": ["sleep", "sleep-longer", "sleep"]})
+    assert ending.wake_at is not None
+    assert (ending.status, ending.wake_at.year) == (Status.IN_PROGRESS, 2041)
+
+
+def test_a_coroutine_runs_and_the_loop_is_kept() -> None:
+    first = json.loads(run("async", {"does": "nothing"}).result)
+    second = json.loads(run("async", {"does": "nothing"}).result)
+    assert (first["loop"], first["visits"]) == (second["loop"], second["visits"])
+
+
+def test_a_sync_function_may_return_a_coroutine() -> None:
+    assert run("hides-a-coroutine", {"seconds": 0}).result == b'"slept"'
+
+
+def test_what_a_handler_sets_in_its_context_is_not_for_the_next() -> None:
+    assert [run("counts-visits").result for _ in range(2)] == [b"1", b"1"]

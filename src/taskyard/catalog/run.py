@@ -1,6 +1,7 @@
 """Run: what a handler may ask for while it works on one attempt of one task."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -90,6 +91,7 @@ class Run:
         self._report = report
         self._keep = keep
         self._stopping = False
+        self._saying = threading.Lock()
 
     def now(self) -> datetime:
         """The time (aware, UTC) by the database's clock."""
@@ -111,11 +113,26 @@ class Run:
         What is said faster than some hundred lines a second, or beyond a thousand lines a task,
         is dropped and counted where it is missing. Raises Cancelled when asked to stop.
         """
-        if len(self.lines) < LINES_A_REPORT:
-            self.lines.append((self.now(), storable(str(message))[:LINE_LENGTH]))
-        else:
-            self.lines_dropped += 1
+        text = storable(str(message))[:LINE_LENGTH]
+        with self._saying:
+            if len(self.lines) < LINES_A_REPORT:
+                self.lines.append((self.now(), text))
+            else:
+                self.lines_dropped += 1
         self.raise_if_cancelled()
+
+    def take_lines(self) -> tuple[list[tuple[datetime, str]], int]:
+        """The lines said since the last time, and how many more there were."""
+        with self._saying:
+            taken, self.lines = self.lines, []
+            dropped, self.lines_dropped = self.lines_dropped, 0
+        return taken, dropped
+
+    def put_back(self, lines: list[tuple[datetime, str]], dropped: int) -> None:
+        """Lines that were taken and could not be kept."""
+        with self._saying:
+            self.lines = lines + self.lines
+            self.lines_dropped += dropped
 
     @property
     def cancelled(self) -> bool:

@@ -1,5 +1,6 @@
 """Task types: one typed function each, and the registry that knows them."""
 
+import inspect
 import random
 import re
 from collections.abc import Callable
@@ -90,8 +91,14 @@ class TaskType:
         """Whether the handler takes a Run: then it may report, sleep or stop in the middle."""
         return self.signature.run_parameter is not None
 
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether the handler is a coroutine function, to be run on an event loop."""
+        call = getattr(self.handler, "__call__", None)  # noqa: B004  # of an object that is one
+        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
+
     def call(self, run: Run | None, input_json: str) -> Any:
-        """Run the handler. Raises InvalidInput, and whatever the handler raises."""
+        """Call the handler; an async one answers its coroutine. Raises InvalidInput as well."""
         arguments = self.signature.parse_json(input_json)
         if self.signature.run_parameter:
             arguments[self.signature.run_parameter] = run
@@ -124,6 +131,8 @@ class Registry:
         if known and _origin(known.handler) != _origin(new.handler):
             other = ".".join(_origin(known.handler))
             raise ValueError(f"task type {new.name!r} is already {other}")
+        if inspect.isasyncgenfunction(new.handler):
+            raise TypeError(f"task type {new.name!r} yields: an async handler returns its result")
         new.signature  # noqa: B018  # a bad signature is refused where it is written
         self._types[new.name] = new
 

@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,8 +127,48 @@ def claim(
     return claimed, bool(rows) and rows[0][15] > len(rows)
 
 
+class Locked(list[Claimed]):
+    """Tasks that an open transaction holds. Its end is also the end of this."""
+
+    def __init__(self, tasks: Iterable[Claimed], transaction: ExitStack) -> None:
+        super().__init__(tasks)
+        self.is_open = True
+        self.ended = 0
+        self.failure: Exception | None = None
+        self._transaction = transaction
+
+    def claim(
+        self, task: Claimed, ended: Sequence[Ending], *, worker_id: int, process: int
+    ) -> None:
+        """Claim the task that runs, write how those before it ended, let go of the others."""
+        try:
+            self.settle(ended)
+            self.ended += 1
+            _claim_as_locked(
+                Task.objects.filter(id=task.id), task.fence, worker_id=worker_id, process=process
+            )
+            owner_id = Task.objects.values_list("owner_id", flat=True).get(id=task.id)
+            _tell([(owner_id, task.id, Status.IN_PROGRESS)])
+            self.is_open = False
+            self._transaction.close()
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def settle(self, endings: Sequence[Ending]) -> None:
+        self.ended += len(endings)
+        if not endings:
+            return
+        current = dict(dialect().settle({"rows": rows_of(endings)}))
+        history.record_attempts(
+            each for each in endings if each.status in ACTIVE and each.error_code
+        )
+        history.record_tracebacks(endings)
+        _tell((current[each.task.id], each.task.id, each.status) for each in endings)
+
+
 def run_locked(
-    queue: str, caps: dict[str, int], run: Callable[[Sequence[Claimed]], list[Ending]]
+    queue: str, caps: dict[str, int], run: Callable[[Locked], list[Ending]]
 ) -> tuple[int, int]:
     """Lock the next ready tasks, have them run, and write how they ended: one transaction.
 
@@ -136,23 +176,20 @@ def run_locked(
     stops the queue, for it must be claimed. So does a task that may run but once, for if the
     commit fails, what ran here runs again; and one that was begun before and handed back.
     Answers how many tasks were seen to wait, of which at most ``max(caps) + 1``, and how many
-    have ended. ``run`` may end fewer than it is given.
+    have ended. ``run`` may end fewer than it is given, and claim one while it runs, which is the
+    last; that one's end it writes itself.
 
     No attempt is written before it has run: where the process dies, ``own_up`` writes it.
     """
-    with transaction.atomic():
+    with ExitStack() as stack:
+        stack.enter_context(transaction.atomic())
         rows = dialect().lock(
             {"queue": queue, "caps": json.dumps(caps), "limit": max(caps.values()) + 1}
         )
-        endings = run(list(_runnable(rows, caps))) if rows else []
-        if endings:
-            current = dict(dialect().settle({"rows": rows_of(endings)}))
-            history.record_attempts(
-                each for each in endings if each.status in ACTIVE and each.error_code
-            )
-            history.record_tracebacks(endings)
-            _tell((current[each.task.id], each.task.id, each.status) for each in endings)
-    return len(rows), len(endings)
+        locked = Locked(_runnable(rows, caps), stack)
+        if rows:
+            locked.settle(run(locked))
+    return len(rows), locked.ended
 
 
 def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[Claimed]:
@@ -181,23 +218,28 @@ def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: b
             return not Task.objects.filter(id=task_id).exists()
         found = Task.objects.filter(id=task_id)
         if task.ready and task.fence == fence - 1:
-            found.update(
-                status=Status.IN_PROGRESS,
-                ready=False,
-                worker_id=worker_id,
-                process=process,
-                fence=fence,
-                attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
-                resumes=False,
-                claimed_at=Now(),
-                started_at=Coalesce("started_at", Now()),
-                changed=dialect().change(),
-            )
+            _claim_as_locked(found, fence, worker_id=worker_id, process=process)
         elif charged and task.fence >= fence and task.worker_id is not None:
             found.update(
                 attempt=Least(F("attempt") + 1, F("max_attempts")), changed=dialect().change()
             )
     return True
+
+
+def _claim_as_locked(tasks: TaskQuerySet, fence: int, *, worker_id: int, process: int) -> None:
+    """Claim what this transaction has locked."""
+    tasks.update(
+        status=Status.IN_PROGRESS,
+        ready=False,
+        worker_id=worker_id,
+        process=process,
+        fence=fence,
+        attempt=F("attempt") + Case(When(resumes=True, then=0), default=1),
+        resumes=False,
+        claimed_at=Now(),
+        started_at=Coalesce("started_at", Now()),
+        changed=dialect().change(),
+    )
 
 
 def finish(endings: Sequence[Ending]) -> set[int]:

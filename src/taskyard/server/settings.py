@@ -29,6 +29,11 @@ try:
             ),
         )
     }
+    if _env["TASKYARD_PROCESS"] == "worker":
+        # Handlers have a connection of their own: planned and timed as they like.
+        DATABASES["default"]["HANDLER_OPTIONS"] = database(
+            _env["DATABASE_URL"], home=_env["TASKYARD_HOME"], for_worker=False
+        )["OPTIONS"]
 except env.BadEnvironment as _error:
     sys.stderr.write(f"taskyard: {_error}\n")
     raise SystemExit(2) from None

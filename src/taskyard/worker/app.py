@@ -20,6 +20,7 @@ if not apps.ready and not apps.loading:
 from taskyard.catalog.task_type import registry
 from taskyard.core import redis_url
 from taskyard.core.redis import key
+from taskyard.worker import celery_host
 from taskyard.worker.bell import CELERY
 
 BROKER_TIMEOUT_SECONDS = 1
@@ -48,6 +49,7 @@ class Broker(Connection):
         return super().ensure_connection(*args, **how)
 
 
+celery_host.remember()
 # Without Celery's Django fixup: it closes the database's connection before and after each bell,
 # and a new one costs more than most tasks.
 broker = redis_url.parse(settings.REDIS_URL) if settings.REDIS_URL else None

@@ -19,7 +19,17 @@ from celery.worker import state
 from django.conf import settings
 from django.db import connections
 
-from taskyard.worker import entry, guard, identity, lifespan, process_tree, reaper, task_log
+from taskyard.worker import (
+    celery_host,
+    entry,
+    guard,
+    identity,
+    lifespan,
+    process_tree,
+    reaper,
+    task_log,
+)
+from taskyard.worker.handler_database import database
 
 logger = logging.getLogger(__name__)
 # Of a handler's forks: kept, for closing them would end the handler's own.
@@ -84,6 +94,8 @@ def begin_a_process(**kwargs: Any) -> None:
     if os.getppid() != identity.parent_pid:
         os._exit(os.EX_UNAVAILABLE)
     process_tree.allow_children()
+    database.begin()
+    celery_host.give_back()
     memory_kib = settings.TASKYARD_MAX_MEMORY_PER_CHILD
     if memory_kib is None:
         memory_kib = lifespan.fair_share_kib(identity.processes)
@@ -98,6 +110,7 @@ def _leave_connections() -> None:
     for inherited in connections.all(initialized_only=True):
         _inherited.append(inherited)
         del connections[inherited.alias]
+    database.forget()
 
 
 @signals.task_received.connect

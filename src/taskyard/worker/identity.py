@@ -3,6 +3,7 @@
 from functools import cache
 
 from taskyard.core.presence import Presence
+from taskyard.worker.process_state import ProcessState
 from taskyard.worker.slots import Slots
 
 # No worker: the database gives nothing to whoever claims without a lease.
@@ -21,3 +22,9 @@ def slots() -> Slots:
 @cache
 def presence() -> Presence:
     return Presence()
+
+
+@cache
+def state() -> ProcessState:
+    """This process as it was before its first task."""
+    return ProcessState()

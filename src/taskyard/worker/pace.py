@@ -18,13 +18,21 @@ PATIENCE_SECONDS = 1.0
 class Pace:
     def __init__(self) -> None:
         self._quick: set[str] = set()
+        self._excluded: set[str] = set()
 
     def note(self, task_type: str, seconds: float) -> None:
         """One task of this type took so long."""
         if seconds > QUICK_SECONDS:
             self._quick.discard(task_type)
-        elif task_type not in self._quick and may_be_quick(registry.get(task_type)):
+        elif task_type in self._quick or task_type in self._excluded:
+            return
+        elif may_be_quick(registry.get(task_type)):
             self._quick.add(task_type)
+
+    def exclude(self, task_type: str) -> None:
+        """This one uses the database itself: its tasks are always claimed."""
+        self._excluded.add(task_type)
+        self._quick.discard(task_type)
 
     def distrust(self, task_types: Sequence[str]) -> None:
         """These are to be claimed until they have shown again that they are quick."""
@@ -38,4 +46,4 @@ class Pace:
 
 
 def may_be_quick(task_type: TaskType) -> bool:
-    return task_type.batch > 1 and not task_type.asks_its_run
+    return task_type.batch > 1 and not task_type.asks_its_run and not task_type.is_async

@@ -1,5 +1,6 @@
 """Run tasks, in a worker's child process: call, catch everything, finish."""
 
+import contextvars
 import json
 import logging
 import os
@@ -8,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from types import CoroutineType
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -16,22 +18,23 @@ from taskyard.catalog.encoding import encode_json, storable
 from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import BadResult, TaskType, UnknownTaskType, registry
-from taskyard.core import history, lifecycle
-from taskyard.core.database_errors import Outage, is_outage, outage_of
+from taskyard.core import lifecycle
+from taskyard.core.database_errors import Outage, is_outage
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
-from taskyard.core.values import MESSAGES, Claimed, Ending, Line, Standing, Verdict
+from taskyard.core.values import MESSAGES, Claimed, Ending, Verdict
 from taskyard.worker import identity, lifespan, process_tree, task_log
+from taskyard.worker.event_loop import deciding, event_loop
+from taskyard.worker.handler_database import database
 from taskyard.worker.pace import PATIENCE_SECONDS, QUICK_SECONDS, TOGETHER_SECONDS, Pace
-from taskyard.worker.timer import time_limit
+from taskyard.worker.reporter import PAUSE_SECONDS, Reporter, to_the_end, until_answered
+from taskyard.worker.timer import deferring, time_limit
 from taskyard.worker.tracebacks import describe
 
 HARD_LIMIT_SECONDS = 5.0
-PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10 * 365 * 24 * 3600.0
 MESSAGE_LENGTH = 2000
-Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 pace = Pace()
 
@@ -44,18 +47,18 @@ def run_claimed(claimed: Sequence[Claimed]) -> int:
     slots = identity.slots()
     endings: list[Ending] = []
     noted = 0
-    for task in claimed:
-        if slots.draining or lifespan.lifespan.is_over:
-            break
-        limit = None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
-        slots.hold(task.id, task.fence, seconds=limit)
-        began = time.perf_counter()
-        endings.append(execute(task))
-        took = time.perf_counter() - began
-        pace.note(task.task_type, took)
-        if took > QUICK_SECONDS:  # it had the time to grow, or to start something
-            _note_the_end_of(len(endings) - noted)
-            noted = len(endings)
+    with database.lent():
+        for task in claimed:
+            if slots.draining or lifespan.lifespan.is_over:
+                break
+            slots.hold(task.id, task.fence, seconds=_hard_limit(task))
+            began = time.perf_counter()
+            endings.append(execute(task))
+            took = time.perf_counter() - began
+            _note_the_pace_of(task, took)
+            if took > QUICK_SECONDS:  # it had the time to grow, or to start something
+                _note_the_end_of(len(endings) - noted)
+                noted = len(endings)
     _note_the_end_of(len(endings) - noted)
     slots.release()
     if endings:
@@ -65,25 +68,61 @@ def run_claimed(claimed: Sequence[Claimed]) -> int:
     return len(endings)
 
 
-def run_locked(locked: Sequence[Claimed]) -> list[Ending]:
-    """Run tasks that are locked but not claimed, as many as fit into the transaction's time."""
+def run_locked(locked: lifecycle.Locked, *, on_claim: Callable[[], None]) -> list[Ending]:
+    """Run tasks that are locked but not claimed, as many as fit into the transaction's time.
+
+    One that turns to the database is claimed first, so that no transaction of ours is open while
+    it does; it is the last. ``on_claim`` is called then, for it may take its time.
+    """
     slots = identity.slots()
     endings: list[Ending] = []
     now = began = time.perf_counter()
-    for task in locked:
-        if slots.draining or now - began > TOGETHER_SECONDS:
-            break
-        slots.hold(task.id, task.fence, seconds=PATIENCE_SECONDS, claimed=False)
-        endings.append(execute(task))
-        before, now = now, time.perf_counter()
-        pace.note(task.task_type, now - before)
+    with database.lent():
+        for task in locked:
+            if slots.draining or now - began > TOGETHER_SECONDS:
+                break
+            slots.hold(task.id, task.fence, seconds=PATIENCE_SECONDS, claimed=False)
+            database.before_use = partial(_claim_running, locked, task, endings, on_claim)
+            endings.append(execute(task))
+            before, now = now, time.perf_counter()
+            _note_the_pace_of(task, now - before)
+            if not locked.is_open:
+                break
     _note_the_end_of(len(endings))
     slots.release()
+    if locked.failure is not None:
+        raise locked.failure
+    if not locked.is_open:
+        _finish(endings)
+        return []
     return endings
 
 
+def _claim_running(
+    locked: lifecycle.Locked, task: Claimed, endings: list[Ending], on_claim: Callable[[], None]
+) -> None:
+    with deferring(), database.ours():
+        locked.claim(task, endings, worker_id=identity.worker_id, process=os.getpid())
+        endings.clear()
+    identity.slots().hold(task.id, task.fence, seconds=_hard_limit(task))
+    on_claim()
+
+
+def _hard_limit(task: Claimed) -> float | None:
+    return None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
+
+
+def _note_the_pace_of(task: Claimed, seconds: float) -> None:
+    if database.was_used:
+        pace.exclude(task.task_type)
+        database.make_as_new()
+    else:
+        pace.note(task.task_type, seconds)
+
+
 def _note_the_end_of(tasks: int) -> None:
-    """End what they left behind; a process that had to is replaced, as one that is old is."""
+    """Put the process in order; one that has children left is replaced, as one that is old is."""
+    identity.state().put_back()
     lifespan.lifespan.note(tasks)
     if process_tree.end_children():
         lifespan.lifespan.end()
@@ -95,7 +134,7 @@ def execute(task: Claimed) -> Ending:
     try:
         ending = _execute(task)
         if log := task_log.end():
-            _to_the_end(task, log.keep)
+            to_the_end(task, log.keep)
         return ending
     except BaseException as error:  # what the handler said of itself cannot be written down
         task_log.end()
@@ -112,7 +151,7 @@ def _execute(task: Claimed) -> Ending:
     except UnknownTaskType:
         code = "unknown_task_type"
         return Ending(task, Status.ERROR, "null", code, MESSAGES[code])
-    if not task_type.asks_its_run:
+    if not task_type.asks_its_run and not task_type.is_async:
         return _attempt(task, task_type, None)
     reporter = Reporter(task)
     run = Run(
@@ -126,25 +165,31 @@ def _execute(task: Claimed) -> Ending:
         keep=reporter.keep,
     )
     ending = _attempt(task, task_type, run)
-    reporter.write_down_to_the_end(run)
+    reporter.close(run)
     return ending
 
 
 def _attempt(task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
+    seconds = None if task_type.is_async else task.timeout_seconds
     try:
-        with time_limit(task.timeout_seconds):
-            result = task_type.encode_result(_call(task_type, run, task.input_data))
+        with time_limit(seconds):
+            result = _call(task, task_type, run)
         if run is None:
             return Ending(task, Status.COMPLETED, result)
         return _end(task, run, Status.COMPLETED, result=result)
     except BaseException as error:  # SystemExit and MemoryError too: a task never ends its worker
-        return _ending_of(error, task, task_type, run)
+        return _ending_of(deciding(error), task, task_type, run)
 
 
-def _call(task_type: TaskType, run: Run | None, input_data: str) -> Any:
+def _call(task: Claimed, task_type: TaskType, run: Run | None) -> bytes:
+    """Run the handler to its end; its result as JSON text."""
     process = os.getpid()
     try:
-        return task_type.call(run, input_data)
+        # What it sets of context variables is not for the next.
+        result = contextvars.copy_context().run(task_type.call, run, task.input_data)
+        if isinstance(result, CoroutineType):
+            result = event_loop.run(result, seconds=task.timeout_seconds, run=run)
+        return task_type.encode_result(result)
     finally:
         if os.getpid() != process:
             os._exit(os.EX_OK)  # the handler forked, and this process was given no task
@@ -176,64 +221,16 @@ def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Ru
             "traceback": traceback.text,
         },
     )
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {_words_of(error)}"
     ending = _try_again(task, run, task_type, "exception", message)
     return ending._replace(traceback=traceback)
 
 
-class Reporter:
-    """Carries what a running handler says to the database, and back whether it should stop."""
-
-    def __init__(self, task: Claimed) -> None:
-        self._task = task
-        self._progress: str | None = None
-        self._lines_kept: int | None = None
-
-    def report(self, run: Run) -> bool:
-        """Save progress and lines; whether the handler should stop."""
-        try:
-            progress = run.last_progress if run.last_progress != self._progress else None
-            standing = lifecycle.report(self._task, progress)
-            self._progress = run.last_progress
-            self.write_down(run)
-            task_log.keep()
-        except (DatabaseError, InterfaceError) as error:
-            if not is_outage(error):
-                raise
-            logger.warning("report put off: %s", error)
-            connection.close()
-            return False
-        return standing is not Standing.CURRENT
-
-    def keep(self, run: Run, checkpoint: str) -> bool:
-        """Make a checkpoint durable, with what was said before it; whether it is current."""
-        self.write_down(run)
-        return _until_answered(lambda: lifecycle.keep_checkpoint(self._task, checkpoint))
-
-    def write_down_to_the_end(self, run: Run) -> None:
-        _to_the_end(self._task, lambda: self.write_down(run))
-
-    def write_down(self, run: Run) -> None:
-        if not run.lines and not run.lines_dropped:
-            return
-        if self._lines_kept is None:
-            self._lines_kept = history.lines_kept(self._task.id)
-        self._lines_kept = history.write_down(
-            self._task.id,
-            self._task.attempt,
-            [Line(at, message) for at, message in run.lines],
-            kept=self._lines_kept,
-            dropped=run.lines_dropped,
-        )
-        run.lines, run.lines_dropped = [], 0
-
-
-def _to_the_end(task: Claimed, write: Callable[[], None]) -> None:
-    """Write lines however long the database is away; what it refuses is left out."""
+def _words_of(error: BaseException) -> str:
     try:
-        _until_answered(write)
-    except DatabaseError as error:
-        logger.error("lines refused: %s", error, extra={"task": task.id})
+        return str(error)
+    except Exception:
+        return "<exception str() failed>"
 
 
 def _try_again(
@@ -268,7 +265,7 @@ def _end(
 
 def _hand_back(tasks: TaskQuerySet) -> None:
     mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
-    _until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
+    until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
 
 
 def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[Claimed], bool]:
@@ -300,7 +297,7 @@ def _finish(endings: list[Ending]) -> None:
     while left:
         some = left.popleft()
         try:
-            _until_answered(partial(lifecycle.finish, some), unless=Outage.BUSY)
+            until_answered(partial(lifecycle.finish, some), unless=Outage.BUSY)
         except DatabaseError as error:
             if len(some) > 1:
                 left.extend([ending] for ending in some)
@@ -321,18 +318,4 @@ def _refuse(ending: Ending, error: DatabaseError) -> None:
         error_code="result_invalid",
         error_message=MESSAGES["result_refused"],
     )
-    _until_answered(lambda: lifecycle.finish([refused]))
-
-
-def _until_answered(ask: Callable[[], Answer], *, unless: Outage | None = None) -> Answer:
-    """Ask the database again until it answers: no process goes on while it still holds tasks."""
-    while True:
-        try:
-            return ask()
-        except (DatabaseError, InterfaceError) as error:
-            outage = outage_of(error)
-            if outage is None or outage is unless:
-                raise
-            logger.warning("database away: %s", error)
-            connection.close()
-            time.sleep(PAUSE_SECONDS)
+    until_answered(lambda: lifecycle.finish([refused]))

@@ -1,4 +1,4 @@
-"""The soft timeout: an exception in the handler when its time is over."""
+"""The soft timeout: an exception in the handler when its time is over, and never in our writes."""
 
 import signal
 import threading
@@ -7,6 +7,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 from taskyard.catalog.run import TimedOut
+
+
+class _Alarm:
+    """Whether the handler's time is counted, how many writes hold the alarm off, if it rang."""
+
+    armed = False
+    writes = 0
+    rang = False
 
 
 @contextmanager
@@ -19,14 +27,34 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, _raise)
+    _Alarm.rang = False
+    signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    _Alarm.armed = True
     try:
         yield
     finally:
+        _Alarm.armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
-def _raise(signum: int, frame: FrameType | None) -> None:
-    raise TimedOut
+@contextmanager
+def deferring() -> Iterator[None]:
+    """Holds TimedOut off until the block has ended: what we write is written wholly or not."""
+    _Alarm.writes += 1
+    try:
+        yield
+    finally:
+        _Alarm.writes -= 1
+        _raise_if_due()
+
+
+def _ring(signum: int, frame: FrameType | None) -> None:
+    _Alarm.rang = True
+    _raise_if_due()
+
+
+def _raise_if_due() -> None:
+    if _Alarm.rang and _Alarm.armed and not _Alarm.writes:
+        _Alarm.rang = False
+        raise TimedOut

@@ -56,6 +56,7 @@ def look(queue: str) -> None:
     when the database does not answer.
     """
     identity.slots().release()  # the parent knows this process from now on, should it die waiting
+    identity.state()
     vigil = Vigil(served_queues(), name(identity.worker_id, os.getpid()))
     turn = Turn(vigil)
     try:
@@ -111,7 +112,8 @@ class Turn:
             return None
         try:
             caps = lifespan.lifespan.fit(caps)
-            seen, ended = lifecycle.run_locked(queue, caps, runner.run_locked)
+            run = partial(runner.run_locked, on_claim=self._vigil.release)
+            seen, ended = lifecycle.run_locked(queue, caps, run)
         except (DatabaseError, InterfaceError) as error:
             if outage_of(error) not in (None, Outage.BUSY):
                 logger.warning("nothing run: %s", error)
