@@ -11,6 +11,7 @@ from taskyard.accounts.models import User
 from taskyard.core import queues
 from taskyard.core.models import AuditEntry, Task
 from taskyard.core.states import Status
+from taskyard.core.values import Traceback
 from taskyard.dashboard.staff import past
 from tests.api.caller import Caller
 from tests.api.hand import Hand
@@ -115,10 +116,51 @@ def test_errors_are_grouped_by_type_and_code(page: Client, owner: User) -> None:
 def test_more_errors_than_are_counted_are_said_so(
     page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(past.failed, "__kwdefaults__", {"most": 4})
+    for count in (past.failed, past.explained):
+        monkeypatch.setattr(count, "__kwdefaults__", {"most": 4})
     monkeypatch.setattr(past, "MOST_FAILURES", 4)
     history(owner, 6, status=Status.ERROR)
     answer = page.get("/staff/errors/")
     assert answer.context["count"] == 4
     assert "There are more. Counted are those since" in answer.content.decode()
     assert page.get("/staff/").context["past"].cut
+
+
+def test_errors_of_one_type_are_told_apart_by_exception_and_place(
+    page: Client, submit: Submit, hand: Hand
+) -> None:
+    def end(code: str, message: str, *where: str) -> None:
+        submit()
+        (claimed,) = hand.claim()
+        traceback = Traceback(*where, "") if where else None
+        how = {"error_code": code, "error_message": message, "traceback": traceback}
+        hand.finish(claimed, Status.ERROR, **how)
+
+    for _ in range(2):
+        end(
+            "exception", "ZeroDivisionError: division by zero", "ZeroDivisionError", "a.py:7 in one"
+        )
+    end("exception", "ZeroDivisionError: division by zero", "ZeroDivisionError", "b.py:1 in two")
+    end("exception", "Odd: no", "Outer.Odd", "b.py:2 in two")
+    end("exception", "KeyError: 'a: b'")
+    end("exception", "KeyError")
+    end("exception", "ValueError: KeyError: no")
+    end("exception", "no type at all")
+    end("timeout", "KeyError: of the author")
+    answer = page.get("/staff/errors/")
+    groups = {
+        (each.error_code, each.exception, each.location): each for each in answer.context["groups"]
+    }
+    assert {key: group.count for key, group in groups.items()} == {
+        ("exception", "ZeroDivisionError", "a.py:7 in one"): 2,
+        ("exception", "ZeroDivisionError", "b.py:1 in two"): 1,
+        ("exception", "Outer.Odd", "b.py:2 in two"): 1,
+        ("exception", "KeyError", ""): 2,
+        ("exception", "ValueError", ""): 1,
+        ("exception", "", ""): 1,
+        ("timeout", "", ""): 1,
+    }
+    assert "a.py:7 in one" in answer.text
+    for (_, exception, _), group in groups.items():
+        found = page.get(f"/staff/tasks/?{group.search}").context["found"].tasks
+        assert len(found) == group.count or not exception

@@ -6,6 +6,7 @@ from a stretch four times as long. So a quiet system's day is exact, and a busy 
 few percent. Failures are counted, by the index that they have.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
-from django.db.models import FloatField, Func, Max
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models import FloatField, Func, Max, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Greatest, Left
 from django.utils import timezone
 
-from taskyard.core.models import Task
+from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.sql import dialect
 from taskyard.core.states import Status
 
@@ -54,11 +55,19 @@ class Completion(NamedTuple):
 
 
 class Failure(NamedTuple):
+    """``exception`` and ``location``: what a handler raised, and the innermost own frame."""
+
     queue: str
     task_type: str
     error_code: str
     finished_at: datetime
     task_id: int
+    exception: str = ""
+    location: str = ""
+
+
+# ``ZeroDivisionError: division by zero``, as the message of an exception begins.
+EXCEPTION_NAME = re.compile(r"([^\W\d][\w.]{0,200})(?::|\Z)")
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,31 @@ def failed(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
     rows = rows.order_by("-finished_at")[:most]
     names = ("queue", "task_type", "error_code", "finished_at", "id")
     return [Failure(*row) for row in rows.values_list(*names)]
+
+
+def explained(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
+    """The same failures, each with its exception; that of an old one is read from its message."""
+    rows = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
+    kept = AttemptTraceback.objects.filter(task_id=OuterRef("pk"), fence=OuterRef("fence"))
+    rows = rows.annotate(
+        exception=Subquery(kept.values("exception_type")[:1]),
+        location=Subquery(kept.values("location")[:1]),
+        head=Left("error_message", 201),
+    )
+    names = ("queue", "task_type", "error_code", "finished_at", "id")
+    found = rows.order_by("-finished_at")[:most]
+    return [
+        Failure(*row, exception or exception_of(row[2], head), location or "")
+        for *row, exception, location, head in found.values_list(
+            *names, "exception", "location", "head"
+        )
+    ]
+
+
+def exception_of(code: str, message: str) -> str:
+    """The type of the exception that a message begins with."""
+    found = EXCEPTION_NAME.match(message) if code == "exception" else None
+    return found[1] if found else ""
 
 
 def quantiles(weighted: Iterable[tuple[float, int]]) -> Quantiles:

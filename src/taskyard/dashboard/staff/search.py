@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.accounts.models import User
@@ -31,6 +32,8 @@ class SearchForm(forms.Form):
     queue = forms.CharField(label=_("Queue"), required=False, max_length=50)
     tag = forms.CharField(label=_("Tag"), required=False, max_length=50, strip=False)
     error_code = forms.CharField(label=_("Error code"), required=False, max_length=100)
+    exception = forms.CharField(label=_("Exception"), required=False, max_length=200)
+    location = forms.CharField(label=_("Place in the code"), required=False, max_length=300)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,6 +55,14 @@ def matching(asked: dict[str, Any]) -> TaskQuerySet:
         tasks = tasks.none() if owner is None else tasks.visible_to(owner.pk)
     if "tag" in asked:
         tasks = tasks.tagged(asked["tag"])
+    if name := asked.get("exception"):
+        # As the message begins, which it does whether or not the traceback is still there.
+        tasks = tasks.filter(Q(error_message=name) | Q(error_message__startswith=f"{name}:"))
+        tasks = tasks.filter(error_code="exception")
+    if "location" in asked:
+        # Of the last attempt.
+        place = {"tracebacks__location": asked["location"], "tracebacks__fence": F("fence")}
+        tasks = tasks.filter(**place)
     if asked.get("status") in ACTIVE:
         tasks = tasks.active()
     return tasks

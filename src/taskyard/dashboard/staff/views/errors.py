@@ -1,8 +1,9 @@
-"""What failed lately, by task type and code."""
+"""What failed lately, by task type, code, exception and place in the author's code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -27,11 +28,24 @@ class Group:
 
     task_type: str
     error_code: str
+    exception: str
+    location: str
     count: int
     first_at: datetime
     last_at: datetime
     task_id: int
     message: str = ""
+
+    @property
+    def search(self) -> str:
+        """The query that finds these tasks among all."""
+        asked = {"status": "error", "task_type": self.task_type, "error_code": self.error_code}
+        if self.exception and self.error_code == "exception":
+            # A message names a class without where it stands.
+            asked["exception"] = self.exception.rpartition(".")[2]
+        if self.location:
+            asked["location"] = self.location
+        return urlencode(asked)
 
 
 @to_read
@@ -40,7 +54,7 @@ def errors(request: HttpRequest) -> HttpResponse:
     if chosen not in WINDOWS:
         chosen = "24h"
     label, length = WINDOWS[chosen]
-    failures = past.failed(since=timezone.now() - length)
+    failures = past.explained(since=timezone.now() - length)
     groups = sorted(_groups(failures), key=lambda group: (-group.count, group.task_type))
     _give_messages(groups[:MOST_GROUPS])
     context = {
@@ -57,9 +71,9 @@ def errors(request: HttpRequest) -> HttpResponse:
 
 def _groups(failures: list[past.Failure]) -> Iterator[Group]:
     """The latest failure comes first."""
-    found: dict[tuple[str, str], Group] = {}
+    found: dict[tuple[str, str, str, str], Group] = {}
     for each in failures:
-        key = each.task_type, each.error_code
+        key = each.task_type, each.error_code, each.exception, each.location
         if key not in found:
             found[key] = Group(*key, 0, each.finished_at, each.finished_at, each.task_id)
         found[key].count += 1
