@@ -11,6 +11,7 @@ from taskyard import task_type
 
 EMAIL = Annotated[str, Field(json_schema_extra={"format": "email"})]
 LONG = Annotated[str, Field(max_length=5000)]
+SECRET_KIND = "secret"
 SECRET = Annotated[str, Field(json_schema_extra={"format": "password"})]
 
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests import npm
 from tests.dashboard.browser import Owner, Person, chromium
 from tests.running import Live
 
@@ -364,30 +363,41 @@ def test_the_first_page_is_light_and_does_not_jump(person: Person, figure: Any) 
         assert person.seen()["shift"] < 0.05
 
 
-def test_axe_finds_nothing_serious(live: Live, new_person: Callable[..., Person]) -> None:
-    axe = (npm.installed(Path(__file__).parent) / "axe-core/axe.min.js").read_text()
-    for theme in ("light", "dark"):
-        person = new_person(live, color_scheme=theme)
-        page = person.page
-        person.register()
-        done = person.submit("sum", input_numbers="1\n2", tags="tea")
-        failed = person.submit("fails", input_code="bad", input_message="no")
-        running = person.submit("countdown", input_seconds="60")
-        page.wait_for_timeout(500)
-        for address in (
-            *("/tasks/", "/tasks/new/", "/tasks/new/sum/", "/tasks/new/says-much/", "/password/"),
-            *(f"/tasks/{each}/" for each in (done, failed, running)),
-        ):
-            page.goto(address)
-            page.wait_for_timeout(200)
-            page.evaluate(axe)
-            found = page.evaluate("axe.run()")
-            serious = [
-                (each["id"], [node["html"] for node in each["nodes"]][:3])
-                for each in found["violations"]
-                if each["impact"] in ("serious", "critical")
-            ]
-            assert serious == [], (theme, address)
+def test_what_is_done_to_many_waits_until_one_is_selected(person: Person) -> None:
+    page = person.page
+    for number in range(3):
+        person.submit("sum", input_numbers=str(number))
+    page.goto("/tasks/")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    delete, count = page.locator(".bulk >> text=Delete"), page.locator("[data-selected]")
+    expect(delete).to_be_disabled()
+    expect(count).to_have_text("0")
+    page.set_viewport_size({"width": 1200, "height": 300})
+    expect(delete).to_be_in_viewport()
+    page.check("tbody input >> nth=0")
+    page.check("tbody input >> nth=1")
+    expect(count).to_have_text("2")
+    page.check("[data-pick-all]")
+    expect(count).to_have_text("3")
+    page.uncheck("[data-pick-all]")
+    expect(delete).to_be_disabled()
+    assert asked == []
+    page.check("tbody input >> nth=2")
+    delete.click()
+    expect(page.locator(".notes")).to_contain_text("Deleted: 1.")
+    assert len(asked) == 1
+
+
+def test_without_javascript_nothing_selected_is_said(
+    live: Live, new_person: Callable[..., Person]
+) -> None:
+    person = new_person(live, java_script_enabled=False)
+    person.register()
+    person.submit("sum", input_numbers="1")
+    person.page.goto("/tasks/")
+    person.page.click(".bulk >> text=Delete")
+    expect(person.page.locator(".notes")).to_have_text("No task is selected.")
 
 
 def test_the_keyboard_reaches_everything(person: Person) -> None:

@@ -2,10 +2,12 @@
 
 import html
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 
 from taskyard.accounts.models import User
@@ -13,6 +15,9 @@ from taskyard.core import history, lifecycle
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
 from taskyard.core.values import Line, NewTask, Traceback
+from taskyard.dashboard import listing, searching
+from taskyard.dashboard.listing import Filters
+from tests import asking
 from tests.api.hand import Hand
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -240,3 +245,128 @@ def test_a_missing_page_is_ours(page: Client) -> None:
     answer = page.get("/nope/")
     assert answer.status_code == 404
     assert "Nothing is here" in answer.text
+
+
+def rows_of(answer: Any) -> list[str]:
+    """The summary lines, as people read them."""
+    lines = answer.text.split('<div class="summary">')[1:]
+    plain = (re.sub(r"<[^>]*>", "", line.split("</div>")[0]) for line in lines)
+    return [html.unescape(" ".join(line.split())) for line in plain]
+
+
+def test_a_row_says_input_and_outcome(page: Client, ann: User, hand: Hand) -> None:
+    submit(ann, input_data={"numbers": [1, 2.5, 2**70]})
+    (claimed,) = hand.claim()
+    hand.finish(claimed, Status.COMPLETED, result='{"result": 3.5}')
+    submit(ann, input_data={"numbers": [1], "to": EVIL})
+    (claimed,) = hand.claim()
+    hand.finish(
+        claimed, Status.ERROR, error_code="exception", error_message="KeyError: \u202e\n'x'"
+    )
+    submit(ann, task_type="countdown", input_data={"seconds": 5})
+    answer = page.get("/tasks/")
+    assert rows_of(answer) == [
+        "seconds: 5",
+        f"numbers: 1, to: {EVIL} → KeyError: 'x'",
+        f"numbers: 1, 2.5, {2**70} → result: 3.5",
+    ]
+    assert "<img" not in answer.text
+    ids = ",".join(map(str, shown(answer)))
+    assert len(rows_of(page.get(f"/tasks/rows/?ids={ids}", headers=PART))) == 3
+
+
+def test_a_summary_costs_little_and_is_short(
+    page: Client, ann: User, hand: Hand, django_assert_max_num_queries: Any
+) -> None:
+    (task,) = submit(ann, input_data={"words": ["слово"] * 20_000, "b": {"c": [1]}})
+    hand.end(Status.COMPLETED, result=json.dumps("x" * 500_000))
+    listed = next(iter(listing.page(ann.pk, Filters.of(QueryDict())).tasks))
+    assert {"input_data", "result", "error_message"} <= listed.get_deferred_fields()
+    for name in ("input_head", "result_head", "error_head"):
+        assert len(getattr(listed, name) or "") <= 300
+    with django_assert_max_num_queries(12):
+        (line,) = rows_of(page.get("/tasks/"))
+    assert len(line) < 300
+    assert task.pk == listed.pk
+
+
+def test_a_secret_is_in_no_summary(page: Client, ann: User) -> None:
+    submit(ann, task_type=f"asks-{asking.SECRET_KIND}", input_data={"value": "s3cret"})
+    assert "s3cret" not in page.get("/tasks/").text
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("Oranges", ["input"]),
+        ("oranges", ["input"]),
+        ("апельсин", ["russian"]),
+        ("АПЕЛЬСИН", ["russian"]),
+        ('say "no"', ["quotes"]),
+        ("back\\slash", ["quotes"]),
+        ("100%", ["percent"]),
+        ("1_0", []),
+        ("of the file", ["failed"]),
+        ("half way", ["reported"]),
+        ("breakfast", ["tagged"]),
+        ("nowhere", []),
+        ("'; DROP TABLE", []),
+    ],
+)
+def test_search_looks_in_input_messages_and_tags(
+    page: Client, ann: User, hand: Hand, words: str, found: list[str]
+) -> None:
+    made = {
+        "failed": submit(ann)[0].pk,
+    }
+    hand.end(Status.ERROR, error_code="bad", error_message="The end of the file")
+    (reported,) = submit(ann)
+    Task.objects.filter(pk=reported.pk).update(progress={"percent": 50, "message": "half way"})
+    texts = {
+        "input": "Five Oranges",
+        "russian": "Апельсины и апельсин",
+        "quotes": 'They say "no" and back\\slash',
+        "percent": "100% sure",
+    }
+    made |= {name: submit(ann, input_data={"text": text})[0].pk for name, text in texts.items()}
+    made |= {"reported": reported.pk, "tagged": submit(ann, tags=("breakfast",))[0].pk}
+    submit(ann, input_data={"text": "100 or 110"})
+    answer = page.get("/tasks/", {"q": words})
+    assert shown(answer) == [made[name] for name in found]
+    assert f'value="{html.escape(words)}"' in answer.text
+
+
+def test_search_is_the_owners_alone(eve: Client, ann: User) -> None:
+    submit(ann, input_data={"text": "oranges"})
+    assert shown(eve.get("/tasks/?q=oranges")) == []
+
+
+def test_a_search_goes_on_behind_the_tasks_it_looked_at(page: Client, ann: User) -> None:
+    (oldest,) = submit(ann, input_data={"text": "oranges"})
+    for _ in range(6):
+        submit(ann, many=1000)
+    answer = page.get("/tasks/?q=oranges")
+    assert shown(answer) == []
+    assert "The latest 5000 tasks were searched." in answer.text
+    (further,) = set(re.findall(r'href="\?([^"]*before=[^"]*)"', answer.text))
+    assert shown(page.get(f"/tasks/?{html.unescape(further)}")) == [oldest.pk]
+
+
+def test_a_search_that_takes_too_long_ends(ann: User) -> None:
+    submit(ann, many=2000, input_data={"text": "x" * 2000})
+    tasks = searching.matching(Task.objects.visible_to(ann.pk), "nowhere")
+    with pytest.raises(searching.TookTooLong), searching.bounded(0.001):
+        list(tasks)
+    # The connection is as good as before.
+    assert Task.objects.count() == 2000
+    with searching.bounded(60):
+        assert list(tasks) == []
+
+
+def test_nothing_selected_is_said_and_nothing_is_done(page: Client, ann: User) -> None:
+    submit(ann)
+    for action in ("delete", "cancel"):
+        text = page.post("/tasks/change/", {"do": action}, follow=True).text
+        assert "No task is selected." in text
+        assert "Deleted" not in text
+    assert Task.objects.get().status == Status.PENDING

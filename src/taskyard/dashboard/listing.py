@@ -13,10 +13,11 @@ from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
+from taskyard.dashboard import searching, summaries
 
 PAGE = 50
-NAMES = ("type", "tag", "from", "to")
-# A row shows none of these, and each may be large.
+NAMES = ("q", "type", "tag", "from", "to")
+# A row shows no more than the beginnings of these, and each may be large.
 UNSEEN = ("input_data", "result", "checkpoint", "error_message")
 
 
@@ -31,6 +32,7 @@ class Filters:
     errors: dict[str, str] = field(default_factory=dict)
     since: datetime | None = None
     until: datetime | None = None
+    took_too_long: bool = False
 
     @classmethod
     def of(cls, query: QueryDict) -> "Filters":
@@ -39,6 +41,7 @@ class Filters:
         if len(found.statuses) < len(query.getlist("status")):
             found.errors["status"] = _("There is no such status.")
         found.before, found.after = _id(query.get("before")), _id(query.get("after"))
+        found.typed["q"] = found.typed["q"].replace("\0", "")[: searching.LONGEST]
         found.since = found._day("from")
         found.until = found._day("to")
         return found
@@ -76,16 +79,22 @@ class Filters:
             tasks = tasks.filter(created_at__gte=self.since)
         if self.until is not None:
             tasks = tasks.filter(created_at__lt=self.until)
-        return tasks.defer(*UNSEEN)
+        if self.typed["q"]:
+            tasks = searching.matching(tasks, self.typed["q"])
+        return summaries.with_heads(tasks.defer(*UNSEEN))
 
 
 @dataclass(frozen=True)
 class Page:
-    """Tasks, the newest first; ``older`` and ``newer`` are the queries of the pages beside."""
+    """Tasks, the newest first; ``older`` and ``newer`` are the queries of the pages beside.
+
+    ``looked_at`` is set where a search ended before the oldest task.
+    """
 
     tasks: list[Task]
     older: str | None
     newer: str | None
+    looked_at: int | None = None
 
     @property
     def newest(self) -> int:
@@ -94,6 +103,8 @@ class Page:
 
 def page(user_id: int, filters: Filters) -> Page:
     """By ids and not by counting: as fast at any depth."""
+    if filters.typed["q"]:
+        return _searched(user_id, filters)
     tasks = filters.matching(user_id)
     if filters.after is not None:
         found = list(tasks.filter(id__gt=filters.after).order_by("id")[: PAGE + 1])
@@ -110,6 +121,27 @@ def page(user_id: int, filters: Filters) -> Page:
         filters.address(before=found[-1].pk) if found and more_older else None,
         filters.address(after=found[0].pk) if found and more_newer else None,
     )
+
+
+def _searched(user_id: int, filters: Filters) -> Page:
+    """Of the latest tasks, or of those before the place where another page has ended."""
+    mine = Task.objects.visible_to(user_id)
+    tasks = filters.matching(user_id)
+    if filters.before is not None:
+        mine, tasks = mine.filter(id__lt=filters.before), tasks.filter(id__lt=filters.before)
+    floor = mine.order_by("-id").values_list("id", flat=True)[searching.LOOK :].first()
+    if floor is not None:
+        tasks = tasks.filter(id__gt=floor)
+    try:
+        with searching.bounded():
+            found = list(tasks.order_by("-id")[: PAGE + 1])
+    except searching.TookTooLong:
+        filters.took_too_long = True
+        return Page([], None, None)
+    if len(found) > PAGE:
+        return Page(found[:PAGE], filters.address(before=found[PAGE - 1].pk), None)
+    older = None if floor is None else filters.address(before=floor + 1)
+    return Page(found, older, None, None if floor is None else searching.LOOK)
 
 
 def types() -> list[tuple[str, str]]:

@@ -1,13 +1,10 @@
 """The pages for staff in Debian's Chromium, before a live Taskyard."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests import npm
-from tests.dashboard import browser as browsers
 from tests.dashboard.browser import Person
 from tests.dashboard.test_browser import LARGEST_PICTURE, PICTURES
 from tests.running import Live
@@ -97,41 +94,27 @@ def test_the_pages_fit_a_telephone_and_read_without_a_script(
             assert box is None or box["x"] + box["width"] <= 360, (address, box)
 
 
-def test_axe_finds_nothing_serious_and_a_picture_is_taken(
-    live: Live, new_person: Callable[..., Person], boss: Person
-) -> None:
+def test_a_picture_is_taken(live: Live, new_person: Callable[..., Person], boss: Person) -> None:
     """The overview's is for docs/; the first is kept, so that a run of the tests changes none."""
-    axe = (npm.installed(Path(browsers.__file__).parent) / "axe-core/axe.min.js").read_text()
     busy = new_person(live)
     busy.register()
     script = f"from tests.dashboard.staff.day import fill; fill({busy.name!r})"
     live.command("manage", "shell", "-c", script)
     for _ in range(3):
         busy.submit("countdown", input_seconds="60")
-    failed = busy.submit("fails", input_code="no_funds", input_message="None.", tags="tea")
     for theme in ("light", "dark"):
         person = new_person(live, color_scheme=theme, viewport={"width": 960, "height": 480})
         person.name = boss.name
         person.sign_in()
-        look_at(person, failed, axe, theme)
+        take_picture(person, theme)
 
 
-def look_at(person: Person, failed: int, axe: str, theme: str) -> None:
-    page = person.page
-    for address in (*READ, "tasks/?id=x", f"tasks/{failed}/", "tasks/retry/?status=error"):
-        page.goto(f"/staff/{address}")
-        page.wait_for_timeout(200)
-        page.evaluate(axe)
-        serious = [
-            (each["id"], [node["html"] for node in each["nodes"]][:3])
-            for each in page.evaluate("axe.run()")["violations"]
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], (theme, address)
-        if address == "":
-            shot = page.screenshot()
-            assert len(shot) <= LARGEST_PICTURE
-            picture = PICTURES / f"staff-overview-{theme}.png"
-            PICTURES.mkdir(exist_ok=True)
-            if not picture.exists():
-                picture.write_bytes(shot)
+def take_picture(person: Person, theme: str) -> None:
+    person.page.goto("/staff/")
+    person.page.wait_for_timeout(200)
+    shot = person.page.screenshot()
+    assert len(shot) <= LARGEST_PICTURE
+    picture = PICTURES / f"staff-overview-{theme}.png"
+    PICTURES.mkdir(exist_ok=True)
+    if not picture.exists():
+        picture.write_bytes(shot)

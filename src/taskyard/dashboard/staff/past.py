@@ -201,10 +201,12 @@ def explained(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
     names = ("queue", "task_type", "error_code", "finished_at", "id")
     found = rows.order_by("-finished_at")[:most]
     return [
-        Failure(*row, exception or exception_of(row[2], head), location or "")
-        for *row, exception, location, head in found.values_list(
-            *names, "exception", "location", "head"
+        Failure(
+            *row[:5],
+            exception=row[5] or exception_of(row[2], row[7]),
+            location=row[6] or "",
         )
+        for row in found.values_list(*names, "exception", "location", "head")
     ]
 
 

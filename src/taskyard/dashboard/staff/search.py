@@ -55,7 +55,8 @@ def matching(asked: dict[str, Any]) -> TaskQuerySet:
         tasks = tasks.none() if owner is None else tasks.visible_to(owner.pk)
     if "tag" in asked:
         tasks = tasks.tagged(asked["tag"])
-    if name := asked.get("exception"):
+    if "exception" in asked:
+        name = asked["exception"]
         # As the message begins, which it does whether or not the traceback is still there.
         tasks = tasks.filter(Q(error_message=name) | Q(error_message__startswith=f"{name}:"))
         tasks = tasks.filter(error_code="exception")

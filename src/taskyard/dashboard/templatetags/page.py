@@ -12,6 +12,8 @@ from django.utils.translation import gettext
 
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core import messages
+from taskyard.core.models import Task
+from taskyard.dashboard import summaries
 from taskyard.dashboard.form import exactly
 from taskyard.dashboard.listing import Filters
 
@@ -39,6 +41,18 @@ def type_label(name: str) -> str:
         return messages.of_type(task_type, task_type.label)
     except UnknownTaskType:
         return name
+
+
+@register.filter
+def input_line(task: Task) -> str:
+    """The input in one short line."""
+    return summaries.of_input(task)
+
+
+@register.filter
+def outcome_line(task: Task) -> str:
+    """The result in one short line, or what went wrong."""
+    return summaries.of_outcome(task)
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """My tasks: the list, one of them, and what can be done with them."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages as notes
@@ -15,7 +16,7 @@ from taskyard.core.errors import NotCancellable, Refusal, StillActive
 from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Account, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
-from taskyard.dashboard import listing, timeline
+from taskyard.dashboard import listing, searching, summaries, timeline
 from taskyard.dashboard.listing import Filters
 from taskyard.dashboard.pages import next_address, signed_in, user_of
 from taskyard.dashboard.streams import USER
@@ -54,12 +55,14 @@ def rows(request: HttpRequest) -> HttpResponse:
     """What the list shows of some tasks, the quota, and how many tasks came since."""
     user_id = user_of(request).pk
     asked = listing.ids(request.GET.get("ids", ""))
-    found = Task.objects.visible_to(user_id).filter(id__in=asked).defer(*listing.UNSEEN)
+    mine = Task.objects.visible_to(user_id).filter(id__in=asked).defer(*listing.UNSEEN)
+    found = summaries.with_heads(mine)
     context: dict[str, Any] = {"tasks": found, **_quota(user_id)}
     newest = listing.ids(request.GET.get("newest", ""))
     if newest:
         news = Filters.of(request.GET).matching(user_id).filter(id__gt=newest[0])
-        context["news"] = news[:MOST_NEWS].count()
+        with suppress(searching.TookTooLong), searching.bounded():
+            context["news"] = news.order_by()[:MOST_NEWS].count()
     return render(request, "dashboard/tasks/rows.html", context)
 
 

@@ -250,12 +250,3 @@ class ConnectionState extends HTMLElement {
 }
 
 customElements.define("connection-state", ConnectionState);
-
-// ---- select all
-
-const all = document.querySelector("[data-pick-all]");
-if (all) {
-  all.hidden = false;
-  const boxes = () => document.querySelectorAll('input[name="task"]');
-  all.addEventListener("change", () => boxes().forEach((box) => (box.checked = all.checked)));
-}
