@@ -18,6 +18,7 @@ urlpatterns = [
     path("api/faulty", faulty),
     path("api/away", away),
     path("away", away),
+    path("faulty", faulty),
 ]
 
 handler500 = "taskyard.api.errors.server_error"

@@ -400,6 +400,35 @@ def test_without_javascript_nothing_selected_is_said(
     expect(person.page.locator(".notes")).to_have_text("No task is selected.")
 
 
+@pytest.mark.parametrize(
+    ("locale", "zone", "shape"),
+    [
+        ("de-DE", "Europe/Berlin", r"[0-9]{1,2}\. \S+ [0-9]{4}, [0-9]{2}:[0-9]{2}:[0-9]{2}"),
+        (
+            "en-US",
+            "America/New_York",
+            r"\S+ [0-9]{1,2}, [0-9]{4}, [0-9]{2}:[0-9]{2}:[0-9]{2}.[AP]M",
+        ),
+        ("ru-RU", "Asia/Tokyo", r"[0-9]{1,2} \S+ [0-9]{4}.г., [0-9]{2}:[0-9]{2}:[0-9]{2}"),
+    ],
+)
+def test_times_are_on_the_persons_clock_in_their_manner(
+    live: Live, new_person: Callable[..., Person], locale: str, zone: str, shape: str
+) -> None:
+    person = new_person(live, locale=locale, timezone_id=zone)
+    person.register()
+    person.submit("echoes", input_text="x")
+    page = person.page
+    expect(page.locator("html")).to_have_attribute("lang", "ru" if locale == "ru-RU" else "en")
+    clocks = page.locator('live-time[data-kind="clock"]')
+    expect(clocks.nth(1)).to_have_text(re.compile(f"^{shape}$"))
+    expect(page.locator(".clock-label span")).to_have_text(zone)
+    # The log is on the same clock.
+    hour = page.evaluate("new Date().toLocaleTimeString('de', {hour: '2-digit'}).slice(0, 2)")
+    hours = {int(hour) % 12, (int(hour) - 1) % 12}
+    assert int(page.inner_text("#task-lines live-time")[:2]) % 12 in hours
+
+
 def test_the_keyboard_reaches_everything(person: Person) -> None:
     page = person.page
     page.goto("/tasks/new/countdown/")

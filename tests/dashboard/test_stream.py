@@ -119,3 +119,14 @@ def test_a_strange_position_is_a_stream_from_now(session: httpx.Client, position
     with session.stream("GET", f"/events/?since={position}") as response:
         assert response.status_code in (200, 400)
         assert (response.status_code == 400) == (position == "%00")
+
+
+def test_no_letter_of_a_task_ends_a_line_of_a_stream(user: User) -> None:
+    odd = "a\u0085b\u2028c\u2029d\r\n\v\f\x1c\x1d\x1e\x7f\\u2028"
+    task_id = user.submit("echoes", {"text": odd})
+    with user.http.stream("GET", f"/tasks/{task_id}/events/", timeout=30) as response:
+        text = b"".join(response.iter_raw()).decode()
+    lines = text.splitlines()
+    assert lines == text.split("\n")[:-1]
+    tasks = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    assert tasks[-1]["input_data"]["text"] == tasks[-1]["result"] == odd

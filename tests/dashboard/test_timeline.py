@@ -45,7 +45,7 @@ def test_a_task_that_was_put_off_failed_and_completed() -> None:
     task = Task(created_at=at(0), run_at=at(10), finished_at=at(30), status="completed")
     spans = told(task, attempt(1, 12, 15, "failed"), attempt(2, 20, 30, "completed"))
     assert spans == [
-        ("wait", "Put off", 0, 10),
+        ("wait", "Delayed", 0, 10),
         ("wait", "Waited", 10, 12),
         ("failed", "Attempt 1", 12, 15),
         ("wait", "Waited", 15, 20),
@@ -67,7 +67,7 @@ def test_a_task_cancelled_before_it_began() -> None:
     task = Task(created_at=at(0), finished_at=at(5), status="cancelled")
     assert told(task) == [("wait", "Waited", 0, 5)]
     put_off = Task(created_at=at(0), run_at=at(100), finished_at=at(5), status="cancelled")
-    assert told(put_off) == [("wait", "Put off", 0, 5)]
+    assert told(put_off) == [("wait", "Delayed", 0, 5)]
 
 
 def test_the_strip_is_as_wide_as_it_is_long_and_every_span_is_seen() -> None:

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import render
 from django.utils.translation import gettext as _
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -116,24 +116,24 @@ def problem_of(exc: BaseException) -> Problem | None:
 
 def fault() -> Problem:
     """What is said of an error that nobody foresaw."""
-    return Problem(500, "error", _("A fault of ours. It has been recorded."))
+    return Problem(500, "error", _("The server made an error. It has been recorded."))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if not _for_machines(request):
-        return defaults.page_not_found(request, exception or Http404())
+        return _page(request, "404.html", 404)
     return _answer(request, Problem(404, "not_found", _("Not found.")))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not _for_machines(request):
-        return defaults.bad_request(request, exception)
+        return _page(request, "400.html", 400)
     return _answer(request, Problem(400, "bad_request", _("The request is not acceptable.")))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not _for_machines(request):
-        return defaults.permission_denied(request, exception)
+        return _page(request, "403.html", 403)
     return _answer(request, Problem(403, "permission_denied", _("This is not allowed.")))
 
 
@@ -146,8 +146,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         problem = fault()
     if _for_machines(request):
         return _answer(request, problem)
-    page = defaults.server_error(request)
-    page.status_code = problem.status
+    page = _page(request, "500.html", problem.status)
     for name, value in problem.headers.items():
         page[name] = value
     return page
@@ -168,10 +167,20 @@ def too_large(request: HttpRequest) -> HttpResponse:
 def _answer_or_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     if _for_machines(request):
         return _answer(request, problem)
-    page = render(request, "problem.html", {"problem": problem}, status=problem.status)
+    page = _page(request, "problem.html", problem.status, problem=problem)
     for name, value in problem.headers.items():
         page[name] = value
     return page
+
+
+def _page(request: HttpRequest, name: str, status: int, **context: Any) -> HttpResponse:
+    """A page with its menu. Where the database may be away, it is not asked who looks."""
+    context |= {"may_ask_database": status < 500, "go_on_at": "/"}
+    try:
+        return render(request, name, context, status=status)
+    except Error:
+        context["may_ask_database"] = False
+        return render(request, name, context, status=status)
 
 
 def _for_machines(request: HttpRequest) -> bool:

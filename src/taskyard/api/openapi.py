@@ -47,7 +47,7 @@ WORDS = {
     400: "The request is wrong, and where",
     401: "No token, or none that is valid",
     403: "Only for staff",
-    404: "There is none, or none of yours",
+    404: "There is no such object, or it belongs to another user",
     406: "Streams need the ASGI server",
     412: "It has changed since the ETag of If-Match",
     409: "The state of the task does not allow it",

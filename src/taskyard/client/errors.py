@@ -79,7 +79,7 @@ class ActiveLimitExceeded(InvalidRequest):
 
 
 class NotFound(Refused):
-    """There is none, or none of yours (404)."""
+    """There is no such object, or it belongs to another user (404)."""
 
 
 class Conflict(Refused):

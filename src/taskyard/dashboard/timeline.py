@@ -45,7 +45,7 @@ def spans(task: Task, attempts: list[PastAttempt]) -> list[Span]:
     at = task.created_at
     if task.run_at is not None and task.run_at > at:
         end = min(filter(None, (task.run_at, task.finished_at)))
-        found.append(Span("wait", _("Put off"), at, end if end <= timezone.now() else None))
+        found.append(Span("wait", _("Delayed"), at, end if end <= timezone.now() else None))
         at = end
     for attempt in attempts:
         start = max(attempt.started_at or at, at)
@@ -81,11 +81,11 @@ def strip(found: list[Span]) -> list[Piece]:
 def _ran(task: Task, attempt: PastAttempt, start: datetime) -> Span:
     label = _("Attempt %(number)s") % {"number": attempt.number}
     if attempt.outcome == "suspended":
-        return Span("sleep", label, start, None, _("asleep, and holds no worker"))
+        return Span("sleep", label, start, None, _("sleeps and uses no worker"))
     if attempt.outcome in ("failed", "lost", "error"):
         note = messages.of_failure(attempt.error_message)
         shown = attempt.traceback if settings.TASKYARD_SHOW_TRACEBACKS else ""
         return Span("failed", label, start, attempt.ended_at, note, attempt.error_code, shown)
     if attempt.outcome == "handed_back":
-        return Span("wait", label, start, None, _("was handed back and goes on soon"))
+        return Span("wait", label, start, None, _("returned to the queue by a worker that stopped"))
     return Span("run", label, start, attempt.ended_at)

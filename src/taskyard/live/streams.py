@@ -45,6 +45,7 @@ STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),
 ]
+LINE_ENDS = {letter.encode(): b"\\u%04x" % ord(letter) for letter in "\u0085\u2028\u2029"}
 # What the ordinary application answers where a stream may be had: only not from there.
 STREAM_ALLOWED = 406
 
@@ -237,7 +238,7 @@ class Stream:
         piece = b""
         for number, (task_id, body) in enumerate(events, start=1):
             at = page.after if number == len(events) else page.position_at(task_id)
-            piece += b"event: task\nid: %b\ndata: %b\n\n" % (str(at).encode(), body)
+            piece += b"event: task\nid: %b\ndata: %b\n\n" % (str(at).encode(), one_line(body))
             if len(piece) > PIECE_BYTES:
                 await self._write(piece)
                 piece = b""
@@ -298,6 +299,18 @@ class Stream:
     async def _say(self, message: asgi.Message) -> None:
         async with asyncio.timeout(SEND_SECONDS):
             await self._send(message)
+
+
+def one_line(body: bytes) -> bytes:
+    """JSON without what many clients take for the end of a line.
+
+    JSON escapes U+000A and U+000D itself. These three may stand in its strings as they are, and
+    only there.
+    """
+    for raw, escaped in LINE_ENDS.items():
+        if raw in body:
+            body = body.replace(raw, escaped)
+    return body
 
 
 async def _departure(receive: Receive, stream: Stream) -> None:

@@ -20,6 +20,7 @@ from django.urls import Resolver404, resolve
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.translation.trans_real import parse_accept_lang_header
 
 from taskyard.api import errors
 from taskyard.server.bridge import BUSY, REFUSAL
@@ -128,7 +129,7 @@ class Refused:
     def _answer(
         self, request: HttpRequest, answer: Callable[[HttpRequest], HttpResponseBase]
     ) -> HttpResponseBase:
-        with translation.override(_language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))):
+        with translation.override(site_language(request)):
             return answer(request)
 
 
@@ -155,7 +156,35 @@ class SiteQuery(_SiteOnly, MiddlewareMixin):
 
 
 class SiteLocale(_SiteOnly, LocaleMiddleware):
-    pass
+    """Russian where nothing is asked for, English where only others are."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        language = site_language(request)
+        translation.activate(language)
+        request.LANGUAGE_CODE = language
+
+
+def site_language(request: HttpRequest) -> str:
+    """What was chosen on the page, else the best of what the browser asks for."""
+    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES:
+        return translation.get_language_from_request(request)
+    return _of_the_site(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
+
+
+@lru_cache(maxsize=256)
+def _of_the_site(accepted: str) -> str:
+    named = [language for language, _ in parse_accept_lang_header(accepted) if language != "*"]
+    if not named or any(map(_is_spoken, named)):
+        return _language(accepted)
+    return "en"
+
+
+def _is_spoken(language: str) -> bool:
+    try:
+        return bool(translation.get_supported_language_variant(language))
+    except LookupError:
+        return False
 
 
 class SiteCommon(_SiteOnly, CommonMiddleware):

@@ -111,13 +111,13 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "taskyard.server.middleware.ForPrograms",
     "taskyard.server.middleware.Refused",
-    "taskyard.server.middleware.SiteQuery",
     "taskyard.server.middleware.SiteSession",
     "taskyard.server.middleware.SiteLocale",
     "taskyard.server.middleware.SiteCommon",
     "taskyard.server.middleware.SiteCsrf",
     "taskyard.server.middleware.SiteAuthentication",
     "taskyard.server.middleware.SiteMessages",
+    "taskyard.server.middleware.SiteQuery",
 ]
 
 # Browser applications of other origins use the API with a bearer token; a session is never theirs.
@@ -168,6 +168,9 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ]
 
 LANGUAGE_CODE = "ru"
+# Kept for a year.
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
 USE_I18N = True
 USE_TZ = True

@@ -63,7 +63,7 @@ def test_it_says_that_nothing_works(page: Client, settings: Any) -> None:
     there, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
     text = page.get("/staff/").content.decode()
     assert "The broker does not answer." in text
-    assert "No worker is alive" in text
+    assert "No worker is running" in text
     settings.REDIS_URL = there
     assert "The broker does not answer." not in page.get("/staff/").content.decode()
 

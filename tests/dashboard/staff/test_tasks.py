@@ -94,7 +94,7 @@ def test_a_page_looks_no_further_than_it_may_and_says_so(
     history(owner, 50)
     answer = page.get("/staff/tasks/?tag=rare")
     assert answer.context["found"].tasks == []
-    assert "Look further" in answer.content.decode()
+    assert "Search further" in answer.content.decode()
     pages = 1
     while answer.context["found"].older:
         answer = page.get(f"/staff/tasks/?tag=rare&before={answer.context['found'].older}")

@@ -200,14 +200,13 @@ def explained(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
     )
     names = ("queue", "task_type", "error_code", "finished_at", "id")
     found = rows.order_by("-finished_at")[:most]
-    return [
-        Failure(
-            *row[:5],
-            exception=row[5] or exception_of(row[2], row[7]),
-            location=row[6] or "",
-        )
-        for row in found.values_list(*names, "exception", "location", "head")
-    ]
+    kept_or_said = found.values_list(*names, "exception", "location", "head")
+    return [_failure(row) for row in kept_or_said]
+
+
+def _failure(row: Sequence[Any]) -> Failure:
+    *known, exception, location, head = row
+    return Failure._make((*known, exception or exception_of(known[2], head), location or ""))
 
 
 def exception_of(code: str, message: str) -> str:

@@ -1,10 +1,12 @@
 """What the templates of the page can say beyond Django's own words."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -60,6 +62,29 @@ def without_status(filters: Filters) -> str:
     return filters.address(status=[])
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """Somebody with a session, when the database cannot be asked whose it is."""
+
+    is_staff: bool = False
+    is_superuser: bool = False
+
+    def get_username(self) -> str:
+        return ""
+
+
+@register.simple_tag(takes_context=True)
+def person(context: dict[str, Any]) -> Any:
+    """Who looks at the page; None for somebody who has not signed in."""
+    request = context.get("request")
+    if request is None:
+        return None
+    if context.get("may_ask_database", True) or hasattr(request, "_cached_user"):
+        user = getattr(request, "user", None)
+        return user if user is not None and user.is_authenticated else None
+    return Unknown() if settings.SESSION_COOKIE_NAME in request.COOKIES else None
+
+
 @register.simple_tag
 def units() -> str:
     """The units of time for the scripts of the page, from days to milliseconds."""
@@ -83,15 +108,24 @@ def lasted(start: datetime | None, end: datetime | None) -> SafeString:
 
 
 @register.simple_tag
-def clock(moment: datetime) -> SafeString:
-    """The time of day; with its date, in the person's own zone where scripts run."""
-    return _time(moment, "clock", f"{moment:%d.%m.%Y %H:%M:%S} UTC")
+def clock(moment: datetime | None) -> SafeString:
+    """The date and the time of day; in the person's own zone and manner where scripts run."""
+    if moment is None:
+        return SafeString("")
+    return _time(moment, "clock", f"{moment:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@register.simple_tag
+def time_of_day(moment: datetime, kind: str = "exact") -> SafeString:
+    """``exact``, to the millisecond, or ``minute``."""
+    text = f"{moment:%H:%M}" if kind == "minute" else f"{moment:%H:%M:%S.%f}"[:12]
+    return _time(moment, kind, text)
 
 
 def _time(moment: datetime, kind: str, text: str) -> SafeString:
-    return format_html(
-        '<live-time data-kind="{}" datetime="{}">{}</live-time>', kind, moment.isoformat(), text
-    )
+    at = moment.isoformat()
+    inner = format_html('<time datetime="{}">{}</time>', at, text)
+    return format_html('<live-time data-kind="{}" datetime="{}">{}</live-time>', kind, at, inner)
 
 
 def _span(seconds: float, parts: int = 2) -> str:

@@ -84,9 +84,9 @@ def change(request: HttpRequest) -> HttpResponse:
     if selected and done < len(selected):
         left = len(selected) - done
         why = (
-            _("Left alone, because they are active: %(left)s.")
+            _("Not deleted, because they are active: %(left)s.")
             if delete
-            else _("Left alone, because they have ended: %(left)s.")
+            else _("Not cancelled, because they have ended: %(left)s.")
         )
         notes.warning(request, why % {"left": left})
     return HttpResponseRedirect(next_address(request))

@@ -9,6 +9,8 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from taskyard.dashboard.templatetags import page
+
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -68,10 +70,5 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
-@register.simple_tag
-def moment(value: datetime | None) -> str:
-    """A time of the database, in UTC, which a machine can read as well."""
-    if value is None:
-        return ""
-    shown = f"{value:%Y-%m-%d %H:%M:%S}"
-    return format_html('<time datetime="{}" title="UTC">{}</time>', value.isoformat(), shown)
+register.simple_tag(page.clock, name="moment")
+register.simple_tag(page.time_of_day)

@@ -77,7 +77,7 @@ def _act(request: HttpRequest, verb: str, asked: dict[str, Any], until: datetime
     if not left["count"]:
         return redirect("staff-tasks")
     if verb == "retry" and not done:
-        notes.warning(request, _("The owners of those that are left have no free place."))
+        notes.warning(request, _("The owners of the remaining tasks have reached their limits."))
     return redirect(f"{request.path}?{urlencode(asked)}")
 
 

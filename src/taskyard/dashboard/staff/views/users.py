@@ -101,8 +101,7 @@ def _row(user: User) -> dict[str, Any]:
 
 def _refusal(user: User) -> str:
     text = _(
-        "You may not suspend or restore %(user)s: nobody does that to themselves, and only "
-        "superusers to staff."
+        "You cannot suspend or restore %(user)s: your own account never, staff only as a superuser."
     )
     return text % {"user": user.username}
 

@@ -1,51 +1,11 @@
+import { tick } from "./page.js";
+
 // The page stays live: a stream says which tasks have changed, and a few times a second at most
 // the page fetches what it shows of them. htmx holds the stream; nothing here needs a reload.
 const PAUSE_MS = 250;
 const SAY_MS = 5000;
 const AGAIN_MS = 3000;
 const RUNNING = "#task-head .state.in_progress:not(.suspended)";
-
-// ---- times that go on counting
-
-const units = (document.documentElement.dataset.units || "d h min s ms").split(" ");
-const SIZES = [86400, 3600, 60, 1];
-
-function span(seconds, parts) {
-  seconds = Math.max(0, seconds);
-  if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${units[4]}`;
-  if (seconds < 10 && parts > 1) return `${seconds.toFixed(1)} ${units[3]}`;
-  let left = Math.floor(seconds);
-  const said = [];
-  SIZES.forEach((size, index) => {
-    if (said.length < parts && (left >= size || (size === 1 && !said.length))) {
-      said.push(`${Math.floor(left / size)} ${units[index]}`);
-      left %= size;
-    }
-  });
-  return said.join(" ");
-}
-
-function tick(element) {
-  const moment = new Date(element.getAttribute("datetime"));
-  const passed = (Date.now() - moment) / 1000;
-  const { kind } = element.dataset;
-  let text = moment.toLocaleString(document.documentElement.lang);
-  if (element.title !== text) element.title = text;
-  if (kind !== "clock") text = span(passed, kind === "ago" ? 1 : 2);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-customElements.define(
-  "live-time",
-  class extends HTMLElement {
-    connectedCallback() {
-      tick(this);
-    }
-  },
-);
-setInterval(() => {
-  if (!document.hidden) document.querySelectorAll('live-time:not([data-kind="clock"])').forEach(tick);
-}, 1000);
 
 // ---- the difference between what is shown and what is new, and no more than that
 

@@ -47,3 +47,65 @@ if (selection) {
 
 // What scripts do by themselves needs no button.
 document.querySelectorAll("[data-without-scripts]").forEach((button) => (button.hidden = true));
+
+// ---- times, on one clock: the person's own, written as their browser writes times
+
+const units = (document.documentElement.dataset.units || "d h min s ms").split(" ");
+const SIZES = [86400, 3600, 60, 1];
+const day = { year: "numeric", month: "short", day: "numeric" };
+const clock = { hour: "2-digit", minute: "2-digit" };
+const second = { ...clock, second: "2-digit" };
+const FORMATS = Object.fromEntries(
+  Object.entries({
+    full: { ...day, ...second, timeZoneName: "short" },
+    clock: { ...day, ...second },
+    exact: { ...second, fractionalSecondDigits: 3 },
+    minute: clock,
+  }).map(([kind, options]) => [kind, new Intl.DateTimeFormat(navigator.languages, options)]),
+);
+
+function span(seconds, parts) {
+  seconds = Math.max(0, seconds);
+  if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${units[4]}`;
+  if (seconds < 10 && parts > 1) return `${seconds.toFixed(1)} ${units[3]}`;
+  let left = Math.floor(seconds);
+  const said = [];
+  SIZES.forEach((size, index) => {
+    if (said.length < parts && (left >= size || (size === 1 && !said.length))) {
+      said.push(`${Math.floor(left / size)} ${units[index]}`);
+      left %= size;
+    }
+  });
+  return said.join(" ");
+}
+
+export function tick(element) {
+  const moment = new Date(element.getAttribute("datetime"));
+  const passed = (Date.now() - moment) / 1000;
+  const { kind } = element.dataset;
+  const title = FORMATS.full.format(moment);
+  if (element.title !== title) element.title = title;
+  const text = kind in FORMATS ? FORMATS[kind].format(moment) : span(passed, kind === "ago" ? 1 : 2);
+  const inner = element.firstElementChild ?? element;
+  if (inner.textContent !== text) inner.textContent = text;
+}
+
+customElements.define(
+  "live-time",
+  class extends HTMLElement {
+    connectedCallback() {
+      // A parser may not have come to what is inside.
+      if (this.firstElementChild) tick(this);
+      else queueMicrotask(() => tick(this));
+      for (const title of this.closest("figure")?.querySelectorAll("title[data-moment]") ?? []) {
+        const moment = new Date(title.dataset.moment);
+        title.textContent = title.textContent.replace(/^.*? UTC:/, `${FORMATS.minute.format(moment)}:`);
+      }
+    }
+  },
+);
+setInterval(() => {
+  if (!document.hidden) document.querySelectorAll('live-time:is([data-kind="ago"], [data-kind="span"])').forEach(tick);
+}, 1000);
+const zoneName = document.querySelector(".clock-label span");
+if (zoneName) zoneName.textContent = FORMATS.clock.resolvedOptions().timeZone;
