@@ -15,9 +15,13 @@ from taskyard.catalog.run import (
     Cancelled,
     Suspend,
 )
-from taskyard.catalog.schema import InvalidInput
+from taskyard.catalog.schema import InvalidInput, Signature
 from taskyard.catalog.task_type import BadResult, Registry, TaskType, UnknownTaskType
 from tests.catalog.test_builtin import new_run
+
+
+class Tree(BaseModel):
+    left: "Tree | None"
 
 
 def declare(handler: Callable[..., Any], **options: Any) -> TaskType:
@@ -254,3 +258,53 @@ def test_an_async_generator_is_refused() -> None:
 
     with pytest.raises(TypeError, match="yields: an async handler returns its result"):
         Registry().add(declare(yields))
+
+
+def test_of_many_flaws_the_first_of_each_list_are_named() -> None:
+    def handler(numbers: list[int], names: dict[str, int], rows: list[list[int]]) -> None: ...
+
+    signature = Signature(handler)
+    data = {
+        "numbers": [1, 2, *[""] * 50_000],
+        "names": {f"k{number}": number if number < 3 else "" for number in range(50_000)},
+        "rows": [[1], [1, ""], 5],
+        "more": 1,
+    }
+    with pytest.raises(InvalidInput) as refused:
+        signature.check(data)
+    named = [flaw.path for flaw in refused.value.flaws]
+    assert named == [("numbers", index) for index in range(2, 102)]
+    data["numbers"] = [1]
+    with pytest.raises(InvalidInput) as refused:
+        signature.check(data)
+    named = [flaw.path for flaw in refused.value.flaws]
+    assert named == [("names", f"k{index}") for index in range(3, 103)]
+    data["names"] = {}
+    with pytest.raises(InvalidInput) as refused:
+        signature.check(data)
+    named = [flaw.path for flaw in refused.value.flaws]
+    assert named == [("rows", 1, 1), ("rows", 2), ("more",)]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({}, "missing"),
+        ({"count": 1.5, "tree": {"left": None}}, "int_type"),
+        ({"count": True, "tree": {"left": None}}, "int_type"),
+        ({"count": "1", "tree": {"left": None}}, "int_type"),
+        ({"count": 1, "tree": {"left": {"left": {"left": 1}}}}, "model_type"),
+        ({"count": 1, "tree": {"left": None}, "x": 1}, "extra_forbidden"),
+        ({"count": 1, "tree": {"left": None}, "ratio": float("nan")}, "finite_number"),
+    ],
+)
+def test_what_the_model_refuses_is_refused(data: dict[str, Any], code: str) -> None:
+    """Also of a model that holds itself."""
+
+    def handler(count: int, tree: Tree, ratio: float = 1.0) -> None: ...
+
+    signature = Signature(handler)
+    signature.check({"count": 1, "tree": {"left": {"left": None}}, "ratio": 2})
+    with pytest.raises(InvalidInput) as refused:
+        signature.check(data)
+    assert code in [flaw.code for flaw in refused.value.flaws]

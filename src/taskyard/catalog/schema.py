@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,13 +20,19 @@ from pydantic import (
     create_model,
 )
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 
 from taskyard.catalog.run import Run
 
 Path = tuple[str | int, ...]
 # Ten thousand wrong numbers are one mistake: no more flaws are looked for, and named, than these.
 MOST_FLAWS = 100
+# More errors of pydantic's than these are not laid out, which takes longer than to find them.
+MOST_ERRORS = 3000
+MOST_KEYS = 1000
+COLLECTIONS = ("list", "tuple", "set", "frozenset", "dict")
+# Parts of pydantic's schemas that hold what is no schema.
+NO_SCHEMAS = ("cls", "default", "expected", "metadata", "members", "config", "function")
 SECRETS = (Secret, SecretBytes, SecretStr)
 
 
@@ -93,6 +99,7 @@ class Signature:
             __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False),
             **definitions,
         )
+        self._until_first = _validator_until_first(self.model)
         self.result = _result_adapter(hints.get("return", Any))
         self.input_schema = _schema(self.model.model_json_schema(by_alias=True))
         self.result_schema = _schema(self.result.json_schema(mode="serialization"))
@@ -104,7 +111,23 @@ class Signature:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
             raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
-        self._read(text)
+        try:
+            self._until_first.validate_json(text)
+        except ValidationError as error:
+            raise InvalidInput(self._first_flaws(error, json.loads(text))) from None
+        except (ValueError, RecursionError):
+            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+
+    def _first_flaws(self, error: ValidationError, data: Any) -> Sequence[Flaw]:
+        """With the first flaw of each list known: a number of those behind it."""
+        known = flaws_of(error, data)
+        excerpt = _excerpt(data, [flaw.path for flaw in known])
+        try:
+            self.model.model_validate_json(to_json(excerpt, inf_nan_mode="constants"))
+        except ValidationError as more:
+            if more.error_count() <= MOST_ERRORS:
+                return flaws_of(more, excerpt)
+        return known
 
     def parse_json(self, text: str | bytes) -> dict[str, Any]:
         """The handler's keyword arguments for this input, which is JSON text; as ``check``."""
@@ -145,6 +168,59 @@ def _result_adapter(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
     except PydanticUserError:  # a model or a typed dict has a configuration of its own
         return TypeAdapter(annotation)
+
+
+def _validator_until_first(model: type[BaseModel]) -> SchemaValidator:
+    """Checks what the model checks, up to the first flaw of each list."""
+    schema: Any = _failing_fast(model.__pydantic_core_schema__)
+    config = model.__pydantic_core_schema__.get("config")
+    # The fields alone: for a model pydantic takes the validator that it has.
+    if schema["type"] == "definitions":
+        config = schema["schema"].get("config")
+        schema["schema"] = schema["schema"].get("schema", schema["schema"])
+    else:
+        schema = schema.get("schema", schema)
+    return SchemaValidator(schema, config)
+
+
+def _failing_fast(schema: Any) -> Any:
+    """The same schema, whose lists and dictionaries end at the first thing that is wrong in them.
+
+    Pydantic has no other bound to how many errors it makes.
+    """
+    if isinstance(schema, list):
+        return [_failing_fast(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        key: value if key in NO_SCHEMAS else _failing_fast(value) for key, value in schema.items()
+    }
+    if found.get("type") in COLLECTIONS:
+        found["fail_fast"] = True
+    return found
+
+
+def _excerpt(data: Any, paths: Sequence[Path]) -> Any:
+    """The data with as much of each list as can hold the first flaws, from these places on."""
+    inner: dict[str | int, list[Path]] = {}
+    for path in paths:
+        if path:
+            inner.setdefault(path[0], []).append(path[1:])
+    if isinstance(data, list):
+        last = max((step for step in inner if isinstance(step, int)), default=len(data))
+        return [
+            _excerpt(item, inner[index]) if index in inner else item
+            for index, item in enumerate(data[: last + MOST_FLAWS])
+        ]
+    if isinstance(data, dict):
+        last = max((place for place, key in enumerate(data) if key in inner), default=len(data))
+        # So few keys may be those of a model, where none may be missing.
+        most = len(data) if len(data) <= MOST_KEYS else last + MOST_FLAWS
+        return {
+            key: _excerpt(item, inner[key]) if key in inner else item
+            for key, item in islice(data.items(), most)
+        }
+    return data
 
 
 def refuse_many_unknown(data: object, known: Collection[str]) -> None:
