@@ -4,7 +4,8 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.utils.module_loading import autodiscover_modules
+
+from taskyard.core import task_modules
 
 
 class CoreConfig(AppConfig):
@@ -16,6 +17,4 @@ class CoreConfig(AppConfig):
     def ready(self) -> None:
         import_module("taskyard.core.checks")
         import_module("taskyard.catalog.builtin")
-        autodiscover_modules("task_types")
-        for module in settings.TASKYARD_TASK_TYPES:
-            import_module(module)
+        task_modules.load(settings.TASKYARD_TASK_TYPES)

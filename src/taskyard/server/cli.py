@@ -4,12 +4,13 @@ import argparse
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskyard.server import env, home
+from taskyard.server import env, home, logs
 from taskyard.server.env import BadEnvironment
 
 if TYPE_CHECKING:
@@ -24,19 +25,22 @@ def load_django() -> None:
     # Modules of task types lie where the command is typed, as Celery's users expect.
     sys.path.insert(0, os.getcwd())
     import django
-    from django.conf import settings
+
+    from taskyard.core.task_modules import UnusableModule
 
     try:
         django.setup()
-    except ModuleNotFoundError as error:
-        if error.name not in settings.TASKYARD_TASK_TYPES:
-            raise
-        raise BadEnvironment(f"TASKYARD_TASK_TYPES: there is no module {error.name}") from None
+    except UnusableModule as error:
+        if env.read(os.environ)["TASKYARD_LOG_LEVEL"] == "DEBUG":
+            traceback.print_exception(error.__cause__)
+        raise BadEnvironment(str(error)) from None
 
 
 def up(arguments: Sequence[str]) -> int:
     """database, broker, migrations, web and worker, until Ctrl-C"""
     _options("up", up).parse_args(arguments)
+    _warn_of_foreign_names()
+    os.environ["TASKYARD_PROCESS"] = "command"
     from taskyard.server.up import up as run
 
     return run()
@@ -48,6 +52,7 @@ def web(arguments: Sequence[str]) -> int:
     options.add_argument("--fd", type=int, help="an inherited listening socket instead")
     options.add_argument("--listener", type=Path, help="a Unix socket that gives a port; beside it")
     given = options.parse_args(arguments)
+    _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "web"
     values = _checked()
     load_django()
@@ -102,6 +107,7 @@ def worker(arguments: Sequence[str]) -> int:
 
 
 def _become_a_worker() -> int:
+    _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "worker"
     values = _checked()
     from django.conf import settings
@@ -146,9 +152,17 @@ def _checked() -> dict[str, Any]:
 
     if settings.REDIS_URL is not None:
         valkey.refuse_unusable(settings.REDIS_URL)
+    values = env.read(os.environ)
     for warning in database_checks.warnings():
-        print(f"taskyard: warning: {warning}", file=sys.stderr)
-    return env.read(os.environ)
+        logs.warn(warning, form=values["TASKYARD_LOG_FORMAT"])
+    return values
+
+
+def _warn_of_foreign_names() -> None:
+    """Say which names are set that other projects read; in the first process of ours alone."""
+    values = env.read(os.environ)
+    if "TASKYARD_PROCESS" not in os.environ and (warning := env.foreign_names(os.environ)):
+        logs.warn(warning, form=values["TASKYARD_LOG_FORMAT"])
 
 
 def doctor(arguments: Sequence[str]) -> int:

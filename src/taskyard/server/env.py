@@ -18,6 +18,24 @@ WELL_KNOWN_KEYS = ("django-insecure", "changeme", "change-me", "secret", "insecu
 FOREIGN = frozenset({"TASKYARD_URL", "TASKYARD_TOKEN"})
 
 
+# Names that many a project of Django and Celery reads, and what Taskyard reads or does instead.
+NAMES_OF_OTHERS = {
+    "SECRET_KEY": "DJANGO_SECRET_KEY",
+    "DEBUG": "DJANGO_DEBUG",
+    "ALLOWED_HOSTS": "DJANGO_ALLOWED_HOSTS",
+    "CSRF_TRUSTED_ORIGINS": "DJANGO_CSRF_TRUSTED_ORIGINS",
+    **dict.fromkeys(
+        (
+            *(f"POSTGRES_{part}" for part in ("DB", "USER", "PASSWORD", "HOST", "PORT", "NAME")),
+            *(f"DB_{part}" for part in ("NAME", "USER", "PASSWORD", "HOST", "PORT", "ENGINE")),
+        ),
+        "DATABASE_URL",
+    ),
+    **dict.fromkeys(("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"), "REDIS_URL"),
+    "CELERY_RESULT_BACKEND": "results are in the database",
+}
+
+
 class BadEnvironment(Exception):
     """The environment cannot be started with. The message is one line for the operator."""
 
@@ -455,6 +473,16 @@ def read(environ: Mapping[str, str]) -> dict[str, Any]:
         except ValueError as error:
             raise BadEnvironment(f"{variable.name}: {error}") from None
     return values
+
+
+def foreign_names(environ: Mapping[str, str]) -> str | None:
+    """One line about names that other projects read and Taskyard does not; None if none is set."""
+    said = [
+        f"{name} ({ours})"
+        for name, ours in sorted(NAMES_OF_OTHERS.items())
+        if environ.get(name) and not (environ.get(ours) or environ.get(f"{ours}_FILE"))
+    ]
+    return f"not read, though set: {', '.join(said)}" if said else None
 
 
 def refuse_unsafe(values: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import logging.config
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -31,6 +32,8 @@ _NEVER = frozenset(
 # Some readers take these for the end of a line.
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 _LONGEST_LINE = 16_384
+# How the line begins that says why a command does not start: it is for the person who typed it.
+_REFUSAL = "taskyard: "
 logger = logging.getLogger(__name__)
 
 
@@ -155,6 +158,16 @@ def configuration(level: str, form: str, *, take_over: bool = False) -> dict[str
     }
 
 
+def warn(event: str, *, form: str) -> None:
+    """Write a warning before Django is set up, and its log with it."""
+    if form == "text" or (form == "auto" and sys.stderr.isatty()):
+        line = f"taskyard: warning: {event}"
+    else:
+        given = {"level": "WARNING", "logger": "taskyard.server", "event": event}
+        line = JsonLines().line(time.time(), {**given, "pid": os.getpid()})
+    sys.stderr.write(f"{line}\n")
+
+
 def configure(given: dict[str, Any]) -> None:
     """Django's LOGGING_CONFIG, which may be called again."""
     global _lines, _taken_over
@@ -188,7 +201,9 @@ def _take_over() -> None:
 def _relay(pipe: IO[str], name: str, level: int) -> None:
     printed = logging.getLogger(f"taskyard.{name}")
     while line := pipe.readline(_LONGEST_LINE):
-        if line.strip():
+        if line.startswith(_REFUSAL):
+            _output.write(line)
+        elif line.strip():
             printed.log(level, "%s", line.rstrip("\n"))
 
 

@@ -4,6 +4,7 @@ Celery starts and replaces the processes and carries bells; nothing else of it i
 """
 
 import os
+import sys
 from typing import Any
 
 import django
@@ -12,10 +13,16 @@ from django.apps import apps
 from django.conf import settings
 from kombu import Connection, Queue
 
+from taskyard.core.task_modules import UnusableModule
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 os.environ.setdefault("TASKYARD_PROCESS", "worker")
 if not apps.ready and not apps.loading:
-    django.setup()
+    try:
+        django.setup()
+    except UnusableModule as error:
+        sys.stderr.write(f"taskyard: {error}\n")
+        raise SystemExit(2) from None
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import redis_url

@@ -1,0 +1,68 @@
+"""Loads the modules in which authors declare task types, and says in one line what is wrong."""
+
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from django.utils.module_loading import autodiscover_modules
+
+NAME = "task_types"
+_OURS = str(Path(__file__).parent.parent) + os.sep
+_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
+
+
+class UnusableModule(Exception):
+    """A module of task types cannot be loaded. The message is one line for its author."""
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import `task_types` of the installed apps, then these modules. Raises UnusableModule."""
+    _guarded(NAME, lambda: autodiscover_modules(NAME))
+    for module in modules:
+        _guarded(module, partial(import_module, module))
+
+
+def _guarded(module: str, load_it: Callable[[], object]) -> None:
+    try:
+        load_it()
+    except (KeyboardInterrupt, UnusableModule):
+        raise
+    except BaseException as error:  # also a module that calls sys.exit()
+        raise UnusableModule(_described(module, error)) from error
+
+
+def _described(module: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and _is_or_holds(error.name, module):
+        return (
+            f"TASKYARD_TASK_TYPES: there is no module {error.name}; "
+            "looked for in the current folder, on PYTHONPATH, and among what is installed"
+        )
+    words = (str(error).strip().splitlines() or [""])[0]
+    said = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        said = f"{type(error).__name__}: {error.msg}"
+        place: str | None = f"{error.filename}, line {error.lineno}"
+    else:
+        place = _place(error)
+    hint = "; install it where Taskyard is installed" if isinstance(error, ImportError) else ""
+    return f"task types cannot be loaded: {place or module}: {said}{hint}"
+
+
+def _is_or_holds(name: str | None, module: str) -> bool:
+    return name is not None and (name == module or module.startswith(f"{name}."))
+
+
+def _place(error: BaseException) -> str | None:
+    """The innermost line of the author's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_an_authors(frame.filename)]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else None
+
+
+def _is_an_authors(file: str) -> bool:
+    return Path(file).exists() and not file.startswith((_OURS, *_LIBRARIES, sys.prefix + os.sep))
