@@ -5,10 +5,9 @@ Raises InvalidInput at the place in the request.
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from django.utils import timezone
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -92,12 +91,6 @@ class TaskCreate(Shape):
         default_factory=list, max_length=10, json_schema_extra={"default": []}
     )
 
-    def due(self) -> datetime | None:
-        """When the task may first run; None for at once."""
-        if self.delay is None:
-            return self.run_at
-        return timezone.now() + timedelta(seconds=self.delay) if self.delay else None
-
 
 def one(data: Any) -> NewTask:
     """Raises InvalidInput with all that is wrong: the options, the type, and the type's input."""
@@ -117,7 +110,8 @@ def one(data: Any) -> NewTask:
         max_attempts=asked.max_attempts or task_type.max_attempts,
         timeout_seconds=task_type.timeout if asked.timeout is None else asked.timeout,
         tags=tuple(dict.fromkeys(asked.tags)),
-        run_at=asked.due(),
+        run_at=asked.run_at,
+        delay_microseconds=round(asked.delay * 1_000_000) if asked.delay else None,
     )
 
 

@@ -16,7 +16,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
-from django.utils import timezone
 
 from taskyard.core import announcements, history
 from taskyard.core.errors import (
@@ -61,14 +60,12 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
     ``credential`` is the fingerprint of the owner's password, for whoever has not looked the owner
     up: the statement that takes the place then also sees that the owner is active and has it.
     """
-    ((task_id, created_at, ready),) = _accept(owner_id, [new], credential)
-    return Task(
-        id=task_id,
-        owner_id=owner_id,
-        created_at=EPOCH + timedelta(microseconds=created_at),
-        ready=bool(ready),
-        **{**new._asdict(), "tags": list(new.tags)},
-    )
+    ((task_id, since_epoch, ready),) = _accept(owner_id, [new], credential)
+    created_at = EPOCH + timedelta(microseconds=since_epoch)
+    fields = {**new._asdict(), "tags": list(new.tags)}
+    if delay := fields.pop("delay_microseconds"):
+        fields["run_at"] = created_at + timedelta(microseconds=delay)
+    return Task(id=task_id, owner_id=owner_id, created_at=created_at, ready=bool(ready), **fields)
 
 
 def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:
@@ -194,13 +191,13 @@ def run_locked(
 
 def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[Claimed]:
     fits = max(caps.values())
-    now = timezone.now()
+    now = EPOCH + timedelta(microseconds=rows[0][-1])
     for number, row in enumerate(rows, 1):
-        must_be_claimed = row[-1]
+        must_be_claimed = row[-2]
         fits = min(fits, 0 if must_be_claimed else caps[row[1]])
         if number > fits:
             return
-        yield Claimed._make((*row[:-1], now, now, now, False))
+        yield Claimed._make((*row[:-2], now, now, now, False))
 
 
 def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: bool = True) -> bool:

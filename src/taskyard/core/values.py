@@ -12,7 +12,10 @@ Change = tuple[int, int, Status]
 
 
 class NewTask(NamedTuple):
-    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware."""
+    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware.
+
+    ``delay_microseconds`` makes a ``run_at`` of it, by the database's clock.
+    """
 
     task_type: str
     queue: str
@@ -23,6 +26,7 @@ class NewTask(NamedTuple):
     tags: tuple[str, ...] = ()
     run_at: datetime | None = None
     retry_of_id: int | None = None
+    delay_microseconds: int | None = None
 
 
 # What most tasks have, and a submit's rows leave out.

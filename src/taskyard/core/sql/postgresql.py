@@ -37,14 +37,17 @@ INSERT INTO taskyard_task (
     slept, created_at, changed)
 SELECT place.user_id, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
     COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
-    r.timeout_seconds, r.retry_of_id, r.run_at,
-    CASE WHEN r.run_at > now() THEN r.run_at END, r.run_at IS NULL OR r.run_at <= now(),
+    r.timeout_seconds, r.retry_of_id, due.at,
+    CASE WHEN due.at > now() THEN due.at END, due.at IS NULL OR due.at <= now(),
     0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
     pg_current_xact_id()::text::bigint
 FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     task_type text, queue text, input_data json, tags jsonb, priority smallint,
-    timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer
-)) WITH ORDINALITY AS r
+    timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer,
+    delay_microseconds bigint
+)) WITH ORDINALITY AS r, LATERAL (
+    SELECT COALESCE(r.run_at, now() + r.delay_microseconds * interval '1 microsecond') AS at
+) AS due
 ORDER BY r.ordinality
 RETURNING id, (extract(epoch FROM created_at) * 1000000)::bigint, ready
 """
@@ -77,7 +80,8 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
 
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes
+    input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes,
+    (extract(epoch FROM now()) * 1000000)::bigint
 FROM taskyard_task
 WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
   AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)

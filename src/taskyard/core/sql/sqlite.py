@@ -4,6 +4,7 @@ The database's clock is this machine's.
 """
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -35,13 +36,17 @@ INSERT INTO taskyard_task (
 SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
     '', COALESCE(value -> 'tags', '[]'), COALESCE(value ->> 'priority', {priority}),
     value ->> 'timeout_seconds',
-    value ->> 'retry_of_id', value ->> 'run_at',
-    CASE WHEN value ->> 'run_at' > %(now)s THEN value ->> 'run_at' END,
-    value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s,
+    value ->> 'retry_of_id', due, CASE WHEN due > %(now)s THEN due END,
+    due IS NULL OR due <= %(now)s,
     0, COALESCE(value ->> 'max_attempts', {max_attempts}), 0, 0, 0, %(now)s, %(change)s
-FROM json_each(%(rows)s) ORDER BY key
+FROM (
+    SELECT key, value, CASE WHEN value ->> 'delay_microseconds' IS NULL THEN value ->> 'run_at'
+        ELSE substr(django_format_dtdelta(
+            '+', %(now)s, value ->> 'delay_microseconds') || '.000000', 1, 26) END AS due
+    FROM json_each(%(rows)s)
+) ORDER BY key
 RETURNING id, ready
-""".format(**USUAL)
+""".format(**USUAL)  # noqa: S608
 
 TICK = """
 INSERT INTO taskyard_clock (id, ticks) VALUES (1, 1)
@@ -164,7 +169,8 @@ def lock(params: dict[str, Any]) -> list[Row]:
     """The next ready tasks; nobody else writes in this transaction."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, params)
-        return list(cursor.fetchall())
+        now = time.time_ns() // 1000
+        return [(*row, now) for row in cursor.fetchall()]
 
 
 def settle(params: dict[str, Any]) -> list[Row]:
