@@ -1,8 +1,12 @@
 """Writers of one SQLite file take turns, and a turn ends however its writer ended."""
 
 import os
+import secrets
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +16,10 @@ import pytest
 from django.db import OperationalError
 from django.db.utils import ConnectionHandler
 
+from taskyard.core.database_errors import is_outage
 from taskyard.server.database import database
+from taskyard.server.sqlite.turns import LONG_SECONDS, Turns
+from tests.running import clean_environment
 
 Connect = Callable[[], Any]
 PATIENCE_SECONDS = 0.3
@@ -163,3 +170,98 @@ def test_what_is_not_in_a_transaction_waits_as_before(connect: Connect, tmp_path
             cursor.execute("INSERT INTO line VALUES ('second')")
         late.join()
     assert said(connection) == ["first", "second"]
+
+
+def test_threads_that_have_waited_long_get_their_turn_in_the_order_of_waiting() -> None:
+    turns, order = Turns(), []
+    assert turns.acquire(timeout=1)
+
+    def take(number: int) -> None:
+        assert turns.acquire(timeout=10)
+        order.append(number)
+        turns.release()
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(20)]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        while len(turns._waiting) < number:
+            time.sleep(0.001)
+    assert not turns.acquire(timeout=2 * LONG_SECONDS)
+    turns.release()
+    for thread in threads:
+        thread.join()
+    assert order == list(range(20))
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["transactions", "single statements"])
+def test_a_process_with_many_writers_leaves_another_its_turns(
+    connect: Connect, *, alone: bool
+) -> None:
+    """A line of the other is never long in coming, however many threads these are."""
+    own = [connect() for _ in range(6)]
+    child = os.fork()
+    if not child:
+        try:
+            connection = ConnectionHandler({"default": own[0].settings_dict})["default"]
+            connection.settings_dict["OPTIONS"]["timeout"] = 30
+            for _ in range(40):
+                write(connection, "other", alone=alone)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    over = threading.Event()
+
+    def go_on(connection: Any) -> None:
+        connection.settings_dict["OPTIONS"]["timeout"] = 30
+        while not over.is_set():
+            write(connection, "own", alone=alone)
+
+    threads = [threading.Thread(target=go_on, args=(each,)) for each in own]
+    for thread in threads:
+        thread.start()
+    status = os.waitpid(child, 0)[1]
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    lines = said(own[0])
+    assert lines.count("other") == 40
+    assert "own" in lines
+
+
+def write(connection: Any, what: str, *, alone: bool) -> None:
+    if not alone:
+        say(connection, what)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO line VALUES (%s)", [what])
+
+
+def test_a_write_outside_a_transaction_waits_for_its_turn(connect: Connect) -> None:
+    one, other = connect(), connect()
+    with transaction(one):
+        begun = time.monotonic()
+        with pytest.raises(OperationalError, match="locked") as caught:
+            write(other, "too soon", alone=True)
+        assert is_outage(caught.value)
+        assert time.monotonic() - begun < 5
+    write(other, "in time", alone=True)
+    assert said(one) == ["in time"]
+
+
+@pytest.mark.parametrize("command", [["migrate", "-v", "0"], ["doctor"], ["manage", "check"]])
+def test_a_command_makes_the_folder_that_it_needs(tmp_path: Path, command: list[str]) -> None:
+    home = tmp_path / "new" / "home"
+    given = {"TASKYARD_HOME": str(home), "DJANGO_SECRET_KEY": secrets.token_hex(32)}
+    done = subprocess.run(
+        [sys.executable, "-m", "taskyard.server.cli", *command],
+        env={**clean_environment(), **given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    if command[0] == "migrate":
+        assert done.returncode == 0, done.stderr
+        assert (home / "taskyard.sqlite3").exists()
+        assert home.stat().st_mode & 0o777 == 0o700

@@ -21,7 +21,7 @@ def database(
     ``answer_seconds`` is how long PostgreSQL may take to answer before it counts as away.
     """
     if url is None:
-        return _sqlite(home / "taskyard.sqlite3")
+        return {**_sqlite(home / "taskyard.sqlite3"), "TASKYARD_HOME": home}
     try:
         parts = urlsplit(url)
     except ValueError as error:

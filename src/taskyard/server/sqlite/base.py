@@ -6,59 +6,77 @@ overtaken by everybody. Here one thread of a process at a time asks for the file
 process writes it looks again soon; a write takes a third of a millisecond.
 """
 
-import os
 import sqlite3
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
-LOOK_SECONDS = 0.0003
-FORK_SECONDS = 2.0
-_turns: dict[str, threading.Lock] = {}
-_kept_from_writing: list[threading.Lock] = []
+from taskyard.server import home
+from taskyard.server.sqlite.turns import Turn, turn_at
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH")
 
 
-def _before_fork() -> None:
-    """A new process has a copy of SQLite's memory, and what a thread had locked there nobody would
-    ever unlock: it could not write. So nobody writes meanwhile."""
-    for turn in list(_turns.values()):
-        if turn.acquire(timeout=FORK_SECONDS):
-            _kept_from_writing.append(turn)
+class Cursor(base.SQLiteCursorWrapper):
+    """A write outside a transaction takes its turn too, and then waits in SQLite's handler."""
 
+    wrapper: "DatabaseWrapper"
 
-def _in_the_parent() -> None:
-    while _kept_from_writing:
-        _kept_from_writing.pop().release()
-
-
-def _in_the_child() -> None:
-    _turns.clear()
-    _kept_from_writing.clear()
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_in_the_parent, after_in_child=_in_the_child
-)
+    def execute(self, query: Any, params: Any = None) -> Any:
+        if not self.wrapper.in_atomic_block and self.wrapper.is_write_alone(query):
+            with self.wrapper.turn():
+                return super().execute(query, params)
+        return super().execute(query, params)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A transaction waits for its turn as long as ``OPTIONS["timeout"]`` says, seconds."""
 
-    _turn: "threading.Lock | None" = None
+    _turn: "Turn | None" = None
+
+    def get_new_connection(self, conn_params: Any) -> Any:
+        if directory := self.settings_dict.get("TASKYARD_HOME"):
+            home.prepare(directory)
+        return super().get_new_connection(conn_params)
+
+    def is_write_alone(self, query: str) -> bool:
+        return self._turn is None and query.lstrip()[:7].upper().startswith(WRITES)
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        cursor = self.connection.cursor(factory=Cursor)
+        cursor.wrapper = self
+        return cursor
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Around a write outside a transaction."""
+        turn = self._take_turn(time.monotonic() + self._patience)
+        try:
+            yield
+        finally:
+            turn.end()
+
+    def _take_turn(self, until: float) -> Turn:
+        turn = turn_at(str(self.settings_dict["NAME"]))
+        if not turn.begin(until):
+            locked = sqlite3.OperationalError("database is locked")
+            locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise OperationalError("database is locked") from locked
+        return turn
 
     def _start_transaction_under_autocommit(self) -> None:
         until = time.monotonic() + self._patience
-        turn = _turns.setdefault(str(self.settings_dict["NAME"]), threading.Lock())
-        if not turn.acquire(timeout=self._patience):
-            raise OperationalError("database is locked")
-        self._turn = turn
+        self._turn = turn = self._take_turn(until)
         try:
             with self.wrap_database_errors:
                 self._sqlite_waits(0)
                 while not self._begin(last=time.monotonic() > until):
-                    time.sleep(LOOK_SECONDS)
+                    turn.wait()
+            turn.has_come()
         except BaseException:
             self._end_turn()
             raise
@@ -94,7 +112,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _end_turn(self, *, closed: bool = False) -> None:
         if self._turn is None:
             return
-        self._turn.release()
+        self._turn.end()
         self._turn = None
         if not closed:
             self._sqlite_waits(self._patience)
