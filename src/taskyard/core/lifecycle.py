@@ -191,7 +191,7 @@ def run_locked(
 
 def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[Claimed]:
     fits = max(caps.values())
-    now = EPOCH + timedelta(microseconds=rows[0][-1])
+    now = EPOCH + timedelta(microseconds=rows[0][-1]) if rows else EPOCH
     for number, row in enumerate(rows, 1):
         must_be_claimed = row[-2]
         fits = min(fits, 0 if must_be_claimed else caps[row[1]])
