@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def served(*names: str) -> dict[str, Any]:
     chosen = Registry()
     for name in names:
         chosen.add(registry.get(name))
+    return document_of(chosen)
+
+
+def document_of(chosen: Registry) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch, patched_settings(openapi.SETTINGS):
         patch.setattr(openapi, "registry", chosen)
         document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
@@ -73,6 +78,67 @@ def test_every_error_of_every_operation_is_described() -> None:
                     }
                 if status in ("429", "503"):
                     assert "Retry-After" in answer["headers"], (method, path)
+
+
+def test_every_operation_has_words_of_its_own_for_users() -> None:
+    said = []
+    for operations in served(*BUILT_IN)["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"]
+            said.append(operation.get("description", ""))
+            assert len(said[-1]) > 20
+            assert "``" not in said[-1]
+    # The list takes a create too.
+    assert len(said) - len({*said}) == 1
+
+
+def _schemas(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document that may be a schema."""
+    if isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from _schemas(each)
+    if isinstance(value, list):
+        for each in value:
+            yield from _schemas(each)
+
+
+def test_numbers_are_as_wide_as_ours_and_optional_means_optional(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "registry", Registry())
+
+    @task_type("takes-defaults")
+    def takes_defaults(
+        text: str, times: int = 3, default: float = 0.5, tags: list[str] | None = None
+    ) -> None:
+        """Has parameters that may be left out."""
+
+    document = document_of(catalog.registry)
+    for each in _schemas(document):
+        if each.get("type") in ("integer", "number"):
+            assert each["format"] == {"integer": "int64", "number": "double"}[each["type"]], each
+    for each in _schemas(document["components"]["schemas"]):
+        assert "default" not in each or isinstance(each["default"], dict), each
+    given = document["components"]["schemas"]["TakesDefaultsInput"]
+    assert set(given["required"]) == {"text"}
+    assert "Default: `3`" in given["properties"]["times"]["description"]
+    assert "default" in given["properties"]  # a parameter of that name stays
+
+
+def test_ids_are_integers_on_both_sides() -> None:
+    document = served(*BUILT_IN)
+    ids = [
+        parameter["schema"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["name"] == "task_id"
+    ]
+    assert len(ids) == 7
+    assert {(each["type"], each["format"]) for each in ids} == {("integer", "int64")}
+    answered = document["components"]["schemas"]["TaskAnswer"]["properties"]["id"]
+    assert (answered["type"], answered["format"]) == ("integer", "int64")
 
 
 def _create_admits(document: dict[str, Any], body: Any) -> bool:

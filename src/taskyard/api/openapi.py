@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from pydantic import BaseModel
 
 from taskyard import __version__
-from taskyard.api import shapes
+from taskyard.api import for_clients, shapes
 from taskyard.api.errors import PROBLEM
 from taskyard.api.forms import Multipart, UrlEncoded
 from taskyard.api.json import MEDIA_TYPE
@@ -42,20 +42,23 @@ SETTINGS: dict[str, Any] = {
 UNDESCRIBED = ("fields",)
 SCHEMAS = "#/components/schemas/"
 WORDS = {
-    204: "Nothing more",
-    304: "Not changed since",
-    400: "The request is wrong, and where",
-    401: "No token, or none that is valid",
-    403: "Only for staff",
+    200: "The answer",
+    201: "It has been made",
+    202: "The task is running and has been asked to stop",
+    204: "There is no content",
+    304: "Nothing has changed since this ETag",
+    400: "The request is not valid; the answer names each place that is wrong",
+    401: "The token is missing, not valid or no longer valid",
+    403: "Only staff may do this",
     404: "There is no such object, or it belongs to another user",
     406: "Streams need the ASGI server",
-    412: "It has changed since the ETag of If-Match",
+    412: "It has changed since the ETag in If-Match",
     409: "The state of the task does not allow it",
     413: "The body is too large",
     415: "The body is not JSON in UTF-8",
     422: "The Idempotency-Key was used with another request",
-    429: "Too often; Retry-After says how long to wait",
-    503: "The database is away; Retry-After says how long to wait",
+    429: "Too many requests; Retry-After says how long to wait",
+    503: "The database is not available; Retry-After says how long to wait",
 }
 
 
@@ -75,7 +78,12 @@ IDEMPOTENCY = [
         "Yours for 24 hours. The same request again is answered with the same tasks as they are "
         "now, makes nothing new and takes no further place of the quota",
     ),
-    header("Idempotency-Replayed", {"const": "true"}, "The request was a repetition", of=(201,)),
+    header(
+        "Idempotency-Replayed",
+        {"type": "string", "const": "true"},
+        "The request was a repetition",
+        of=(201,),
+    ),
 ]
 PREFER = header(
     "Prefer",
@@ -94,7 +102,12 @@ LAST_EVENT_ID = header(
 
 
 def preference_applied(*of: int) -> OpenApiParameter:
-    return header("Preference-Applied", {"pattern": "^wait=[0-9]+$"}, "The wait granted", of=of)
+    return header(
+        "Preference-Applied",
+        {"type": "string", "pattern": "^wait=[0-9]+$"},
+        "The wait granted",
+        of=of,
+    )
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -135,7 +148,7 @@ def documented(
         responses: dict[Any, Any] = {}
         for status, answer in answers.items():
             if answer:
-                responses[status, media_type] = OpenApiResponse(answer, description="")
+                responses[status, media_type] = OpenApiResponse(answer, description=WORDS[status])
             else:
                 responses[status] = OpenApiResponse(description=WORDS[status])
         for status in sorted(every):
@@ -149,7 +162,7 @@ def documented(
         return extend_schema(
             operation_id=operation_id,
             summary=summary,
-            description=inspect.getdoc(method) or "",
+            description=inspect.getdoc(method),
             request=dict.fromkeys(_media_types(request), request) if request else None,
             responses=responses,
             parameters=[*parameters, RETRY_AFTER],
@@ -184,14 +197,26 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas["Bulk"]["properties"]["tasks"]["items"] = {"$ref": f"{SCHEMAS}TaskCreate"}
     if task_types := registry.all():
         _discriminate(schemas, task_types)
+    for name, described in schemas.items():
+        schemas[name] = for_clients.schema(described)
     for operation in (each for path in document["paths"].values() for each in path.values()):
         if operation.get("security"):
             operation["responses"]["401"] = _REFUSED_TOKEN
-        for parameter in operation.get("parameters", ()):
-            if parameter["in"] == "query":
-                # An empty value counts as none.
-                parameter["allowEmptyValue"] = True
+        if parameters := operation.get("parameters"):
+            operation["parameters"] = [_parameter(each) for each in parameters]
+        for answer in operation["responses"].values():
+            for header in answer.get("headers", {}).values():
+                header["schema"] = for_clients.schema(header["schema"])
     return document
+
+
+def _parameter(described: dict[str, Any]) -> dict[str, Any]:
+    if described["name"] == "task_id":
+        described["schema"] = {"type": "integer", "minimum": 0, "maximum": shapes.LARGEST_ID}
+        described["description"] = "The id of an own task"
+    found = for_clients.parameter(described)
+    # An empty value counts as none.
+    return {**found, "allowEmptyValue": True} if found["in"] == "query" else found
 
 
 def _discriminate(schemas: dict[str, Any], task_types: Sequence[TaskType]) -> None:

@@ -25,6 +25,7 @@ UNCACHED = {"Cache-Control": "no-store"}
 class Register(OpenView):
     @documented("Register a user", shapes.Registration, {201: shapes.Registered}, (400, 429))
     def post(self, request: Request) -> Response:
+        """Makes a user, who may then log in. The name is compared without regard to case."""
         asked = shapes.read(shapes.Registration, request.data)
         user = passwords.register(
             username=asked.username,
@@ -37,6 +38,7 @@ class Register(OpenView):
 class Token(OpenView):
     @documented("Log in", shapes.Login, {200: shapes.TokenPair}, (400, 401, 429))
     def post(self, request: Request) -> Response:
+        """Answers an access token for the Authorization header, and a refresh token to renew it."""
         asked = shapes.read(shapes.Login, request.data)
         user = passwords.log_in(
             username=asked.username,
@@ -51,6 +53,7 @@ class TokenRefresh(OpenView):
         "Get a new access token", shapes.RefreshRequest, {200: shapes.AccessToken}, (400, 401)
     )
     def post(self, request: Request) -> Response:
+        """Answers a new access token, and a new refresh token if the server rotates them."""
         asked = shapes.read(shapes.RefreshRequest, request.data)
         return Response(_pair(tokens.refresh(asked.refresh)), headers=UNCACHED)
 
@@ -58,7 +61,7 @@ class TokenRefresh(OpenView):
 class TokenBlacklist(OpenView):
     @documented("Log out", shapes.RefreshRequest, {200: shapes.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
-        """Ends the refresh token. Doing so twice is no error."""
+        """Ends the refresh token. A token that has ended already is no error."""
         tokens.log_out(shapes.read(shapes.RefreshRequest, request.data).refresh)
         return Response({})
 
@@ -66,7 +69,7 @@ class TokenBlacklist(OpenView):
 class TokenVerify(OpenView):
     @documented("Verify a token", shapes.VerifyRequest, {200: shapes.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
-        """Whether a token, access or refresh, is valid now."""
+        """Says whether a token, access or refresh, is valid now: 200 or 401."""
         tokens.verify(shapes.read(shapes.VerifyRequest, request.data).token)
         return Response({})
 
@@ -81,6 +84,7 @@ class Me(ApiView):
         parameters=[openapi.IF_NONE_MATCH, openapi.ETAG],
     )
     def get(self, request: Request) -> HttpResponseBase:
+        """The `ETag` of the answer can be sent in `If-Match` with a change."""
         return conditions.tagged(request, dumps(_profile(user_of(request))))
 
     @documented(
@@ -91,6 +95,7 @@ class Me(ApiView):
         parameters=[openapi.IF_MATCH],
     )
     def patch(self, request: Request) -> Response:
+        """Changes the fields that are given and keeps the others. An empty text clears a field."""
         asked = shapes.read(shapes.ProfileChange, request.data)
         user = user_of(request)
         with conditions.guarded(request, partial(_bodies, user)):
@@ -105,7 +110,7 @@ class MePassword(ApiView):
         "Change the own password", shapes.PasswordChange, {200: shapes.TokenPair}, (400, 429)
     )
     def post(self, request: Request) -> Response:
-        """Ends every token given before, this one too; the answer has new ones."""
+        """Ends every token of the user, also the one of this request. The answer has new ones."""
         asked = shapes.read(shapes.PasswordChange, request.data)
         user = user_of(request)
         passwords.change(
@@ -120,6 +125,7 @@ class MePassword(ApiView):
 class Limits(ApiView):
     @documented("Show the own quota", None, {200: shapes.LimitsAnswer})
     def get(self, request: Request) -> Response:
+        """Says how many tasks may be active at once, how many are, and which."""
         limits = quotas.limits(user_of(request).pk)
         return Response(
             {

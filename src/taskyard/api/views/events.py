@@ -37,9 +37,9 @@ class AllEvents(ApiView):
         media_type=STREAM,
     )
     def get(self, request: Request) -> NoReturn:
-        """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the active tasks
-        as they are, or after `Last-Event-ID` what changed since; then every change. A comment every
-        15 s keeps the connection."""
+        """Server-sent events: `event: task`, `id:`, and the task in `data:`. First come the active
+        tasks as they are, or, with `Last-Event-ID`, the tasks that have changed since; then every
+        change. A comment every 15 s keeps the connection open."""
         selection.chosen(request.query_params)
         raise NeedsAsgi
 
@@ -55,8 +55,8 @@ class TaskEvents(ApiView):
         media_type=STREAM,
     )
     def get(self, request: Request, task_id: str) -> NoReturn:
-        """Server-sent events: `event: task`, `id:`, and in `data:` the task. First the task as it
-        is, then every change; the stream ends when the task has."""
+        """Server-sent events: `event: task`, `id:`, and the task in `data:`. First comes the task
+        as it is, then every change. The stream ends after the task has ended."""
         selection.chosen(request.query_params)
         own_task(request, task_id)
         raise NeedsAsgi

@@ -22,13 +22,15 @@ class Queues(StaffView):
         "List the queues", None, {200: shapes.QueuesAnswer}, (403,), operation_id="queues_list"
     )
     def get(self, request: Request) -> Response:
+        """Lists every queue, with the number of tasks that wait, sleep and run. Only for staff."""
         return Response(list(queues.depths()))
 
 
 class QueuePause(StaffView):
     @documented("Pause a queue", None, {200: shapes.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
-        """No task of it begins from now on; those that run go on. Doing so twice is no error."""
+        """No task of the queue begins from now on; running tasks go on. Only for staff. A queue
+        that is paused already is no error."""
         _known(name)
         queues.pause(name, by_id=user_of(request).pk)
         return Response(_known(name))
@@ -37,6 +39,7 @@ class QueuePause(StaffView):
 class QueueResume(StaffView):
     @documented("Resume a queue", None, {200: shapes.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
+        """Tasks of the queue begin again. Only for staff. A queue that runs already is no error."""
         _known(name)
         queues.resume(name, by_id=user_of(request).pk)
         return Response(_known(name))

@@ -31,6 +31,8 @@ class TaskCreate(ApiView):
         parameters=[*IDEMPOTENCY, PREFER, LOCATION, preference_applied(201)],
     )
     def post(self, request: Request) -> Response:
+        """Accepts a task and takes a place of the user's quota. `input_data` must fit the task
+        type. All that is wrong is reported at once."""
         key = idempotency.key_of(request)
         new = intake.one(request.data)
         if key is None:
@@ -53,7 +55,8 @@ class TaskBulk(ApiView):
         parameters=IDEMPOTENCY,
     )
     def post(self, request: Request) -> Response:
-        """All of them or none. Each takes a place of the quota; what is wrong is said by index."""
+        """Accepts all of the tasks, or none of them. Each takes a place of the user's quota. An
+        error names the index of its task."""
         key = idempotency.key_of(request)
         new = intake.many(request.data, size=declared_size(request))
         replayed = False

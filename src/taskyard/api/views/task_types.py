@@ -18,12 +18,14 @@ class TaskTypes(ApiView):
         "List the task types", None, {200: shapes.TaskTypesAnswer}, operation_id="task_types_list"
     )
     def get(self, request: Request) -> Response:
+        """Lists what can be run, with the JSON Schema of each input and result."""
         return Response([_represent(task_type) for task_type in registry.all()])
 
 
 class TaskTypeDetail(ApiView):
     @documented("Show a task type", None, {200: shapes.TaskTypeAnswer}, (404,))
     def get(self, request: Request, name: str) -> Response:
+        """Shows one task type, with the JSON Schema of its input and result."""
         try:
             return Response(_represent(registry.get(name)))
         except UnknownTaskType:

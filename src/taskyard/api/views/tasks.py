@@ -42,6 +42,8 @@ class Tasks(TaskCreate):
         operation_id="tasks_list",
     )
     def get(self, request: Request) -> Response:
+        """Lists the user's tasks, by ascending id unless `ordering` says otherwise. Long inputs and
+        results are left out and named in `omitted`."""
         return Response(listing.task_list(request, user_of(request).pk))
 
 
@@ -59,7 +61,8 @@ class TaskDetail(ApiView):
         ],
     )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
-        """`ETag` and `If-None-Match` make asking again cheap."""
+        """Send the `ETag` of the last answer in `If-None-Match`, and an unchanged task is a 304
+        without a body. With `Prefer: wait` the answer comes when the task has ended."""
         names = selection.chosen(request.query_params)
         task = own_task(request, task_id)
         whole = dumps(represent(task))
@@ -71,7 +74,7 @@ class TaskDetail(ApiView):
         "Delete a task", None, {204: None}, (400, 404, 409, 412), parameters=[openapi.IF_MATCH]
     )
     def delete(self, request: Request, task_id: str) -> Response:
-        """With its attempts and log lines. Only a task that has ended can be deleted."""
+        """Deletes a task that has ended, with its attempts and its log."""
         with conditions.guarded(request, partial(bodies, request, task_id)):
             try:
                 deletion.delete(own_task(request, task_id))
@@ -90,8 +93,8 @@ class TaskCancel(ApiView):
         parameters=[openapi.IF_MATCH],
     )
     def post(self, request: Request, task_id: str) -> Response:
-        """200: it is cancelled. 202: it is running and has been asked to stop; where it completes
-        before it notices, it stays completed. 409: it has ended otherwise."""
+        """200: the task is cancelled. 202: the task is running and has been asked to stop; if it
+        completes first, it stays completed. 409: the task has already ended otherwise."""
         with conditions.guarded(request, partial(bodies, request, task_id)):
             try:
                 task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
@@ -109,8 +112,8 @@ class TaskRetry(ApiView):
         parameters=[*openapi.IDEMPOTENCY, openapi.IF_MATCH, openapi.LOCATION],
     )
     def post(self, request: Request, task_id: str) -> Response:
-        """A new task with the same input and options, and `retry_of`. Only for a task that ended
-        in error or was cancelled."""
+        """Submits a new task with the same input and options; its `retry_of` is the id of the old
+        one. Only for a task that ended in error or was cancelled."""
         key = idempotency.key_of(request)
         if key is None:
             return created(request, retried(request, task_id))
@@ -130,7 +133,7 @@ class TaskAttempts(ApiView):
         parameters=parameters_of(paging.HistoryQuery),
     )
     def get(self, request: Request, task_id: str) -> Response:
-        """In order; the last one may be running."""
+        """Lists the executions of a task in order. The last one may be running."""
         query = paging.read_query(paging.HistoryQuery, request.query_params)
         attempts = history.attempts(own_task(request, task_id))
         return Response(
@@ -147,7 +150,8 @@ class TaskLogs(ApiView):
         parameters=parameters_of(paging.HistoryQuery),
     )
     def get(self, request: Request, task_id: str) -> Response:
-        """The lines of all attempts, in order. `dropped` shows a gap and how wide it is."""
+        """Lists the lines of all attempts in order. `dropped` says how many lines are missing after
+        one."""
         query = paging.read_query(paging.HistoryQuery, request.query_params)
         lines = own_task(request, task_id).log_lines.order_by("id")
         return Response(paging.envelope(request, paging.growing(lines, query), represent_line))
