@@ -62,9 +62,9 @@ def killed_at_random(stage: Stage, long: bool) -> str:
     with stage.trial(owners=10, limit=100, threads=16, TASKYARD_LEASE_SECONDS=str(lease)) as trial:
         trial.live.start_worker()
         kills: dict[int, float] = {}
-        begun = trial.ledger.load(jobs, mixed, pool=trial.pool, a_second=a_second)
         times: Counter[str] = Counter()
-        wait_for("both are ready", lambda: _all_ready(trial), seconds=30)
+        wait_for("both are ready", lambda: _all_ready(trial), seconds=60)
+        begun = trial.ledger.load(jobs, mixed, pool=trial.pool, a_second=a_second)
         while not begun.done():
             time.sleep(random.uniform(*pauses))
             times[_kill_something(trial, kills)] += 1
@@ -124,7 +124,7 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
 
 def is_ready(live: Live, pid: int) -> bool:
     """Whether a worker has said that it is ready, and its guard with it."""
-    said = re.compile(rf'ready\."[^\n]*"pid": {pid}\b')
+    said = re.compile(rf'ready\."[^\n]*"pid": ?{pid}\b')
     return said.search(live.log.read_text()) is not None
 
 

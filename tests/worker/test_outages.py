@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import TEST_DB
 from tests.contract.client import User
 from tests.faults.proxy import Mode, Proxy
+from tests.faults.rows import is_ready
 from tests.faults.stage import children
 from tests.faults.truth import Truth, wait_for
 from tests.running import Live
@@ -45,13 +46,8 @@ def behind_a_proxy(new_live: Callable[..., Live]) -> Iterator[tuple[Live, Proxy]
     with Proxy(live.redis_url) as proxy:
         live.stop_worker()
         live.start_worker(REDIS_URL=proxy.url)
-        wait_for("it is ready", lambda: "ready." in log_of_last(live), seconds=60)
+        wait_for("it is ready", lambda: is_ready(live, live.workers[-1].pid), seconds=60)
         yield live, proxy
-
-
-def log_of_last(live: Live) -> str:
-    pid = live.workers[-1].pid
-    return "\n".join(x for x in live.log.read_text().splitlines() if f'"pid": {pid}' in x)
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.BLACK_HOLE, Mode.RESET])
@@ -102,8 +98,7 @@ if TEST_DB == "postgresql":  # a file cannot be cut off
         live = new_live(TASKYARD_ACTIVE_LIMIT="100", TASKYARD_DRAIN_SECONDS="2")
         with Proxy(live.env["DATABASE_URL"]) as link:
             far = live.start_worker(DATABASE_URL=link.url)
-            ready = f'ready.", "pid": {far.pid}'
-            wait_for("it is ready", lambda: ready in live.log.read_text(), seconds=60)
+            wait_for("it is ready", lambda: is_ready(live, far.pid), seconds=60)
             user = User.register(live)
             link.become(mode)
             wait_for(
@@ -118,6 +113,44 @@ if TEST_DB == "postgresql":  # a file cannot be cut off
             assert far.wait(timeout=40) == 0
             assert time.monotonic() - began < 20
             live.workers.remove(far)
+
+
+if TEST_DB == "postgresql":
+
+    @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.BLACK_HOLE])
+    def test_sigterm_ends_a_worker_that_cannot_write_how_its_tasks_ended(
+        new_live: Callable[..., Live], mode: Mode
+    ) -> None:
+        live = new_live(TASKYARD_DRAIN_SECONDS="3")
+        truth = truth_of(live)
+        live.stop_worker()
+        with Proxy(live.env["DATABASE_URL"]) as link:
+            far = live.start_worker(DATABASE_URL=link.url)
+            user = User.register(live)
+            tasks = [submit(user, "busy", input_data={"seconds": 2}) for _ in range(2)]
+            wait_for("both run", lambda: set(tasks) <= set(truth.held()), seconds=60)
+            link.become(mode)
+            time.sleep(4)
+            began = time.monotonic()
+            far.send_signal(signal.SIGTERM)
+            assert far.wait(timeout=40) == 0
+            assert time.monotonic() - began < 20
+            live.workers.remove(far)
+        live.start_worker()
+        wait_for("done by the next", lambda: all(ended(user, each) for each in tasks), seconds=90)
+
+
+def test_sigterm_ends_a_worker_whose_broker_hangs(behind_a_proxy: tuple[Live, Proxy]) -> None:
+    live, proxy = behind_a_proxy
+    user = User.register(live)
+    task = submit(user)
+    wait_for("it works", lambda: ended(user, task), seconds=FOUND_SECONDS)
+    proxy.become(Mode.BLACK_HOLE)
+    began = time.monotonic()
+    worker = live.workers.pop()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=40) == 0
+    assert time.monotonic() - began < 20
 
 
 def test_a_lease_that_was_deleted_ends_the_worker(new_live: Callable[..., Live]) -> None:
@@ -164,7 +197,6 @@ def test_workers_of_one_name_do_not_end_each_other(
     truth = truth_of(live)
     wait_for("it runs", lambda: truth.held().get(running), seconds=30)
     other = live.start_worker(TMPDIR=str(tmp_path / "other"))
-    ready = f'ready.", "pid": {other.pid}'
-    wait_for("the other is ready", lambda: ready in live.log.read_text(), seconds=60)
+    wait_for("the other is ready", lambda: is_ready(live, other.pid), seconds=60)
     wait_for("it has ended", lambda: ended(user, running) == "completed", seconds=60)
     assert user.http.get(f"/tasks/{running}/").json()["result"]["attempt"] == 1

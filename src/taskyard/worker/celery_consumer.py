@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any
 
+from celery.exceptions import WorkerLostError
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.asynchronous.timer import Entry
@@ -135,4 +136,5 @@ class WakeUpConsumer(Consumer):
 
 
 def _say_failed(error: Any) -> None:
-    logger.error("a look at a queue failed: %s", error)
+    if not isinstance(error.exception, WorkerLostError):  # the guard tells of the dead
+        logger.error("a look at a queue failed: %s", error)

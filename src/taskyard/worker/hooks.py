@@ -132,6 +132,11 @@ def leave_in_good_order(**kwargs: Any) -> None:
     if guard.current:
         guard.current.stop()
     entry.leave()
-    if state.should_stop in (None, False) and state.should_terminate in (None, False):
+    if not _is_exit_code(state.should_stop) and not _is_exit_code(state.should_terminate):
         logger.critical("Celery ended without being told: leaving, to be started again")
         os._exit(os.EX_TEMPFAIL)
+
+
+def _is_exit_code(value: Any) -> bool:
+    """Whether a signal has asked Celery for the end: 0 says so too."""
+    return value is not None and value is not False
