@@ -595,3 +595,12 @@ def raises_together(raised: list[str]) -> None:
 def counts_visits() -> int:
     _visits.set(_visits.get() + 1)
     return _visits.get()
+
+
+@task_type("keeps-and-fails", max_attempts=3, backoff=lambda attempt: 0)
+def keeps_and_fails(run: Run) -> list[int]:
+    """Keep the number of each attempt; the third succeeds."""
+    run.checkpoint = [*(run.checkpoint or []), run.attempt]
+    if run.attempt < 3:
+        raise ValueError("not yet")
+    return list(run.checkpoint)

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from taskyard.core import lifecycle
 from taskyard.core.models import Account, Attempt, Task, Worker
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.states import Status
+from taskyard.core.states import Priority, Status
 from taskyard.core.values import Claimed, Ending, Verdict
 
 Submit = Callable[..., Task]
@@ -57,6 +57,38 @@ def test_the_queue_stops_at_what_must_be_claimed(submit: Submit) -> None:
     assert lifecycle.run_locked("default", QUICK, completing) == (3, 1)
     assert Task.objects.get(status="completed").id == first.id
     assert lifecycle.run_locked("default", QUICK, completing) == (2, 0)
+
+
+@pytest.mark.django_db
+def test_the_highest_priority_is_run_first_then_the_oldest(submit: Submit) -> None:
+    low, old, young, high = (
+        submit(priority=Priority.LOW),
+        submit(),
+        submit(),
+        submit(priority=Priority.HIGH),
+    )
+    order = []
+    for _ in range(4):
+        lifecycle.run_locked("default", QUICK, lambda locked: completing(locked[:1]))
+        (ended,) = Task.objects.filter(status="completed").exclude(id__in=order)
+        order.append(ended.id)
+    assert order == [high.id, old.id, young.id, low.id]
+
+
+@pytest.mark.django_db
+def test_one_may_be_claimed_while_it_runs(submit: Submit, worker_id: int) -> None:
+    first, second, third = submit(), submit(), submit()
+
+    def run(locked: lifecycle.Locked) -> list[Ending]:
+        locked.claim(locked[1], completing(locked[:1]), worker_id=worker_id, process=7)
+        return []
+
+    assert lifecycle.run_locked("default", QUICK, run) == (3, 2)
+    found = {task.id: task for task in Task.objects.all()}
+    assert found[first.id].status == "completed"
+    assert (found[second.id].status, found[second.id].attempt) == ("in_progress", 1)
+    assert (found[second.id].worker_id, found[second.id].process) == (worker_id, 7)
+    assert (found[third.id].ready, found[third.id].attempt) == (True, 0)
 
 
 @pytest.mark.django_db

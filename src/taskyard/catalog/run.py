@@ -190,10 +190,19 @@ class Run:
         was given to another attempt.
         """
         text = encode_json(value, limit=CHECKPOINT_LIMIT)
-        if self._keep and not self._keep(self, text):
+        before = self._checkpoint, self.slept, self._sleeps_called
+        # First here, for the attempt may be timed out when it is durable, before we are told so.
+        self._checkpoint, self.slept, self._sleeps_called = value, 0, 0
+        try:
+            kept = self._keep is None or self._keep(self, text)
+        except TimedOut:
+            raise
+        except BaseException:
+            self._checkpoint, self.slept, self._sleeps_called = before
+            raise
+        if not kept:
+            self._checkpoint, self.slept, self._sleeps_called = before
             raise Cancelled
-        self._checkpoint = value
-        self.slept = self._sleeps_called = 0
 
 
 def _finite(number: float) -> float:

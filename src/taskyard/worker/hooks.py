@@ -102,11 +102,12 @@ def begin_a_process(**kwargs: Any) -> None:
     lifespan.begin(
         tasks=settings.TASKYARD_MAX_TASKS_PER_CHILD or None, memory_kib=memory_kib or None
     )
-    os.register_at_fork(after_in_child=_leave_connections)
+    os.register_at_fork(after_in_child=_begin_a_fork)
 
 
-def _leave_connections() -> None:
-    """What a handler forks must not talk on its connections: it opens its own."""
+def _begin_a_fork() -> None:
+    """What a handler forks ends no task, and must not talk on its connections: it opens its own."""
+    identity.is_fork = True
     for inherited in connections.all(initialized_only=True):
         _inherited.append(inherited)
         del connections[inherited.alias]

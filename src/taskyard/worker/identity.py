@@ -10,6 +10,8 @@ from taskyard.worker.slots import Slots
 worker_id: int = 0
 parent_pid: int = 0
 processes: int = 1
+# Whether a handler forked this process.
+is_fork: bool = False
 # The workers that died on this machine before.
 dead: list[int] = []
 

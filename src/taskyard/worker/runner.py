@@ -77,12 +77,16 @@ def run_locked(locked: lifecycle.Locked, *, on_claim: Callable[[], None]) -> lis
     slots = identity.slots()
     endings: list[Ending] = []
     now = began = time.perf_counter()
+
+    def claim_the_running() -> None:
+        _claim_running(locked, task, endings, on_claim)
+
     with database.lent():
+        database.before_use = claim_the_running
         for task in locked:
             if slots.draining or now - began > TOGETHER_SECONDS:
                 break
             slots.hold(task.id, task.fence, seconds=PATIENCE_SECONDS, claimed=False)
-            database.before_use = partial(_claim_running, locked, task, endings, on_claim)
             endings.append(execute(task))
             before, now = now, time.perf_counter()
             _note_the_pace_of(task, now - before)
@@ -170,10 +174,12 @@ def _execute(task: Claimed) -> Ending:
 
 
 def _attempt(task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
-    seconds = None if task_type.is_async else task.timeout_seconds
     try:
-        with time_limit(seconds):
+        if task.timeout_seconds is None or task_type.is_async:
             result = _call(task, task_type, run)
+        else:
+            with time_limit(task.timeout_seconds):
+                result = _call(task, task_type, run)
         if run is None:
             return Ending(task, Status.COMPLETED, result)
         return _end(task, run, Status.COMPLETED, result=result)
@@ -183,7 +189,6 @@ def _attempt(task: Claimed, task_type: TaskType, run: Run | None) -> Ending:
 
 def _call(task: Claimed, task_type: TaskType, run: Run | None) -> bytes:
     """Run the handler to its end; its result as JSON text."""
-    process = os.getpid()
     try:
         # What it sets of context variables is not for the next.
         result = contextvars.copy_context().run(task_type.call, run, task.input_data)
@@ -191,7 +196,7 @@ def _call(task: Claimed, task_type: TaskType, run: Run | None) -> bytes:
             result = event_loop.run(result, seconds=task.timeout_seconds, run=run)
         return task_type.encode_result(result)
     finally:
-        if os.getpid() != process:
+        if identity.is_fork:
             os._exit(os.EX_OK)  # the handler forked, and this process was given no task
 
 

@@ -18,13 +18,13 @@ class _Alarm:
 
 
 @contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raises TimedOut in the block after ``seconds``.
 
     Only the main thread can be interrupted so, which is where Celery's processes run tasks; the
     guard ends whoever does not let itself be interrupted.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     _Alarm.rang = False

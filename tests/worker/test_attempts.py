@@ -1,0 +1,135 @@
+"""Attempts on a real database, in this process: what is written of them, and what is not."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from taskyard.catalog.run import Cancelled, Run, TimedOut
+from taskyard.core import leases, lifecycle
+from taskyard.core.models import Account, Task
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending, NewTask
+from taskyard.worker import runner
+from taskyard.worker.handler_database import database
+from taskyard.worker.reporter import Reporter
+from taskyard.worker.timer import time_limit
+from tests import task_types  # noqa: F401  # registers them
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CAPS = {"sum": 100, "keeps-and-fails": 1}
+Claim = Callable[..., Claimed]
+
+
+@pytest.fixture
+def owner_id(django_user_model: Any) -> int:
+    return int(django_user_model.objects.create_user("owner", password="password123").pk)
+
+
+@pytest.fixture
+def claim(owner_id: int) -> Claim:
+    """Submit a task and claim it; without a type, claim what waits."""
+    worker_id = leases.take(concurrency=1, queues=["default"])
+
+    def claim(task_type: str | None = None, **input_data: Any) -> Claimed:
+        if task_type:
+            new = NewTask(task_type=task_type, queue="default", input_data=input_data)
+            lifecycle.submit(owner_id, new)
+        lifecycle.wake()
+        (claimed,), _ = lifecycle.claim("default", CAPS, worker_id=worker_id, process=1)
+        return claimed
+
+    return claim
+
+
+def run_of(task: Claimed) -> Run:
+    reporter = Reporter(task)
+    return Run(
+        task_id=task.id,
+        attempt=task.attempt,
+        started_at=task.started_at,
+        now=task.claimed_at,
+        report=reporter.report,
+        keep=reporter.keep,
+    )
+
+
+def test_a_checkpoint_outlives_a_failed_attempt(claim: Claim) -> None:
+    task = claim("keeps-and-fails")
+    for attempt in (1, 2):
+        assert task.attempt == attempt
+        lifecycle.finish([runner.execute(task)])
+        task = claim()
+    lifecycle.finish([runner.execute(task)])
+    assert Task.objects.get().result == [1, 2, 3]
+
+
+def test_an_attempt_that_is_not_current_keeps_nothing(claim: Claim) -> None:
+    old = claim("sum", numbers=[1])
+    lifecycle.rescue(Task.objects.all())
+    new = claim()
+    assert new.fence > old.fence
+    lifecycle.keep_checkpoint(new, '"new"')
+    lifecycle.report(new, '{"current": 2}')
+    stale = run_of(old)
+    with pytest.raises(Cancelled):
+        stale.checkpoint = "old"
+    assert stale.checkpoint is None
+    stale._reported_at = -1.0
+    with pytest.raises(Cancelled):
+        stale.progress(1)
+    task = Task.objects.get()
+    assert (task.checkpoint, task.progress) == ("new", {"current": 2})
+
+
+def test_an_ending_waits_for_the_database(claim: Claim, owner_id: int) -> None:
+    """Without its table of quotas it is of no use, which is as far as a test may go."""
+    task = claim("sum", numbers=[1, 2, 3])
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    def repair() -> None:
+        time.sleep(1.5)
+        rename("away", Account._meta.db_table)
+        connection.close()
+
+    rename(Account._meta.db_table, "away")
+    repairing = threading.Thread(target=repair)
+    repairing.start()
+    runner._finish([Ending(task, Status.COMPLETED, b'{"result":6}')])
+    repairing.join()
+    assert Task.objects.get().result == {"result": 6}
+    assert Account.objects.get(user_id=owner_id).active == 0
+
+
+def test_a_timeout_leaves_nothing_torn(claim: Claim) -> None:
+    """A thousand times in the middle of what Run writes."""
+    task = claim("sum", numbers=[1])
+    run = run_of(task)
+    numbers = count(1)
+
+    def write_on() -> None:
+        for number in numbers:
+            run.checkpoint = {"number": number}
+            run._reported_at = -1.0
+            run.progress(number, total=10**9, message=str(number))
+            run.log(str(number))
+
+    for _ in range(1000):
+        with pytest.raises(TimedOut), database.lent(), time_limit(random.uniform(0.0001, 0.003)):
+            write_on()
+        assert not connection.in_atomic_block
+        kept = Task.objects.values_list("checkpoint", flat=True).get()
+        said = run.checkpoint
+        # What was durable was not taken back; at most the last was stopped before it was written.
+        assert said == kept or said == {"number": (kept or {"number": 0})["number"] + 1}
+    found = Task.objects.get()
+    assert found.progress["message"] == str(found.progress["current"])
+    assert lifecycle.finish([Ending(task, Status.COMPLETED, b'{"result":1}')]) == {task.id}
