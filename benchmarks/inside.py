@@ -84,6 +84,8 @@ def main() -> None:
             "REDIS_URL": stack.enter_context(servers.broker()),
             "TASKYARD_HOME": stack.enter_context(tempfile.TemporaryDirectory()),
             "TASKYARD_ACTIVE_LIMIT": "1000000",
+            "TASKYARD_SUBMIT_RATE": "999999999/s",
+            "TASKYARD_BYTES_PER_USER": "1000 TiB",
         }
         from django.db import connections
 

@@ -21,6 +21,8 @@ def running(**environment: str) -> Iterator[Live]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-bench-")))
         given = {
             "TASKYARD_ACTIVE_LIMIT": "1000000",
+            "TASKYARD_SUBMIT_RATE": "999999999/s",
+            "TASKYARD_BYTES_PER_USER": "1000 TiB",
             "TASKYARD_REGISTER_RATE": "1000000/hour",
             **environment,
         }

@@ -222,6 +222,8 @@ def _made(server: str | None, webs: int, users: int, environment: dict[str, str]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-yard-")))
         given = {
             "TASKYARD_ACTIVE_LIMIT": "1000000",
+            "TASKYARD_SUBMIT_RATE": "999999999/s",
+            "TASKYARD_BYTES_PER_USER": "1000 TiB",
             "TASKYARD_ACCESS_MINUTES": "1440",
             "PYTHONPATH": str(servers.ROOT),
             **environment,

@@ -17,6 +17,8 @@ def _environment() -> None:
         "TASKYARD_HOME": os.path.join(os.environ["BENCH_TALLIES"], "home"),
         "TASKYARD_TASK_TYPES": "benchmarks.task_types",
         "TASKYARD_ACTIVE_LIMIT": "1000000",
+        "TASKYARD_SUBMIT_RATE": "999999999/s",
+        "TASKYARD_BYTES_PER_USER": "1000 TiB",
         "TASKYARD_CONCURRENCY": "2",
     }
 

@@ -14,6 +14,7 @@ from taskyard.accounts.addresses import address_of, client_of
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
+from taskyard.core.rates import parse_rate
 from tests.api.caller import Caller
 
 PASSWORD = "correct horse battery"
@@ -250,4 +251,4 @@ def test_an_address_is_read_as_proxies_write_it(settings: Any, written: str, add
 @pytest.mark.parametrize("rate", ["30", "x/hour", "30/fortnight", "-1/min", "30/"])
 def test_a_rate_that_is_none_is_an_error(rate: str) -> None:
     with pytest.raises(ValueError, match="a rate is"):
-        throttle.parse_rate(rate)
+        parse_rate(rate)

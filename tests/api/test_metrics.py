@@ -42,8 +42,10 @@ def test_it_says_where_the_tasks_are(api: Caller, hand: Hand) -> None:
     assert found["taskyard_tasks_active", "scheduled", "default", "sum"] == 1
     assert found["taskyard_tasks_active", "running", "default", "sum"] == 0
     assert found["taskyard_oldest_waiting_seconds", "default", "sum"] > 0
-    assert found["taskyard_tasks_ended", "completed"] == 1
-    assert found["taskyard_tasks_ended", "error"] == 0
+    assert found["taskyard_tasks_created_total",] == 4
+    assert found["taskyard_tasks_ended_total", "completed"] == 1
+    assert found["taskyard_tasks_ended_total", "error"] == 0
+    assert found["taskyard_tasks_kept", "completed"] == 1
     assert found["taskyard_queue_paused", "default"] == 1
     assert found["taskyard_broker_up",] == 1
     assert found["taskyard_workers",] == found["taskyard_slots",] == 1

@@ -7,7 +7,6 @@ not lock people out, and the log says so.
 import hashlib
 import logging
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,13 +14,12 @@ from django.conf import settings
 
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.names import name_key
+from taskyard.core.rates import parse_rate
 from taskyard.core.redis import BrokerAway, client
 from taskyard.core.redis import key as redis_key
 
-PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # What TASKYARD_ATTEMPT_RATE is where it is not set.
 ATTEMPTS_A_FAILURE = 20
-_RATE = re.compile(r"(\d+)/(s|sec|second|m|min|minute|h|hour|d|day)")
 
 # -1 when there was room (and one place is now taken), else the milliseconds until there is.
 _TAKE = """
@@ -73,16 +71,6 @@ def counting_failures(failure: type[Exception], *, username: str, address: str) 
         raise
     if counted:
         _give_back(key)
-
-
-def parse_rate(rate: str | None) -> tuple[int, int] | None:
-    """ "30/hour" as (30, 3600); None where there is no limit. Raises ValueError."""
-    if not rate:
-        return None
-    parts = _RATE.fullmatch(rate.strip())
-    if not parts:
-        raise ValueError(f"{rate!r}: a rate is a number/period, such as 30/hour or 10/min")
-    return int(parts[1]), PERIODS[parts[2][0]]
 
 
 def _key(*parts: str) -> str:

@@ -25,11 +25,13 @@ from taskyard.core import database_errors, messages
 from taskyard.core.database_errors import Outage
 from taskyard.core.errors import (
     ActiveLimitExceeded,
+    BytesExceeded,
     KeyReused,
     NotCancellable,
     NotRetryable,
     Refusal,
     StillActive,
+    SubmitRateExceeded,
 )
 
 PROBLEM = "application/problem+json"
@@ -40,6 +42,8 @@ STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
     LoginRefused: 401,
     Throttled: 429,
     ActiveLimitExceeded: 400,
+    SubmitRateExceeded: 429,
+    BytesExceeded: 507,
     NotCancellable: 409,
     NotRetryable: 409,
     StillActive: 409,
@@ -93,7 +97,8 @@ def problem_of(exc: BaseException) -> Problem | None:
         case InvalidInput():
             return _invalid(exc.flaws)
         case Refusal():
-            headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, Throttled) else {}
+            wait = getattr(exc, "retry_after", None)
+            headers = {} if wait is None else {"Retry-After": str(wait)}
             status = STATUS_OF_REFUSAL.get(type(exc), 400)
             if status == 401:
                 headers["WWW-Authenticate"] = CHALLENGE

@@ -59,6 +59,7 @@ WORDS = {
     422: "The Idempotency-Key was used with another request",
     429: "Too many requests; Retry-After says how long to wait",
     503: "The database is not available; Retry-After says how long to wait",
+    507: "The space for the owner's tasks is used up",
 }
 
 

@@ -109,6 +109,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
+    507: Refused,
 }
 
 

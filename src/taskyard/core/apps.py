@@ -16,5 +16,6 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("taskyard.core.checks")
+        import_module("taskyard.core.totals")
         import_module("taskyard.catalog.builtin")
         task_modules.load(settings.TASKYARD_TASK_TYPES)

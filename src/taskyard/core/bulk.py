@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
-from taskyard.core.errors import ActiveLimitExceeded
+from taskyard.core.errors import QuotaExceeded
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 
@@ -72,7 +72,7 @@ def _retried(task: Task, full: set[int]) -> bool:
             if Task.objects.filter(retry_of=task).exists():
                 return False
             lifecycle.retry(task)
-    except ActiveLimitExceeded:
+    except QuotaExceeded:
         full.add(task.owner_id)
         return False
     except Task.DoesNotExist:

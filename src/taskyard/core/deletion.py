@@ -1,6 +1,6 @@
 """Deleting tasks that have ended, with what belongs to them; the owner's counts follow."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 
 from django.db import transaction
@@ -44,11 +44,13 @@ def purge(
 
 def _forget(tasks: TaskQuerySet) -> int:
     with transaction.atomic():
-        found = list(tasks.values_list("id", "owner_id", "status"))
-        sql.forget([task_id for task_id, _, _ in found])
-        ended = Counter((owner_id, status) for _, owner_id, status in found)
-        for (owner_id, status), many in sorted(ended.items()):
+        found = list(tasks.values_list("id", "owner_id", "status", "size"))
+        sql.forget([task_id for task_id, _, _, _ in found])
+        ended: dict[int, Counter[str]] = defaultdict(Counter)
+        for _, owner_id, status, size in found:
+            ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})
+        for owner_id, gone in sorted(ended.items()):
             Account.objects.filter(user_id=owner_id).update(
-                **{status: Greatest(F(status) - many, 0)}
+                **{name: Greatest(F(name) - many, 0) for name, many in gone.items()}
             )
     return len(found)

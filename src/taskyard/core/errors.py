@@ -37,7 +37,27 @@ class KeyReused(Refusal):
     code = "idempotency_key_reused"
 
 
-class ActiveLimitExceeded(Refusal):
+class QuotaExceeded(Exception):
+    """What refusals have in common where the owner has, or does, as much as allowed."""
+
+
+class SubmitRateExceeded(QuotaExceeded, Refusal):
+    """The owner submits too fast; worth another try in ``retry_after`` seconds."""
+
+    code = "submit_rate_exceeded"
+
+    def __init__(self, *, rate: str, retry_after: int) -> None:
+        super().__init__(rate=rate, retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+class BytesExceeded(QuotaExceeded, Refusal):
+    """So much is kept of the owner's tasks that no more fits (``limit`` bytes)."""
+
+    code = "bytes_limit_exceeded"
+
+
+class ActiveLimitExceeded(QuotaExceeded, Refusal):
     """The owner has as many active tasks as allowed (``limit``)."""
 
     code = "active_limit_exceeded"

@@ -17,9 +17,8 @@ from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
-from taskyard.core import announcements, history
+from taskyard.core import allowance, announcements, history
 from taskyard.core.errors import (
-    ActiveLimitExceeded,
     NotCancellable,
     NotRetryable,
     Unproven,
@@ -55,7 +54,7 @@ def open_account(owner_id: int) -> None:
 
 
 def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
-    """Accept one task; raises ActiveLimitExceeded, with a credential Unproven.
+    """Accept one task; raises QuotaExceeded, with a credential Unproven.
 
     ``credential`` is the fingerprint of the owner's password, for whoever has not looked the owner
     up: the statement that takes the place then also sees that the owner is active and has it.
@@ -69,7 +68,7 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
 
 
 def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:
-    """Accept all of them, in this order, or none; their ids. Raises ActiveLimitExceeded."""
+    """Accept all of them, in this order, or none; their ids. Raises QuotaExceeded."""
     return [row[0] for row in _accept(owner_id, new)]
 
 
@@ -78,11 +77,15 @@ def _accept(
 ) -> list[tuple[int, int, bool]]:
     """Take the places and insert the rows, in one change; id, time (µs), readiness of each."""
     sql = dialect()
+    rows = rows_of_new(new)
     params = {
         "owner": owner_id,
         "limit": settings.TASKYARD_ACTIVE_LIMIT,
         "credential": credential,
-        "rows": rows_of_new(new),
+        "rows": rows,
+        "count": len(new),
+        "size": allowance.size_of_each(rows, len(new)),
+        **allowance.bounds(),
     }
     accepted = sql.submit(params)
     if not accepted and credential is not None:
@@ -91,7 +94,7 @@ def _accept(
         open_account(owner_id)
         accepted = sql.submit(params)
     if not accepted:
-        raise ActiveLimitExceeded(Account.quota_of(owner_id)[0])
+        raise allowance.refusal(owner_id, params)
     accepted.sort()
     announcements.on_commit(
         {each.queue for (_, _, ready), each in zip(accepted, new, strict=True) if ready},
@@ -317,7 +320,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
 
 
 def retry(task: Task) -> Task:
-    """Submit the same again as a new task; raises NotRetryable, ActiveLimitExceeded,
+    """Submit the same again as a new task; raises NotRetryable, QuotaExceeded,
     Task.DoesNotExist where it has just been deleted."""
     if task.status not in (Status.ERROR, Status.CANCELLED):
         raise NotRetryable(status=task.status)

@@ -119,6 +119,10 @@ MESSAGES: dict[str, Promise] = {
     "throttled": _("Too many attempts. Try again in %(retry_after)s s."),
     # tasks
     "active_limit_exceeded": _("You cannot create more than %(limit)s active tasks."),
+    "submit_rate_exceeded": _("You submit faster than %(rate)s. Try again in %(retry_after)s s."),
+    "bytes_limit_exceeded": _(
+        "Your tasks take up all the space you have, %(limit)s bytes. Delete old ones."
+    ),
     "already_finished": _("The task has already ended."),
     "not_retryable": _("Only a task that ended in error or was cancelled can be retried."),
     "task_active": _("The task is still active. Cancel it first."),

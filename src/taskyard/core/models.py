@@ -51,6 +51,15 @@ class Account(models.Model):
     completed = models.BigIntegerField(default=0, db_default=0, editable=False)
     error = models.BigIntegerField(default=0, db_default=0, editable=False)
     cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Of those, what was deleted since: with it, what has ever ended is known.
+    deleted_completed = models.BigIntegerField(default=0, db_default=0, editable=False)
+    deleted_error = models.BigIntegerField(default=0, db_default=0, editable=False)
+    deleted_cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # What is kept of the user's tasks, the sum of their ``size``.
+    bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Until when the submits so far would have lasted at the allowed rate (the generic cell rate
+    # algorithm), in seconds since 1970 by the database's clock.
+    rate_at = models.FloatField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("quota")
@@ -138,6 +147,8 @@ class Task(models.Model):
     )
     process = models.IntegerField(null=True)
     changed = models.BigIntegerField(default=0)
+    # What counts against the owner's budget: input, result, and so much for the row itself.
+    size = models.IntegerField(default=0, db_default=0)
 
     objects = TaskQuerySet.as_manager()
 
@@ -330,3 +341,13 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class FormerTotal(models.Model):
+    """What users that were deleted had: how many of their tasks had ended so, and in all."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    count = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.count}"

@@ -91,6 +91,16 @@ def address(*schemes: str) -> Callable[[str], str]:
     return read
 
 
+UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def size(raw: str) -> int:
+    parts = re.fullmatch(r"([0-9]{1,15}) *([KMGT]iB|B|)", raw)
+    if not parts or not 0 < (bytes_ := int(parts[1]) * UNITS[parts[2]]) < 2**62:
+        raise ValueError("expected a size like 500 MiB or 10 GiB")
+    return bytes_
+
+
 def broker(raw: str) -> str:
     redis_url.parse(raw)
     return raw
@@ -382,6 +392,16 @@ VARIABLES: tuple[Variable, ...] = (
         None,
         "A worker process that has more KiB in memory is replaced before its next task; 0: never.",
         shown="three quarters of the memory, divided among the processes",
+    ),
+    Variable(
+        "TASKYARD_SUBMIT_RATE", rate, "1000000/hour", "Tasks that a user may submit; 429 beyond."
+    ),
+    Variable(
+        "TASKYARD_BYTES_PER_USER",
+        size,
+        10 * 2**30,
+        "What is kept of a user's tasks: inputs, results, and 1 KiB a task; 507 beyond.",
+        shown="10 GiB",
     ),
     Variable("TASKYARD_REGISTER_RATE", rate, "30/hour", "Registrations per address."),
     Variable("TASKYARD_LOGIN_RATE", rate, "10/min", "Failed logins per name and address."),

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import IsAdminUser
@@ -26,6 +26,7 @@ from taskyard.catalog.task_type import registry
 from taskyard.core import queues
 from taskyard.core.models import Task, Worker
 from taskyard.core.redis import BrokerState
+from taskyard.core.totals import totals
 from taskyard.dashboard.staff import now
 from taskyard.server import health
 
@@ -67,7 +68,7 @@ class Metrics(ApiView):
 
 
 class Standing(Collector):
-    """Gauges only: counts go down where tasks are deleted or purged."""
+    """Gauges, and counters that go on when tasks are deleted or purged."""
 
     def describe(self) -> list[Metric]:
         return []
@@ -94,11 +95,21 @@ class Standing(Collector):
             {where: depth.oldest_seconds or 0.0 for where, depth in depths.items()},
         )
         yield _gauge(
-            "taskyard_tasks_ended",
+            "taskyard_tasks_kept",
             "Tasks that have ended and are kept, by how.",
             ["status"],
             {(status,): count for status, count in asdict(now.ended()).items()},
         )
+        ever = totals()
+        yield CounterMetricFamily(
+            "taskyard_tasks_created", "Tasks that were ever created.", value=ever.created
+        )
+        ended = CounterMetricFamily(
+            "taskyard_tasks_ended", "Tasks that ever ended, by how.", labels=["status"]
+        )
+        for status, count in ever.ended.items():
+            ended.add_metric([status], count)
+        yield ended
         paused = queues.paused()
         yield _gauge(
             "taskyard_queue_paused",

@@ -27,7 +27,7 @@ class TaskCreate(ApiView):
         "Submit a task",
         shapes.TaskCreate,
         {201: shapes.TaskAnswer},
-        (400, 409, 422),
+        (400, 409, 422, 429, 507),
         parameters=[*IDEMPOTENCY, PREFER, LOCATION, preference_applied(201)],
     )
     def post(self, request: Request) -> Response:
@@ -51,7 +51,7 @@ class TaskBulk(ApiView):
         "Submit many tasks",
         shapes.Bulk,
         {201: shapes.BulkAnswer},
-        (400, 422),
+        (400, 422, 429, 507),
         parameters=IDEMPOTENCY,
     )
     def post(self, request: Request) -> Response:

@@ -108,7 +108,7 @@ class TaskRetry(ApiView):
         "Try a task again",
         None,
         {201: shapes.TaskAnswer},
-        (400, 404, 409, 412, 422),
+        (400, 404, 409, 412, 422, 429, 507),
         parameters=[*openapi.IDEMPOTENCY, openapi.IF_MATCH, openapi.LOCATION],
     )
     def post(self, request: Request, task_id: str) -> Response:

@@ -22,6 +22,8 @@ def dialect() -> ModuleType:
     return postgresql if connection.vendor == "postgresql" else sqlite
 
 
+# What is smaller is within what a row counts anyway.
+NOTEWORTHY_BYTES = 256
 WRITE_NOTHING = """
 INSERT INTO taskyard_clock (id, ticks) VALUES (1, 0)
 ON CONFLICT (id) DO UPDATE SET ticks = taskyard_clock.ticks
@@ -91,6 +93,8 @@ def rows_of(endings: Iterable[Ending]) -> str:
         if end.status in TERMINAL:
             row["terminal"] = True
             row["result"] = orjson.Fragment(end.result)
+            if len(end.result) > NOTEWORTHY_BYTES:
+                row["bytes"] = len(end.result)
         else:
             row["ready"] = end.wake_at is None
             row["wake_at"] = end.wake_at and dialect().moment(end.wake_at)

@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
+from psycopg.types.numeric import Int8
 
 from taskyard.core.values import USUAL
 
@@ -23,9 +24,13 @@ LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
 
 SUBMIT = """
 WITH place AS (
-    UPDATE taskyard_account SET active = active + json_array_length(%(rows)s::json)
+    UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
+        rate_at = GREATEST(rate_at, extract(epoch FROM now())) + %(count)s * %(interval)s
     WHERE user_id = %(owner)s
-      AND active + json_array_length(%(rows)s::json) <= COALESCE(active_limit, %(limit)s)
+      AND active + %(count)s <= COALESCE(active_limit, %(limit)s)
+      AND bytes + %(count)s * %(size)s <= %(budget)s
+      AND GREATEST(rate_at, extract(epoch FROM now())) + %(count)s * %(interval)s
+          <= extract(epoch FROM now()) + %(burst)s
       AND (%(credential)s::text IS NULL OR EXISTS (
           SELECT FROM {users} WHERE id = %(owner)s AND is_active AND %(credential)s::text
               = left(encode(sha256(convert_to(password, 'UTF8')), 'hex'), 32)))
@@ -34,13 +39,13 @@ WITH place AS (
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at, changed)
+    slept, created_at, changed, size)
 SELECT place.user_id, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
     COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
     r.timeout_seconds, r.retry_of_id, due.at,
     CASE WHEN due.at > now() THEN due.at END, due.at IS NULL OR due.at <= now(),
     0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
-    pg_current_xact_id()::text::bigint
+    pg_current_xact_id()::text::bigint, %(size)s
 FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     task_type text, queue text, input_data json, tags jsonb, priority smallint,
     timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer,
@@ -96,18 +101,19 @@ WITH done AS (
         result = r.result::text, error_code = COALESCE(r.error_code, ''),
         error_message = COALESCE(r.error_message, ''),
         progress = COALESCE(r.progress::text, t.progress), checkpoint = r.checkpoint::text,
-        slept = COALESCE(r.slept, 0),{also}
+        slept = COALESCE(r.slept, 0), size = t.size + COALESCE(r.bytes, 0),{also}
         finished_at = CASE WHEN r.terminal THEN now() END,
         changed = CASE WHEN r.status = 'in_progress' AND r.progress IS NULL THEN t.changed
             ELSE pg_current_xact_id()::text::bigint END
     FROM json_to_recordset(%(rows)s::json) AS r (
         id bigint, fence integer, attempt integer, status text, ready boolean,
         wake_at timestamptz, resumes boolean, result json, error_code text, error_message text,
-        progress json, checkpoint json, slept integer, terminal boolean)
+        progress json, checkpoint json, slept integer, terminal boolean,
+        bytes integer)
     WHERE t.id = r.id AND {current}
-    RETURNING t.id, t.owner_id, r.terminal, r.status
+    RETURNING t.id, t.owner_id, r.terminal, r.status, r.bytes
 ), owed AS (
-    SELECT owner_id, count(*) AS places,
+    SELECT owner_id, count(*) AS places, COALESCE(sum(bytes), 0) AS bytes,
         count(*) FILTER (WHERE status = 'completed') AS completed,
         count(*) FILTER (WHERE status = 'error') AS error,
         count(*) FILTER (WHERE status = 'cancelled') AS cancelled
@@ -118,7 +124,8 @@ WITH done AS (
 ), released AS (
     UPDATE taskyard_account a SET
         active = a.active - owed.places, completed = a.completed + owed.completed,
-        error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled
+        error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled,
+        bytes = a.bytes + owed.bytes
     FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
 )
 SELECT id, owner_id FROM done
@@ -144,7 +151,9 @@ def submit(params: dict[str, Any]) -> list[Row]:
 
     A time goes out as a number: to read it as a time costs more than the rest of its row.
     """
-    return _fetch(_submit(), params)
+    # As one type, whatever their size: a kept statement is kept for the types of its parameters.
+    wide = {name: Int8(params[name]) for name in ("count", "size", "budget")}
+    return _fetch(_submit(), params | wide)
 
 
 def claim(params: dict[str, Any]) -> list[Row]:

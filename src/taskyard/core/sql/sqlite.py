@@ -20,9 +20,12 @@ from taskyard.core.values import USUAL
 Row = tuple[Any, ...]
 
 TAKE_PLACES = """
-UPDATE taskyard_account SET active = active + json_array_length(%(rows)s)
+UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
+    rate_at = max(rate_at, %(clock)s) + %(count)s * %(interval)s
 WHERE user_id = %(owner)s
-  AND active + json_array_length(%(rows)s) <= COALESCE(active_limit, %(limit)s)
+  AND active + %(count)s <= COALESCE(active_limit, %(limit)s)
+  AND bytes + %(count)s * %(size)s <= %(budget)s
+  AND max(rate_at, %(clock)s) + %(count)s * %(interval)s <= %(clock)s + %(burst)s
   AND (%(credential)s IS NULL OR EXISTS (
       SELECT 1 FROM {users} WHERE id = %(owner)s AND is_active
         AND %(credential)s = substr(sha256(password), 1, 32)))
@@ -32,13 +35,14 @@ INSERT = """
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at, changed)
+    slept, created_at, changed, size)
 SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
     '', COALESCE(value -> 'tags', '[]'), COALESCE(value ->> 'priority', {priority}),
     value ->> 'timeout_seconds',
     value ->> 'retry_of_id', due, CASE WHEN due > %(now)s THEN due END,
     due IS NULL OR due <= %(now)s,
-    0, COALESCE(value ->> 'max_attempts', {max_attempts}), 0, 0, 0, %(now)s, %(change)s
+    0, COALESCE(value ->> 'max_attempts', {max_attempts}), 0, 0, 0, %(now)s, %(change)s,
+    %(size)s
 FROM (
     SELECT key, value, CASE WHEN value ->> 'delay_microseconds' IS NULL THEN value ->> 'run_at'
         ELSE substr(django_format_dtdelta(
@@ -97,7 +101,7 @@ UPDATE taskyard_task SET
     error_message = COALESCE(r.value ->> 'error_message', ''),
     progress = COALESCE(r.value -> 'progress', progress),
     checkpoint = nullif(r.value -> 'checkpoint', 'null'),
-    slept = COALESCE(r.value ->> 'slept', 0),{also}
+    slept = COALESCE(r.value ->> 'slept', 0), size = size + COALESCE(r.value ->> 'bytes', 0),{also}
     finished_at = CASE WHEN r.value ->> 'terminal' THEN %(now)s END,
     changed = CASE WHEN r.value ->> 'status' = 'in_progress' AND r.value ->> 'progress' IS NULL
         THEN changed ELSE %(change)s END
@@ -125,9 +129,10 @@ UPDATE taskyard_account SET
     active = active - owed.places,
     completed = taskyard_account.completed + owed.completed,
     error = taskyard_account.error + owed.error,
-    cancelled = taskyard_account.cancelled + owed.cancelled
+    cancelled = taskyard_account.cancelled + owed.cancelled,
+    bytes = taskyard_account.bytes + owed.bytes
 FROM (
-    SELECT value ->> 0 AS owner, count(*) AS places,
+    SELECT value ->> 0 AS owner, count(*) AS places, sum(value ->> 2) AS bytes,
         count(*) FILTER (WHERE value ->> 1 = 'completed') AS completed,
         count(*) FILTER (WHERE value ->> 1 = 'error') AS error,
         count(*) FILTER (WHERE value ->> 1 = 'cancelled') AS cancelled
@@ -140,7 +145,7 @@ WHERE user_id = owed.owner
 def submit(params: dict[str, Any]) -> list[Row]:
     """Take the places and insert the rows; no row where the quota does not allow them all."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_take_places(), params)
+        cursor.execute(_take_places(), {**params, "clock": time.time()})
         if not cursor.rowcount:
             return []
         stamp = _stamp()
@@ -192,7 +197,12 @@ def _write(statement: str, params: dict[str, Any]) -> list[Row]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {**params, **_stamp()})
         rows = cursor.fetchall()
-        ended = [(owner, status) for _, owner, finished_at, status in rows if finished_at]
+        sizes = _result_sizes(params["rows"])
+        ended = [
+            (owner, status, sizes.get(task_id, 0))
+            for task_id, owner, finished_at, status in rows
+            if finished_at
+        ]
         if ended:
             cursor.execute(RELEASE, {"ended": json.dumps(ended)})
         return [row[:2] for row in rows]
@@ -204,6 +214,13 @@ AMONG = "IN (SELECT value FROM json_each(%s))"
 def ids(task_ids: list[int]) -> str:
     """The parameter of ``AMONG``."""
     return json.dumps(task_ids)
+
+
+def _result_sizes(rows: str) -> dict[int, int]:
+    """By task; RETURNING knows nothing of the rows that were given."""
+    if '"bytes"' not in rows:
+        return {}
+    return {row["id"]: row["bytes"] for row in json.loads(rows) if "bytes" in row}
 
 
 def among(task_ids: list[int]) -> RawSQL:

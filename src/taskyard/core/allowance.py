@@ -1,0 +1,60 @@
+"""How fast a user may submit, and how many bytes are kept: what a submit is checked against.
+
+Both are checked and counted in the statement that takes the place, so that submits at the same
+moment cannot exceed them, and no further statement is needed.
+"""
+
+import math
+import time
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+
+from taskyard.core.errors import (
+    ActiveLimitExceeded,
+    BytesExceeded,
+    QuotaExceeded,
+    SubmitRateExceeded,
+)
+from taskyard.core.models import Account
+from taskyard.core.rates import parse_rate
+
+# What a task's row and its places in the indexes weigh, and a small result.
+ROW_BYTES = 1024
+
+
+def size_of_each(rows: str, count: int) -> int:
+    """What each task of a submit counts: an equal share of what they are together."""
+    return len(rows.encode()) // count + ROW_BYTES
+
+
+def bounds() -> dict[str, Any]:
+    """The parameters of the statement."""
+    interval, burst = _spacing(settings.TASKYARD_SUBMIT_RATE)
+    return {"budget": settings.TASKYARD_BYTES_PER_USER, "interval": interval, "burst": burst}
+
+
+def refusal(owner_id: int, params: dict[str, Any]) -> QuotaExceeded:
+    """Why the statement with these parameters accepted nothing."""
+    account = Account.objects.get(user_id=owner_id)
+    limit = params["limit"] if account.active_limit is None else account.active_limit
+    if account.active + params["count"] > limit:
+        return ActiveLimitExceeded(limit)
+    if account.bytes + params["count"] * params["size"] > params["budget"]:
+        return BytesExceeded(limit=params["budget"])
+    ahead = max(account.rate_at - time.time(), 0) + params["count"] * params["interval"]
+    if ahead > params["burst"]:
+        wait = max(1, math.ceil(ahead - params["burst"]))
+        return SubmitRateExceeded(rate=settings.TASKYARD_SUBMIT_RATE, retry_after=wait)
+    return ActiveLimitExceeded(limit)
+
+
+@cache
+def _spacing(rate: str | None) -> tuple[float, float]:
+    """Seconds for each task, and how many seconds may be used at once."""
+    parsed = parse_rate(rate)
+    if parsed is None:
+        return 0.0, 1e12
+    number, seconds = parsed
+    return seconds / number, float(seconds)

@@ -1,0 +1,31 @@
+"""What was ever created and ended does not go down, whatever is deleted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskyard.core import deletion, lifecycle
+from taskyard.core.models import Task
+from taskyard.core.totals import Totals, totals
+
+pytestmark = pytest.mark.django_db
+
+
+def test_deleted_tasks_and_users_stay_counted(
+    submit: Callable[..., Task], owner_id: int, django_user_model: Any
+) -> None:
+    before = totals()
+    tasks = [submit() for _ in range(3)]
+    for task in tasks[:2]:
+        lifecycle.cancel(task.id, by_id=owner_id)
+    expected = Totals(
+        before.created + 3, before.ended | {"cancelled": before.ended["cancelled"] + 2}
+    )
+    assert totals() == expected
+    tasks[0].refresh_from_db()
+    deletion.delete(tasks[0])
+    assert totals() == expected
+    django_user_model.objects.get(pk=owner_id).delete()
+    assert not Task.objects.exists()
+    assert totals() == expected
