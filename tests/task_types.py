@@ -604,3 +604,15 @@ def keeps_and_fails(run: Run) -> list[int]:
     if run.attempt < 3:
         raise ValueError("not yet")
     return list(run.checkpoint)
+
+
+@task_type("introspects")
+def introspects(run: Run) -> dict[str, Any]:
+    """Say what the run knows of its task."""
+    owner = {"id": run.owner.id, "name": run.owner.name}
+    return {"owner": owner, "tags": run.tags, "type": run.task_type, "priority": run.priority}
+
+
+@task_type("introspects-in-a-loop")
+async def introspects_in_a_loop(run: Run) -> dict[str, Any]:
+    return introspects(run)

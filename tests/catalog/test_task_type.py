@@ -98,6 +98,16 @@ def test_a_type_without_a_schema_is_refused_where_it_is_written(
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_for_a_unit_test_needs_nothing() -> None:
+    run = Run()
+    run.progress(1, total=2)
+    run.log("half")
+    run.checkpoint = 1
+    assert (run.owner.name, run.tags, run.priority, run.cancelled) == ("owner", (), "normal", False)
+    with pytest.raises(Suspend):
+        run.sleep(1)
+
+
 def test_two_functions_cannot_share_a_name() -> None:
     registry = Registry()
     registry.add(declare(word_count))

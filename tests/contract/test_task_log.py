@@ -58,3 +58,15 @@ def test_a_thread_left_behind_says_nothing_in_anothers_log(new_live: Any) -> Non
     second.wait(task_id)
     assert lines(second, task_id) == []
     assert "a secret of another task" in live.log.read_text()
+
+
+@pytest.mark.parametrize("task_type", ["introspects", "introspects-in-a-loop"])
+def test_a_run_knows_its_task(live: Live, task_type: str) -> None:
+    user = User.register(live)
+    task_id = user.submit(task_type, tags=["vip"], priority="high")
+    assert user.wait(task_id)["result"] == {
+        "owner": {"id": user.http.get("/me/").json()["id"], "name": user.name},
+        "tags": ["vip"],
+        "type": task_type,
+        "priority": "high",
+    }

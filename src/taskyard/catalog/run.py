@@ -4,8 +4,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from taskyard.catalog.encoding import encode_json, storable
 
@@ -52,12 +53,28 @@ class TimedOut(Stop):
     """The attempt has taken longer than its timeout."""
 
 
+class Owner(NamedTuple):
+    """The user whom a task belongs to."""
+
+    id: int
+    name: str
+
+
+class About(NamedTuple):
+    """What is looked up of a task only if its handler asks."""
+
+    owner: Owner
+    tags: tuple[str, ...]
+    priority: str
+
+
 class Run:
     """One attempt of one task, as its handler sees it.
 
-    ``task_id`` and ``attempt`` say which; ``key`` is the same for every attempt, so a handler
-    can make its own side effects idempotent; ``started_at`` is when the first attempt began,
-    by the database's clock.
+    ``task_id``, ``task_type`` and ``attempt`` say which; ``key`` is the same for every attempt, so
+    a handler can make its own side effects idempotent; ``started_at`` is when the first attempt
+    began, by the database's clock. ``Run()`` stands for any task, for a handler's unit tests; a
+    sleep then raises ``taskyard.catalog.run.Suspend``, as it does in a worker.
 
     A handler that sleeps is left and later called again from its top: the sleeps it has already
     slept return at once, and ``checkpoint`` holds what it last kept. Setting ``checkpoint``
@@ -67,18 +84,22 @@ class Run:
     def __init__(
         self,
         *,
-        task_id: int,
-        attempt: int,
-        started_at: datetime,
-        now: datetime,
+        task_id: int = 1,
+        task_type: str = "",
+        attempt: int = 1,
+        started_at: datetime | None = None,
+        now: datetime | None = None,
         checkpoint: Any = None,
         slept: int = 0,
         report: Callable[["Run"], bool] | None = None,
         keep: Callable[["Run", str], bool] | None = None,
+        look_up: Callable[[], About] = lambda: About(Owner(1, "owner"), (), "normal"),
     ) -> None:
+        now = now or datetime.now(UTC)
         self.task_id = task_id
+        self.task_type = task_type
         self.attempt = attempt
-        self.started_at = started_at
+        self.started_at = started_at or now
         self.key = f"task-{task_id}"
         self.slept = slept
         self.lines: list[tuple[datetime, str]] = []
@@ -92,10 +113,30 @@ class Run:
         self._keep = keep
         self._stopping = False
         self._saying = threading.Lock()
+        self._look_up = look_up
 
     def now(self) -> datetime:
         """The time (aware, UTC) by the database's clock."""
         return self._clock_start + timedelta(seconds=time.monotonic() - self._monotonic_start)
+
+    @property
+    def owner(self) -> Owner:
+        """The user whom the task belongs to: ``id`` and ``name``. Looked up once."""
+        return self._about.owner
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the task. Looked up once."""
+        return self._about.tags
+
+    @property
+    def priority(self) -> str:
+        """``low``, ``normal`` or ``high``. Looked up once."""
+        return self._about.priority
+
+    @cached_property
+    def _about(self) -> About:
+        return self._look_up()
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is. Cheap: the database sees at most two reports a second.

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from taskyard.catalog.run import About, Owner
 from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
-from taskyard.core.states import TERMINAL, Status
+from taskyard.core.states import TERMINAL, Priority, Status
 from taskyard.core.values import MESSAGES, Ending, Line
 
 LINES_KEPT = 1000
@@ -62,6 +63,13 @@ def _outcome(task: Task) -> str:
     if task.worker_id is not None:
         return "running"
     return "suspended" if task.status == Status.IN_PROGRESS else "handed_back"
+
+
+def about(task_id: int) -> About:
+    """Whose a task is, its tags and its priority. Raises Task.DoesNotExist."""
+    task = Task.objects.select_related("owner").only("owner", "tags", "priority").get(id=task_id)
+    owner = Owner(task.owner_id, task.owner.get_username())
+    return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
 
 
 def record_attempts(endings: Iterable[Ending]) -> None:

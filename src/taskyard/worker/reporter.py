@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from taskyard.catalog.run import Run
+from taskyard.catalog.run import About, Run
 from taskyard.core import history, lifecycle
 from taskyard.core.database_errors import Outage, is_outage, outage_of
 from taskyard.core.values import Claimed, Line, Standing
@@ -60,6 +60,10 @@ class Reporter:
                 return lifecycle.keep_checkpoint(self._task, checkpoint)
 
         return until_answered(keep)
+
+    def look_up(self) -> About:
+        """What the handler asks of its task that no claim brings."""
+        return until_answered(lambda: history.about(self._task.id))
 
     def close(self, run: Run) -> None:
         """The handler has ended: write its last lines; threads that it left behind say no more."""

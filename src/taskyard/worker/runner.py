@@ -160,6 +160,7 @@ def _execute(task: Claimed) -> Ending:
     reporter = Reporter(task)
     run = Run(
         task_id=task.id,
+        task_type=task.task_type,
         attempt=task.attempt,
         started_at=task.started_at,
         now=task.claimed_at,
@@ -167,6 +168,7 @@ def _execute(task: Claimed) -> Ending:
         slept=task.slept,
         report=reporter.report,
         keep=reporter.keep,
+        look_up=reporter.look_up,
     )
     ending = _attempt(task, task_type, run)
     reporter.close(run)

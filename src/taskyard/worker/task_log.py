@@ -31,27 +31,35 @@ class TaskLog:
         self._lines: list[Line] = []
         self._dropped = 0
         self._kept: int | None = None
+        self._saying = threading.Lock()
 
     def add(self, level: str, message: str) -> None:
         """Take a line; beyond a hundred at a time they are only counted."""
-        if len(self._lines) >= LINES_A_REPORT:
-            self._dropped += 1
-            return
         seconds = time.monotonic() - _running.began_at
         at = self.task.claimed_at + timedelta(seconds=seconds)
-        self._lines.append(Line(at, storable(message)[: history.LINE_LENGTH], level))
+        with self._saying:
+            if len(self._lines) >= LINES_A_REPORT:
+                self._dropped += 1
+                return
+            self._lines.append(Line(at, storable(message)[: history.LINE_LENGTH], level))
 
     def keep(self) -> None:
         """Write down what there is. Raises DatabaseError, InterfaceError."""
-        if not self._lines and not self._dropped:
+        with self._saying:
+            lines, self._lines = self._lines, []
+            dropped, self._dropped = self._dropped, 0
+        if not lines and not dropped:
             return
-        task_id = self.task.id
-        if self._kept is None:
-            self._kept = history.lines_kept(task_id, logged=True)
-        self._kept = history.write_down(
-            task_id, self.task.attempt, self._lines, kept=self._kept, dropped=self._dropped
-        )
-        self._lines, self._dropped = [], 0
+        try:
+            if self._kept is None:
+                self._kept = history.lines_kept(self.task.id, logged=True)
+            self._kept = history.write_down(
+                self.task.id, self.task.attempt, lines, kept=self._kept, dropped=dropped
+            )
+        except BaseException:
+            with self._saying:
+                self._lines, self._dropped = lines + self._lines, self._dropped + dropped
+            raise
 
 
 class Running:
@@ -66,7 +74,7 @@ class Running:
     def begin(self, task: Claimed) -> None:
         """From now on what is logged and printed belongs to this task."""
         self.began_at = time.monotonic()
-        if threading.active_count() > 1:
+        if self._strangers or threading.active_count() > 1:
             mine = threading.get_ident()
             self._strangers = frozenset(t.ident for t in threading.enumerate() if t.ident != mine)
         self._task, self._log = task, None
