@@ -35,15 +35,16 @@ The commands of whoever submits tasks. They ask a server over its API and nothin
 
 | environment | meaning |
 | --- | --- |
-| `TASKYARD_URL` | the server; else the one of the login, else http://127.0.0.1:8000 |
+| `TASKYARD_URL` | the server; else the one of the login, else the one that `taskyard up` runs in this folder (or in `TASKYARD_HOME`), else http://127.0.0.1:8000. A login on this machine gives way to what runs in this folder |
 | `TASKYARD_TOKEN` | an access token; goes before the login |
 | `XDG_CONFIG_HOME` | the login is in `taskyard/login.json` there, else under `~/.config`, 0600. It is renewed by itself, and never shown to another server |
 | `LC_ALL`, `LC_MESSAGES`, `LANG` | English or Russian |
 | `NO_COLOR` | no colours |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | as elsewhere; this machine is never asked through a proxy. A SOCKS proxy needs the package `httpx[socks]` |
 
-What a command found goes to stdout: a table on a terminal, tab-separated lines elsewhere, with `--json` the API's objects, one a line. Everything else goes to stderr: messages, with `--json` errors as `{"error": {"code", "detail", "errors"}}`, and bars, these on a terminal only.
+What a command found goes to stdout: a table on a terminal, tab-separated lines elsewhere, with `--json` the API's objects, one a line. Everything else goes to stderr: messages, with `--json` errors as `{"error": {"code", "detail", "errors"}}`, and bars, these on a terminal only. Control and direction characters in a text of a handler are shown escaped; `show --raw` and `logs --raw` print them as they came.
 
-A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
+A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. Files are UTF-8, with or without a byte order mark, or UTF-16 with one. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
 
 A command that the server does not answer tries again: for 3 s, or for 60 s where it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). Doing so is safe: every submit carries an idempotency key. `retry` has none and is sent again only where it surely did not arrive.
 

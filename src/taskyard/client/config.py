@@ -28,8 +28,20 @@ def read() -> Login | None:
     """The saved login; None where there is none that can be read."""
     try:
         saved = json.loads((folder() / "login.json").read_text())
-        return Login(saved["url"], Tokens(saved["access"], saved["refresh"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        found = saved["url"], saved["access"], saved["refresh"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError):
+        return None
+    if not all(isinstance(each, str) for each in found[:2]) or not isinstance(found[2], str | None):
+        return None
+    return Login(found[0], Tokens(found[1], found[2]))
+
+
+def running_here() -> str | None:
+    """Where the `taskyard up` of this folder, or of TASKYARD_HOME, answers; None if none runs."""
+    try:
+        home = Path(os.environ.get("TASKYARD_HOME") or ".taskyard").expanduser()
+        return (home / "web-url").read_text().strip() or None
+    except (OSError, ValueError, RuntimeError):
         return None
 
 

@@ -12,7 +12,7 @@ from taskyard.client.bodies import encoded
 from taskyard.client.errors import NotLoggedIn, Throttled, Unavailable, Unreachable, error_of
 from taskyard.client.patience import Patience
 from taskyard.client.tokens import Tokens, TokenStore
-from taskyard.client.trust import trusted_by
+from taskyard.client.trust import is_loopback, trusted_by
 
 LOCKED_PAUSE_SECONDS = 0.05
 # The request cannot have arrived, so that even what must not be done twice may be tried again.
@@ -44,13 +44,19 @@ class Wire:
         headers = {"Accept": "application/problem+json, application/json"}
         if language:
             headers["Accept-Language"] = language
-        self._http = httpx.Client(
-            base_url=f"{url}/api",
-            headers=headers,
-            timeout=timeout,
-            follow_redirects=False,
-            verify=trusted_by(url),
-        )
+        near = is_loopback(url)
+        try:
+            self._http = httpx.Client(
+                base_url=f"{url}/api",
+                headers=headers,
+                timeout=timeout,
+                follow_redirects=False,
+                trust_env=not near,
+                verify=trusted_by(url),
+            )
+        # The environment names proxies and certificates, and may name what is not there.
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise Unreachable(f"proxy or certificates of the environment: {error}") from error
 
     def close(self) -> None:
         self._http.close()

@@ -111,9 +111,12 @@ def up() -> int:
                     say(f"{refused[0].name} refused to start")
                     return REFUSED
                 if announced := _ready(listener, children[1].process.pid):
+                    # The command line finds it there.
+                    home.write_private(directory / "web-url", _address(listener).rstrip("/"))
                     print(f"Taskyard is ready at {_address(listener)}", flush=True)
             time.sleep(TICK_SECONDS)
     finally:
+        (directory / "web-url").unlink(missing_ok=True)
         listener.close()
         bound.stop([c.process for c in children], seconds=STOP_SECONDS)
         if broker:

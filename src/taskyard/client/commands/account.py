@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from taskyard.client.commands import output
+from taskyard.client.commands.fields import BadField
 from taskyard.client.commands.session import (
     AsJson,
     address,
     command,
     connect,
 )
+from taskyard.client.commands.terminal import is_terminal, put
 from taskyard.client.words import gettext as _
 
 
@@ -40,9 +42,7 @@ def login(
     if as_json:
         output.as_json(profile.raw)
     else:
-        typer.echo(
-            _("Logged in at %(url)s as %(name)s") % {"url": yard.url, "name": profile.username}
-        )
+        put(_("Logged in at %(url)s as %(name)s") % {"url": yard.url, "name": profile.username})
 
 
 @command
@@ -74,6 +74,9 @@ def whoami(as_json: AsJson = False) -> None:
 
 
 def _asked(name: str, *, hidden: bool) -> str:
-    if sys.stdin.isatty():
+    if sys.stdin is None:
+        raise BadField(_("%(name)s: standard input is closed") % {"name": name})
+    if is_terminal(sys.stdin):
         return str(typer.prompt(name, hide_input=hidden, err=True))
-    return sys.stdin.readline().rstrip("\n")
+    # Some shells begin what they pipe with a byte order mark.
+    return sys.stdin.readline().removeprefix("\ufeff").rstrip("\r\n")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskyard.client.commands import account, bulk, tasks
+from taskyard.client.commands import account, bulk, tasks, terminal
 from taskyard.client.words import gettext as _
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -60,6 +60,7 @@ def main(operator: Mapping[str, str]) -> int:
     """Run one command of a person who uses Taskyard; the exit code."""
     # Typer loads pydantic, which then looks for plugins in every package there is.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    terminal.settle()
     answer = program(operator)(prog_name="taskyard", standalone_mode=True)
     return int(answer or 0)
 

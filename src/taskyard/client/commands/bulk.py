@@ -1,6 +1,8 @@
 """bulk: many tasks from lines of JSON, each exactly once, however often it is interrupted."""
 
+import codecs
 import hashlib
+import io
 import json
 import sys
 import time
@@ -10,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from taskyard.client.commands import output
 from taskyard.client.commands.ahead import ahead
-from taskyard.client.commands.fields import BadField
+from taskyard.client.commands.fields import BadField, encoding_of, standard_input
 from taskyard.client.commands.session import AsJson, command, connect, say
+from taskyard.client.commands.terminal import is_terminal, put
 from taskyard.client.words import gettext as _
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def bulk(
             advance()
     if not as_json:
         counts = {"count": lines.done, "before": replayed}
-        typer.echo(_("%(count)s tasks; %(before)s of them were there before") % counts)
+        put(_("%(count)s tasks; %(before)s of them were there before") % counts)
 
 
 class _Lines:
@@ -96,7 +99,7 @@ class _Lines:
 
     def _tasks(self) -> Iterator[bytes]:
         with self._open() as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(_utf8_lines(file, self.path), 1):
                 self.read += len(line)
                 if line.strip():
                     self._numbers.append(number)
@@ -111,9 +114,9 @@ class _Lines:
         """On which line the task of this index stands; only of those not accepted yet."""
         return self._numbers[index - self.done]
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> io.BufferedReader:
         if self.path == "-":
-            return sys.stdin.buffer
+            return cast("io.BufferedReader", standard_input())
         try:
             self.size = Path(self.path).stat().st_size
             return Path(self.path).open("rb")
@@ -130,6 +133,21 @@ class _Lines:
                 % {"number": number, "error": error}
             ) from None
         return self._before + line.strip() + self._behind
+
+
+def _utf8_lines(file: io.BufferedReader, path: str) -> Iterator[bytes]:
+    """The lines of a file in UTF-8, or in UTF-16 or UTF-32 with its mark."""
+    encoding = encoding_of(file.peek(4)[:4])
+    if encoding == "utf-8-sig":
+        if file.peek(3).startswith(codecs.BOM_UTF8):
+            file.read(3)
+        yield from file
+        return
+    try:
+        for line in io.TextIOWrapper(file, encoding=encoding):
+            yield line.encode()
+    except UnicodeError as error:
+        raise BadField(f"{path}: {error}") from None
 
 
 def _refuse(constant: str) -> Any:
@@ -207,7 +225,7 @@ def _on_line(error: "FieldError", lines: _Lines) -> "FieldError":
 @contextmanager
 def _progress(lines: _Lines) -> Iterator[Callable[[], None]]:
     """A bar on a terminal; what to call when something was accepted."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda: None
         return
     from rich.console import Console

@@ -1,14 +1,12 @@
 """What commands print. To a terminal: tables and colours; to a pipe: one line each, tabs between;
 with `--json` the server's own objects."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from taskyard.client.commands.terminal import indented, is_terminal, json_text, on_one_line, put
 from taskyard.client.words import gettext as _
 
 if TYPE_CHECKING:
@@ -19,14 +17,14 @@ COLOURS = {"completed": "green", "error": "red", "cancelled": "yellow", "in_prog
 
 def as_json(raw: Any) -> None:
     """One JSON value on a line of its own."""
-    typer.echo(json.dumps(raw, ensure_ascii=False))
+    put(json_text(raw))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows under heads on a terminal, tab-separated otherwise."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         for row in rows:
-            typer.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+            put("\t".join(on_one_line(cell) for cell in row))
         return
     from rich import box
     from rich.console import Console
@@ -35,7 +33,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(on_one_line(cell)) for cell in row))
     Console().print(shown)
 
 
@@ -44,7 +42,7 @@ def pairs(values: Mapping[str, str]) -> None:
     width = max(len(name) for name in values)
     for name, value in values.items():
         if value:
-            typer.echo(f"{name:{width}}  {value}")
+            put(f"{name:{width}}  {indented(value, width + 2)}")
 
 
 def details(task: "Task") -> None:
@@ -59,8 +57,8 @@ def details(task: "Task") -> None:
             _("task"): str(task.id),
             _("type"): task.task_type,
             _("status"): task.status_label,
-            _("input"): json.dumps(task.input_data, ensure_ascii=False),
-            _("result"): "" if task.result is None else json.dumps(task.result, ensure_ascii=False),
+            _("input"): json_text(task.input_data),
+            _("result"): "" if task.result is None else json_text(task.result),
             _("error"): f"{task.error.code}: {task.error.message}" if task.error else "",
             _("progress"): progress,
             _("attempt"): f"{task.attempt} / {task.max_attempts}",

@@ -1,16 +1,18 @@
 """What every command shares: its client, and what an error is to whoever typed it."""
 
+import errno
 import functools
-import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from taskyard.client.commands.fields import BadField
+from taskyard.client.commands.terminal import indented, is_terminal, json_text, put
 from taskyard.client.words import gettext as _
 from taskyard.client.words import language
 
@@ -28,17 +30,24 @@ SHORT_SECONDS, LONG_SECONDS = 3.0, 60.0
 AsJson = Annotated[
     bool, typer.Option("--json", help=_("for machines: one JSON object a line"), show_default=False)
 ]
+ADDRESS = re.compile(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^\s/?#\[\]:]+)(?::[^\s/?#]*)?(?:/\S*)?")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def address() -> str:
-    """The server: of TASKYARD_URL, or where one has logged in, or this machine."""
+    """The server: of TASKYARD_URL, or where one has logged in, or this machine.
+
+    On this machine it is the one of the `taskyard up` that runs in this folder.
+    """
     from taskyard.client import config
     from taskyard.client.synchronous import DEFAULT_URL
+    from taskyard.client.trust import is_loopback
 
-    login = config.read()
-    given = os.environ.get("TASKYARD_URL") or (login.url if login else DEFAULT_URL)
-    return given.rstrip("/")
+    login, here = config.read(), config.running_here()
+    if login is not None and here is not None and is_loopback(login.url):
+        login = None  # of an earlier start on another port
+    saved = login.url if login else here
+    return (os.environ.get("TASKYARD_URL") or saved or DEFAULT_URL).rstrip("/")
 
 
 def connect(*, patient: bool = False, url: str | None = None) -> "Client":
@@ -49,10 +58,12 @@ def connect(*, patient: bool = False, url: str | None = None) -> "Client":
 
     token = None if url else os.environ.get("TASKYARD_TOKEN")
     url = url or address()
-    if not re.match(r"https?://[^/]", url):
+    if not ADDRESS.fullmatch(url):
         raise typer.BadParameter(
             _("%(url)s: an address begins with http:// or https://") % {"url": url}
         )
+    if token and not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise typer.BadParameter(_("TASKYARD_TOKEN: this is no token"))
     tokens: TokenStore = MemoryTokens(Tokens(token)) if token else FileTokens(url)
     return Client(
         url,
@@ -70,7 +81,7 @@ class _Notice:
         self._said = False
 
     def __call__(self, error: Exception, pause: float) -> None:
-        if not self._said and sys.stderr.isatty():
+        if not self._said and is_terminal(sys.stderr):
             say(_("The server does not answer; trying again."))
         self._said = True
 
@@ -82,7 +93,7 @@ def command(function: Command) -> Command:
     def run(*args: Any, **given: Any) -> Any:
         from httpx import InvalidURL
 
-        from taskyard.client import ApiError, NotLoggedIn, Unreachable
+        from taskyard.client import ApiError, NotFound, NotLoggedIn, Unreachable
 
         as_json = bool(given.get("as_json"))
         try:
@@ -91,8 +102,12 @@ def command(function: Command) -> Command:
             raise typer.BadParameter(str(error)) from None
         except NotLoggedIn as error:
             if error.code in ("not_logged_in", "token_not_valid"):
-                error.detail = _("You are not logged in: taskyard login")
+                error.detail = _why_not_logged_in()
             _fail(error, NOT_LOGGED_IN, as_json)
+        except NotFound as error:
+            if isinstance(task_id := given.get("task_id"), int):
+                error.detail = _no_task(task_id)
+            _fail(error, REFUSED, as_json)
         except Unreachable as error:
             if as_json:
                 _say_json({"code": "unreachable", "detail": str(error)})
@@ -101,15 +116,42 @@ def command(function: Command) -> Command:
             raise typer.Exit(UNREACHABLE) from None
         except ApiError as error:
             _fail(error, REFUSED if error.status < 500 else UNREACHABLE, as_json)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            say(f"{error.filename or ''}: {error.strerror}".removeprefix(": "))
+            raise typer.Exit(USAGE) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     return run  # type: ignore[return-value]
 
 
+@contextmanager
+def naming(task_id: int) -> Iterator[None]:
+    """Of several tasks, let an error say which one is not there."""
+    from taskyard.client import NotFound
+
+    try:
+        yield
+    except NotFound as error:
+        error.detail = _no_task(task_id)
+        raise
+
+
+def _no_task(task_id: int) -> str:
+    return _("There is no task %(id)s, or it is not yours.") % {"id": task_id}
+
+
+def _why_not_logged_in() -> str:
+    if os.environ.get("TASKYARD_TOKEN"):
+        return _("The token of TASKYARD_TOKEN is not valid, or no longer.")
+    return _("You are not logged in: taskyard login")
+
+
 def say(text: str) -> None:
     """A line to the person, beside what the command prints."""
-    typer.echo(f"taskyard: {text}", err=True)
+    put(f"taskyard: {indented(text, 2)}", err=True)
 
 
 def place(steps: Sequence[str]) -> str:
@@ -127,9 +169,9 @@ def _fail(error: "ApiError", code: int, as_json: bool) -> NoReturn:
         say(error.detail)
         for each in error.errors:
             if each.pointer:
-                typer.echo(f"  {place(each.steps)}: {each.detail}", err=True)
+                put(f"  {place(each.steps)}: {each.detail}", err=True)
                 if hint := _hint(each.pointer, each.code):
-                    typer.echo(f"    {hint}", err=True)
+                    put(f"    {hint}", err=True)
     raise typer.Exit(code)
 
 
@@ -143,4 +185,4 @@ def _hint(pointer: str, code: str) -> str:
 
 
 def _say_json(error: dict[str, Any]) -> None:
-    typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    put(json_text({"error": error}), err=True)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskyard.client.commands import fields, output
-from taskyard.client.commands.session import TASK_FAILED, AsJson, command, connect, say
+from taskyard.client.commands.session import TASK_FAILED, AsJson, command, connect, naming, say
+from taskyard.client.commands.terminal import (
+    indented,
+    is_terminal,
+    json_text,
+    on_one_line,
+    put,
+    show_raw,
+)
 from taskyard.client.commands.watching import finish, told, until_ended
 from taskyard.client.words import gettext as _
 
@@ -37,6 +45,10 @@ Wait = Annotated[
     bool,
     typer.Option("--wait", help=_("until it has ended; print its result"), show_default=False),
 ]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help=_("texts as they came, control characters too"), show_default=False),
+]
 Watch = Annotated[
     bool,
     typer.Option("--watch", help=_("the same with a bar that moves"), show_default=False),
@@ -57,8 +69,8 @@ def types(
         for each in found:
             output.as_json(each.raw)
     elif name:
-        typer.echo(f"{found[0].label}: {found[0].description}")
-        typer.echo(json.dumps(found[0].input_schema, ensure_ascii=False, indent=2))
+        put(f"{found[0].label}: {found[0].description}")
+        put(json_text(found[0].input_schema, indent=2))
     else:
         heads = [_("type"), _("label"), _("input"), _("description")]
         output.table(
@@ -195,8 +207,10 @@ def list_(
 
 
 @command
-def show(task_id: TaskId, as_json: AsJson = False) -> None:
+def show(task_id: TaskId, raw: Raw = False, as_json: AsJson = False) -> None:
     """Show a task and its attempts."""
+    if raw:
+        show_raw()
     with connect() as yard:
         task = yard.get(task_id)
         if as_json:
@@ -205,7 +219,7 @@ def show(task_id: TaskId, as_json: AsJson = False) -> None:
         output.details(task)
         attempts = [*yard.attempts(task_id)]
     if attempts:
-        typer.echo()
+        put("")
         heads = [_("attempt"), _("outcome"), _("started"), _("ended"), _("error")]
         rows = (
             [
@@ -240,9 +254,12 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help=_("until it has ended"), show_default=False)
     ] = False,
+    raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
     """Read what a task said."""
+    if raw:
+        show_raw()
     from taskyard.client import WaitedTooLong
 
     read, ended = 0, False
@@ -254,7 +271,7 @@ def logs(
                     output.as_json(line.raw)
                     continue
                 level = f"{line.level}  " if line.level else ""
-                typer.echo(f"{output.moment(line.at)}  {level}{line.message}")
+                put(f"{output.moment(line.at)}  {level}{indented(line.message, 2)}")
                 if line.dropped:
                     say(_("%(count)s lines are missing here") % {"count": line.dropped})
             if ended or not follow:
@@ -271,15 +288,16 @@ def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> No
     """Cancel tasks, or ask them to stop."""
     with connect(patient=wait) as yard:
         for task_id in task_ids:
-            task = yard.cancel(task_id)
+            with naming(task_id):
+                task = yard.cancel(task_id)
             if wait and not task.ended:
                 task = until_ended(yard, task, bar=False)
             if as_json:
                 output.as_json(task.raw)
             elif task.ended:
-                typer.echo(f"{task.id}  {task.status_label}")
+                put(f"{task.id}  {task.status_label}")
             else:
-                typer.echo(f"{task.id}  {_('asked to stop')}")
+                put(f"{task.id}  {_('asked to stop')}")
 
 
 def _check(yard: "Client", name: str, given: dict[str, Any]) -> None:
@@ -293,13 +311,13 @@ def _check(yard: "Client", name: str, given: dict[str, Any]) -> None:
 
 def _accepted(yard: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
     if wait or watch:
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             say(_("Task %(id)s is accepted") % {"id": task.id})
         finish(until_ended(yard, task, bar=watch), as_json=as_json)
     elif as_json:
         output.as_json(task.raw)
     else:
-        typer.echo(task.id)
+        put(task.id)
 
 
 def _inputs(schema: dict[str, object]) -> str:
@@ -322,4 +340,4 @@ def _line(task: "Task", *, as_json: bool) -> None:
     if as_json:
         output.as_json(task.raw)
     else:
-        typer.echo("\t".join(output.row(task)))
+        put("\t".join(map(on_one_line, output.row(task))))

@@ -1,6 +1,5 @@
 """Waiting for a task to end, with a bar on a terminal, and what its end means."""
 
-import json
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import typer
 
 from taskyard.client.commands import output
 from taskyard.client.commands.session import INTERRUPTED, TASK_FAILED, say
+from taskyard.client.commands.terminal import escaped, is_terminal, json_text, put
 from taskyard.client.words import gettext as _
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def until_ended(client: "Client", task: "Task", *, bar: bool) -> "Task":
     try:
         if not bar:
             return client.wait(task.id)
-        if not sys.stderr.isatty():
+        if not is_terminal(sys.stderr):
             return deque(told(client, task.id), maxlen=1).pop()
         return _with_bar(client, task)
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def finish(task: "Task", *, as_json: bool) -> None:
     if as_json:
         output.as_json(task.raw)
     elif task.succeeded:
-        typer.echo(json.dumps(task.result, ensure_ascii=False))
+        put(json_text(task.result))
     elif task.error is not None:
         say(f"{task.status_label}: {task.error.code}: {task.error.message}")
     else:
@@ -100,4 +100,9 @@ def _show(shown: "Progress", line: "TaskID", task: "Task") -> None:
         parts.append(progress.message)
     if task.succeeded and total is None:
         total = current = 1  # a bar that was never told of a total is full all the same
-    shown.update(line, total=total, completed=current or 0, state=" · ".join(parts))
+    shown.update(
+        line,
+        total=total,
+        completed=current or 0,
+        state=escaped(" · ".join(parts).replace("\n", " ")),
+    )
