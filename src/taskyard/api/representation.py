@@ -8,7 +8,7 @@ from taskyard.core.models import Task
 from taskyard.core.states import Priority, Status
 
 LABELS = {status.value: status for status in Status}
-PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+PRIORITIES = {priority: priority.name.lower() for priority in Priority}
 
 
 def represent(task: Task) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def represent(task: Task) -> dict[str, Any]:
         "result": {"error": message} if failed else task.result,
         "created_at": stamp(task.created_at),
         "status_label": str(LABELS[task.status].label),
-        "priority": PRIORITIES[task.priority],
+        "priority": PRIORITIES[Priority.nearest(task.priority)],
         "queue": task.queue,
         "progress": task.shown_progress,
         "attempt": task.attempt,

@@ -87,6 +87,7 @@ class Account(models.Model):
         return sum(getattr(self, status) for status in TERMINAL.intersection(statuses))
 
 
+PROGRESS_KEYS = {"current", "total", "percent", "message", "updated_at"}
 FAILURES = Q(status__in=[Status.CANCELLED, Status.ERROR])
 
 
@@ -202,7 +203,9 @@ class Task(models.Model):
     def shown_progress(self) -> dict[str, Any] | None:
         """The last progress reported; a task that completed has done the whole of it."""
         last: dict[str, Any] | None = self.progress
-        if last is None or last["percent"] is None or self.status != Status.COMPLETED:
+        if not isinstance(last, dict) or not last.keys() >= PROGRESS_KEYS:
+            return None  # nothing, or not written by us
+        if last["percent"] is None or self.status != Status.COMPLETED:
             return last
         return {**last, "current": last["total"], "percent": 100.0}
 

@@ -17,6 +17,11 @@ class Priority(IntegerChoices):
     NORMAL = 1, _("normal")
     HIGH = 2, _("high")
 
+    @classmethod
+    def nearest(cls, value: int) -> "Priority":
+        """The priority that a row's number is shown as; the database admits any."""
+        return cls(min(max(value, cls.LOW), cls.HIGH))
+
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     # Straight to its end goes what is quick: claim and end are one write.

@@ -76,7 +76,7 @@ class Draft:
         """The form filled in as that task was; as JSON where fields cannot say it exactly."""
         draft = cls(task_type)
         draft.typed = {
-            "priority": Priority(task.priority).name.lower(),
+            "priority": Priority.nearest(task.priority).name.lower(),
             "tags": _as_list(task.tags),
             "max_attempts": str(task.max_attempts),
             "timeout": _plain(task.timeout_seconds),
@@ -270,7 +270,8 @@ def as_python(url: str, body: dict[str, Any]) -> str:
 def _as_list(tags: list[str]) -> str:
     """With commas between them; what has a comma itself stands in quotation marks."""
     return ", ".join(
-        '"{}"'.format(tag.replace('"', '""')) if re.search('[,"]', tag) else tag for tag in tags
+        '"{}"'.format(tag.replace('"', '""')) if re.search('[,"]', tag) else tag
+        for tag in map(str, tags)
     )
 
 
