@@ -236,6 +236,51 @@ def test_the_row_of_a_running_task_lives(person: Person) -> None:
     assert page.is_checked('tbody input[name="task"]')
 
 
+def test_eight_windows_share_one_stream(live: Live, new_person: Callable[..., Person]) -> None:
+    """Browsers open six connections to a server at most; the seventh window would stand still."""
+    person = new_person(live)
+    person.register()
+    task_id = person.submit("countdown", input_seconds="600")
+    windows = [person.page, *(person.open() for _ in range(7))]
+    streams: set[str] = set()
+    for window in windows:
+        window.on("requestfinished", lambda each: streams.discard(each.url))
+        window.on("requestfailed", lambda each: streams.discard(each.url))
+        window.on("request", lambda each: "/events/" in each.url and streams.add(each.url))
+    for number, window in enumerate(windows):
+        window.goto("/tasks/" if number % 2 else f"/tasks/{task_id}/")
+    for window in windows[1::2]:
+        expect(window.locator(f"#task-{task_id} .state")).to_have_text("Running")
+    assert len(streams) <= 2
+    owner = Owner(live.url, person.name)
+    owner.bulk("sum", {"numbers": [1]}, many=1)
+    for window in windows[1::2]:
+        expect(window.locator("#news")).to_have_text("New tasks: 1")
+    # The one that reads is closed, and another goes on.
+    for window in windows[:3]:
+        window.close()
+    windows[3].click(f"#task-{task_id} a")
+    windows[3].click("#task-actions >> text=Cancel")
+    for window in windows[4::2]:
+        expect(window.locator("#task-head .state")).to_have_text("Cancelled")
+    for window in windows[5::2]:
+        expect(window.locator(f"#task-{task_id} .state")).to_have_text("Cancelled")
+    owner.close()
+    person.page = windows[-1]
+
+
+@pytest.mark.parametrize("missing", ["locks", "BroadcastChannel"])
+def test_without_locks_or_channels_a_window_has_its_own_stream(
+    live: Live, new_person: Callable[..., Person], missing: str
+) -> None:
+    person = new_person(live)
+    where = "Navigator.prototype" if missing == "locks" else "window"
+    person.context.add_init_script(f"delete {where}.{missing}")
+    person.register()
+    person.submit("countdown", input_seconds="2")
+    expect(person.page.locator("#task-head .state")).to_have_text("Completed")
+
+
 def test_a_broker_away_is_shown_and_heals(
     new_live: Callable[..., Live], new_person: Callable[..., Person]
 ) -> None:

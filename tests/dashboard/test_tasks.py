@@ -174,10 +174,10 @@ def test_a_task_is_told_from_its_creation_to_its_end(page: Client, ann: User, ha
     history.write_down(task.pk, 1, [Line(task.created_at, EVIL)], kept=0, dropped=3)
     running = page.get(f"/tasks/{task.pk}/").text
     assert "Running" in running
-    assert "hx-sse:connect" in running
+    assert "data-stream=" in running
     hand.finish(claimed, Status.COMPLETED, result=json.dumps([EVIL, 2**70]))
     text = page.get(f"/tasks/{task.pk}/").text
-    assert "hx-sse:connect" not in text
+    assert "data-stream=" not in text
     for part in ("Created", "Attempt 1", "Completed", str(2**70), "+3"):
         assert part in text
     assert "<img" not in text

@@ -1,7 +1,8 @@
 import { tick } from "./page.js";
+import { SharedStream } from "./stream.js";
 
 // The page stays live: a stream says which tasks have changed, and a few times a second at most
-// the page fetches what it shows of them. htmx holds the stream; nothing here needs a reload.
+// the page fetches what it shows of them. Nothing here needs a reload.
 const PAUSE_MS = 250;
 const SAY_MS = 5000;
 const AGAIN_MS = 3000;
@@ -60,15 +61,27 @@ class TaskFeed extends HTMLElement {
   #saying = 0;
   #toSay = "";
   #over = false;
+  #stream = null;
 
   connectedCallback() {
-    if (!this.dataset.parts) return;
+    if (!this.dataset.stream) return;
     this.addEventListener("task", (event) => {
       const { id } = JSON.parse(event.detail.data);
       if (this.dataset.one && this.dataset.one !== String(id)) return;
       this.#changed.add(id);
       this.#soon();
     });
+    // Something may have changed that nobody told: all that is shown is asked for.
+    this.addEventListener("stream-gap", () => {
+      const rows = [...this.querySelectorAll("tr.task")].map((row) => Number(row.id.slice(5)));
+      for (const id of this.dataset.one ? [Number(this.dataset.one)] : rows) this.#changed.add(id);
+      this.#soon();
+    });
+    // A window that nobody sees fetches nothing.
+    document.addEventListener("visibilitychange", () => {
+      if (this.#changed.size) this.#soon();
+    });
+    this.#stream = new SharedStream(this, this.dataset.stream, this.dataset.owner);
     // A log line is no change of the task: while it runs, they are asked for.
     if (this.dataset.one) {
       const lines = document.getElementById("task-lines");
@@ -81,7 +94,7 @@ class TaskFeed extends HTMLElement {
   }
 
   #soon(pause = PAUSE_MS) {
-    if (this.#timer || this.#busy || this.#over) return;
+    if (this.#timer || this.#busy || this.#over || document.hidden) return;
     const wait = Math.max(0, this.#last + pause - performance.now());
     this.#timer = setTimeout(() => this.#fetch(), wait);
   }
@@ -122,7 +135,7 @@ class TaskFeed extends HTMLElement {
     if (this.#over) {
       // Nothing more will change: the stream is let go.
       this.dispatchEvent(new CustomEvent("over", { bubbles: true }));
-      htmx.trigger(this, "htmx:abort");
+      this.#stream.end();
     }
     const state = document.querySelector("#task-head .state");
     this.#say((state ?? document.getElementById("news")).textContent.trim());
@@ -158,11 +171,10 @@ class ConnectionState extends HTMLElement {
 
   connectedCallback() {
     tell = () => this.#learn(() => (this.#signedOut = true));
-    const feed = () => document.querySelector("task-feed");
     const on = (target, name, act) =>
       target.addEventListener(name, (event) => this.#learn(() => act(event)));
-    on(document, "htmx:after:sse:connection", () => (this.#lost = false));
-    on(document, "htmx:sse:error", (event) => {
+    on(document, "stream-open", () => (this.#lost = this.#signedOut = false));
+    on(document, "stream-lost", (event) => {
       this.#lost = true;
       this.#signedOut = event.detail.status === 401;
     });
@@ -170,15 +182,6 @@ class ConnectionState extends HTMLElement {
     on(document, "over", () => (this.#over = true));
     on(window, "offline", () => {});
     on(window, "online", () => {});
-    // The first connection is no stream yet, and htmx does not begin it again by itself.
-    for (const name of ["htmx:error", "htmx:response:error"]) {
-      on(document, name, (event) => {
-        if (event.target !== feed()) return;
-        this.#lost = true;
-        this.#signedOut = event.detail.ctx?.response?.status === 401;
-        if (!this.#signedOut) setTimeout(() => feed().dispatchEvent(new Event("reconnect")), AGAIN_MS);
-      });
-    }
   }
 
   #learn(act) {
