@@ -76,6 +76,12 @@ STATEMENTS = (
         ("fence = fence + 1, attempt", "fence = fence, attempt"),
     ),
     *statement(
+        "claim-without-lease",
+        "a worker without a lease is given no task",
+        ("WHERE id = %(worker)s AND lease_until > now()", ""),
+        ("WHERE id = %(worker)s AND lease_until > %(now)s", ""),
+    ),
+    *statement(
         "resume-charges-an-attempt",
         "a sleep costs no attempt",
         (
@@ -120,14 +126,14 @@ STATEMENTS = (
     *statement(
         "once-runs-unclaimed",
         "at most once with max_attempts=1: such a task is claimed",
-        ("max_attempts = 1 OR resumes\nFROM", "resumes\nFROM"),
+        ("max_attempts = 1 OR resumes,\n", "resumes,\n"),
         ("max_attempts = 1 OR resumes\nFROM", "resumes\nFROM"),
     ),
     *statement(
         "future-is-ready",
         "a task does not run before its time",
-        ("r.run_at IS NULL OR r.run_at <= now()", "true"),
-        ("value ->> 'run_at' IS NULL OR value ->> 'run_at' <= %(now)s", "1"),
+        ("due.at IS NULL OR due.at <= now()", "true"),
+        ("due IS NULL OR due <= %(now)s", "1"),
     ),
     *statement(
         "start-moves",
@@ -192,14 +198,14 @@ LIFECYCLE = tuple(
         (
             "no-own-up",
             "a task whose process died on the fast path costs an attempt",
-            "        running.update(\n",
-            "        running.none().update(\n",
+            "            _claim_as_locked(found, fence, worker_id=worker_id, process=process)\n",
+            "            pass\n",
         ),
         (
             "own-up-of-another-fence",
             "a task is claimed for a dead process only if it was that process's",
-            "fence=fence - 1, ready=True)",
-            "ready=True)",
+            "if task.ready and task.fence == fence - 1:",
+            "if task.ready:",
         ),
         (
             "sleeper-not-cancelled",
@@ -436,4 +442,95 @@ STREAMS = (
         ("tests/live",),
     ),
 )
-MUTANTS: tuple[Mutant, ...] = (*STATEMENTS, *LIFECYCLE, *RECORD, *STREAMS)
+WORKERS = (
+    Mutant(
+        "late-death-uncharged",
+        "an attempt that killed its process counts, however late that is noticed",
+        f"{CORE}/lifecycle.py",
+        "elif charged and task.fence >= fence",
+        "elif False and task.fence >= fence",
+        ("tests/core/test_run_locked.py",),
+    ),
+    Mutant(
+        "gone-lease-revived",
+        "a lease that is gone is never made again under its id",
+        f"{CORE}/leases.py",
+        "return bool(Worker.objects.filter(id=worker_id).update(lease_until=_expiry()))",
+        "return True",
+        ("tests/core/test_queues_and_history.py",),
+    ),
+    Mutant(
+        "clones-buried",
+        "who is dead is proven, on this start of this machine",
+        f"{CORE}/presence.py",
+        "if (found.database, found.boot) != (_installation(), _boot()):",
+        "if found.database != _installation():",
+        ("tests/core/test_presence.py",),
+    ),
+    Mutant(
+        "living-buried",
+        "a worker beside another that starts keeps its lease",
+        f"{CORE}/presence.py",
+        "if found is not None and found.boot and not found.alive:",
+        "if found is not None and found.boot:",
+        ("tests/core/test_presence.py",),
+    ),
+    Mutant(
+        "once-uncharged",
+        "at most once with max_attempts=1, also claimed with a poison",
+        f"{WORKER}/guard.py",
+        "if task.max_attempts > 1 and not self._runs(task):",
+        "if not self._runs(task):",
+        ("tests/worker/test_deaths.py",),
+    ),
+    Mutant(
+        "once-handed-back",
+        "at most once with max_attempts=1, also when it outlasts a drain",
+        f"{WORKER}/guard.py",
+        "return Verdict.LOST if why is Verdict.UNCHARGED and task.max_attempts == 1 else why",
+        "return why",
+        ("tests/worker/test_deaths.py",),
+    ),
+    Mutant(
+        "no-cut-off",
+        "a worker whose lease ran out stops its tasks",
+        f"{WORKER}/guard.py",
+        "            self._beaten_at = asked_at\n            self._end_running()\n",
+        "            self._beaten_at = asked_at\n",
+        ("tests/worker/test_deaths.py",),
+    ),
+    Mutant(
+        "no-look",
+        "work that nobody was woken for is found",
+        f"{WORKER}/guard.py",
+        "                self._consumer.hand(queue, count)\n",
+        "                pass\n",
+        ("tests/worker/test_outages.py",),
+    ),
+    Mutant(
+        "paused-looked-at",
+        "no process is set to work at a paused queue",
+        f"{WORKER}/upkeep.py",
+        "if queue not in closed\n",
+        "if True\n",
+        ("tests/worker/test_bell.py",),
+    ),
+    Mutant(
+        "listens-when-cut-off",
+        "a worker that cannot reach the database takes no messages",
+        f"{WORKER}/celery_consumer.py",
+        '            raise CutOff("the database is away")',
+        "            pass",
+        ("tests/worker/test_outages.py",),
+        "postgresql",
+    ),
+    Mutant(
+        "ends-with-zero",
+        "an end that nobody asked for is not a success",
+        f"{WORKER}/hooks.py",
+        "if not _is_exit_code(state.should_stop)",
+        "if False and not _is_exit_code(state.should_stop)",
+        ("tests/worker/test_deaths.py",),
+    ),
+)
+MUTANTS: tuple[Mutant, ...] = (*STATEMENTS, *LIFECYCLE, *RECORD, *STREAMS, *WORKERS)
