@@ -285,7 +285,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "TASKYARD_HASHING_QUEUE",
         integer(1, 10_000),
-        64,
+        128,
         "Registrations and logins that wait or are answered, half for one address; more are 503.",
     ),
     Variable(
