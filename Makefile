@@ -18,7 +18,7 @@ WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 # The browser that looks at the page.
 CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chromium
 
-.PHONY: help up test hostile faults mutants lint bench docs requirements clean
+.PHONY: help clients up test hostile faults mutants lint bench docs requirements clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
@@ -27,6 +27,7 @@ help:
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
 	@echo "make bench         Taskyard beside its peers, into docs/performance.md (BENCH='--only drain': a part)"
 	@echo "make faults        every fault of docs/reliability.md in its long form, one line each"
+	@echo "make clients       generate clients of the OpenAPI document, compile and run them"
 	@echo "make mutants       break one promise at a time: which test notices? (MUTANTS='--only fence')"
 	@echo "make docs          check the documentation"
 	@echo "make requirements  pin the dependencies again"
@@ -57,6 +58,11 @@ bench: $(VENV)/.bench
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults $(FAULTS)
+
+# Generated clients of docs/openapi.json; one generator needs Java.
+clients: $(VENV)/.dev
+	@command -v java >/dev/null || apt-get install --yes --quiet default-jre-headless
+	@CLIENTS=all $(BIN)/python -m tests.servers -q tests/clients
 
 mutants: $(VENV)/.dev
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
