@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +50,7 @@ def outlive_the_parent() -> None:
 def allow_children() -> None:
     """Let handlers use ``multiprocessing``, which sees Celery's process as a daemon's."""
     multiprocessing.process._current_process = _main  # type: ignore[attr-defined]
+    sys.modules["__main__"].__spec__ = find_spec("taskyard.core.spawned")
 
 
 def table() -> dict[int, Entry]:
