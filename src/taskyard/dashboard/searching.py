@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Q, TextField
-from django.db.models.fields.json import KT
+from django.db.models import Func, Q, TextField
 from django.db.models.functions import Cast
 
 from taskyard.core.querysets import TaskQuerySet
@@ -22,6 +22,17 @@ LONGEST = 100
 STEPS_BETWEEN_LOOKS = 10_000
 
 
+class _Message(Func):
+    """The message of a progress."""
+
+    output_field = TextField()
+    template = "((%(expressions)s)::jsonb ->> 'message')"
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        template = "json_extract(%(expressions)s, '$.message')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+
 class TookTooLong(Exception):
     """The search was given up."""
 
@@ -31,7 +42,7 @@ def matching(tasks: TaskQuerySet, text: str) -> TaskQuerySet:
     tasks = tasks.annotate(
         input_text=Cast("input_data", TextField()),
         tags_text=Cast("tags", TextField()),
-        progress_text=KT("progress__message"),
+        progress_text=_Message("progress"),
     )
     found = Q()
     for spelling in _spellings(text):
