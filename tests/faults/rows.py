@@ -99,6 +99,7 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
         with trial.ledger.outage():
             live.kill_web()
             live.start_web()
+            live.wait_until_ready()  # on a slow machine it would be killed before it answers
         return what
     ready = [worker for worker in live.workers if is_ready(live, worker.pid)]
     if not ready:
