@@ -135,3 +135,19 @@ def unreachable() -> Any:
             connection.settings_dict.update(kept)
 
     return away
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ru", "Допустимые значения: 'low', 'normal', 'high'."),
+        ("en", "One of these is expected: 'low', 'normal', 'high'."),
+    ],
+)
+def test_choices_are_listed_without_a_word_of_another_language(
+    api: Caller, language: str, text: str
+) -> None:
+    body = {"task_type": "sum", "input_data": {"numbers": [1]}, "priority": "urgent"}
+    assert api.post("tasks/", body, Accept_Language=language).json() == {"priority": [text]}
+    refused = api.get("tasks/?status=x", Accept_Language=language).json()["status"][0]
+    assert "'completed', 'error', 'cancelled'." in refused

@@ -4,6 +4,7 @@ The keys of this table are part of the API (``code`` in a problem). Texts take t
 from the flaw or refusal; what is not here keeps its own words.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ _TIME = _("A time in ISO 8601 is expected.")
 _MOMENT = _("A date and time in ISO 8601 is expected.")
 _DURATION = _("A duration is expected.")
 _CHOICE = _("One of these is expected: %(expected)s.")
+
+_LAST_CHOICE = re.compile(r" or (?=(?:'[^']*'|[^' ]+)\Z)")
 
 MESSAGES: dict[str, Promise] = {
     # pydantic
@@ -159,7 +162,11 @@ def of(code: str, otherwise: str, params: Mapping[str, Any]) -> str:
 
 
 def of_flaw(flaw: Flaw) -> str:
-    return of(flaw.code, flaw.message, flaw.context)
+    context = flaw.context
+    if isinstance(context.get("expected"), str):
+        # Pydantic joins the choices by an English word.
+        context = {**context, "expected": _LAST_CHOICE.sub(", ", context["expected"])}
+    return of(flaw.code, flaw.message, context)
 
 
 def of_failure(message: str) -> str:
