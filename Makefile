@@ -18,6 +18,9 @@ WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 # The browser that looks at the page.
 CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chromium
 
+# The pooler that many put before PostgreSQL.
+PGBOUNCER := command -v pgbouncer >/dev/null || apt-get install --yes --quiet pgbouncer
+
 .PHONY: help clients up test hostile faults mutants lint bench docs requirements clean
 
 help:
@@ -39,6 +42,7 @@ up: $(VENV)/.base
 test: $(VENV)/.bench
 	@$(WRK)
 	@$(CHROMIUM)
+	@$(PGBOUNCER)
 	@$(BIN)/python -m tests.servers $(TESTS)
 
 hostile: $(VENV)/.dev

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.worker.tracebacks import LIMIT_BYTES, describe
+from taskyard.worker.tracebacks import LIMIT_BYTES, describe, frames_of
 
 
 def caught(handler: Callable[[], Any]) -> BaseException:
@@ -48,6 +48,21 @@ def test_causes_are_told() -> None:
     text = describe(caught(wrap)).text
     assert "ZeroDivisionError" in text.split("direct cause")[0]
     assert text.endswith("ValueError: no ratio\n")
+
+
+def test_the_log_has_the_frames_without_the_words() -> None:
+    def wrap() -> None:
+        try:
+            raise KeyError("a secret")
+        except KeyError as error:
+            raise ValueError("another secret") from error
+
+    text = frames_of(caught(wrap))
+    assert "secret" not in text.replace('KeyError("a secret")', "").replace(
+        'ValueError("another secret")', ""
+    )
+    assert text.index("KeyError\n") < text.rindex("ValueError")
+    assert text.count(" in wrap") == 2
 
 
 @pytest.mark.parametrize("message", ["x" * 1_000_000, "ж\n" * 500_000])

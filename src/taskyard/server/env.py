@@ -378,7 +378,7 @@ VARIABLES: tuple[Variable, ...] = (
         "TASKYARD_SHOW_TRACEBACKS",
         boolean,
         False,
-        "Owners see the traceback of a failed attempt; staff and the log always have it.",
+        "Owners see the traceback of a failed attempt; staff always do; the log has its frames.",
     ),
     Variable(
         "TASKYARD_MAX_TASKS_PER_CHILD",

@@ -30,7 +30,7 @@ from taskyard.worker.handler_database import database
 from taskyard.worker.pace import PATIENCE_SECONDS, QUICK_SECONDS, TOGETHER_SECONDS, Pace
 from taskyard.worker.reporter import PAUSE_SECONDS, Reporter, to_the_end, until_answered
 from taskyard.worker.timer import deferring, time_limit
-from taskyard.worker.tracebacks import describe
+from taskyard.worker.tracebacks import describe, frames_of
 
 HARD_LIMIT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 10 * 365 * 24 * 3600.0
@@ -225,7 +225,7 @@ def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Ru
             "task_type": task.task_type,
             "attempt": task.attempt,
             "error": type(error).__name__,
-            "traceback": traceback.text,
+            "traceback": frames_of(error),
         },
     )
     message = f"{type(error).__name__}: {_words_of(error)}"

@@ -12,6 +12,7 @@ from taskyard.core.values import Traceback
 LIMIT_BYTES = 16 * 1024
 FRAMES_KEPT = (50, 20, 10, 5, 2, 1)
 LOCATION_LENGTH = 300
+FRAMES_IN_THE_LOG = 20
 CUT = "\n[… cut …]\n"
 # Frames between the worker and the handler say nothing to its author.
 OURS = ("taskyard.worker.", "taskyard.catalog.task_type", "taskyard.catalog.schema")
@@ -30,6 +31,26 @@ def describe(error: BaseException) -> Traceback:
         location=storable(_location(innermost))[:LOCATION_LENGTH],
         text=storable(_fitting(error, began)),
     )
+
+
+def frames_of(error: BaseException) -> str:
+    """Where an exception and its causes came from, without their words: those may hold an input.
+
+    The innermost frames of each, the last cause first.
+    """
+    pieces: list[str] = []
+    trace = _in_the_handler(error.__traceback__)
+    told: TracebackException | None = TracebackException(
+        type(error), error, trace, limit=-FRAMES_IN_THE_LOG, compact=True
+    )
+    while told is not None:
+        pieces.append("".join(told.stack.format()) + _name_of(told))
+        told = told.__cause__ or told.__context__
+    return storable("\n".join(reversed(pieces))[-LIMIT_BYTES:])
+
+
+def _name_of(told: TracebackException) -> str:
+    return told.exc_type.__qualname__ if told.exc_type else ""
 
 
 def _in_the_handler(trace: TracebackType | None) -> TracebackType | None:
