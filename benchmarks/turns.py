@@ -2,7 +2,8 @@
 
 `python -m benchmarks.turns BEFORE [--rounds 5] [--only create drain …]`, where BEFORE is a checkout
 of the tree to compare with, for example one that `git worktree add` made. This tree is the other.
-Each tree has a system of its own on PostgreSQL; one of them is measured at a time.
+Each tree has an environment of its own (`.venv`, by `make test TESTS=tests/benchmarks` there) and a
+system of its own on PostgreSQL; one of them is measured at a time.
 """
 
 import argparse
@@ -77,9 +78,9 @@ def main() -> int:
 def system(tree: Path) -> Iterator[subprocess.Popen[str]]:
     """A running system of a tree, which measures what it is told on its standard input."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SYSTEM],
+        [str(tree / ".venv" / "bin" / "python"), "-c", SYSTEM],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree)))},
+        env={**os.environ, "PYTHONPATH": str(tree)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

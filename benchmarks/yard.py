@@ -67,6 +67,8 @@ class Yard(Live):
 
     def __enter__(self) -> Self:
         try:
+            # Where there is a folder, a command shares its key with the webs.
+            self.home.mkdir(parents=True, exist_ok=True)
             self.start_broker()
             made = self.command(
                 *("manage", "shell", "--no-imports", "-c"), OPEN_ACCOUNTS.format(users=self._users)
