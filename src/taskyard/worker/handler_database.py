@@ -1,4 +1,4 @@
-"""The default database as handlers see it: over a connection of their own (ADR 19).
+"""The default database as handlers see it: over a connection of their own (ADR 23).
 
 While a handler runs, ``connections["default"]`` of the process's main thread is the handler's. It
 is opened by the handler's first statement and is as new for the next handler. What Taskyard itself
