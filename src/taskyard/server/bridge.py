@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -70,8 +71,8 @@ class Bridge:
             limit = scope.get(SIZE, self._max_body)
             body = await read_body(scope, receive, limit=limit)
             address = scope["client"][0] if scope.get("client") else ""
-            async with self._threads.one_for(client_of(scope["headers"], address)) as pool:
-                whole = await loop.run_in_executor(pool, self._answer, scope, body, send_now)
+            client = client_of(scope["headers"], address)
+            whole = await self._threads.run(client, partial(self._answer, scope, body, send_now))
             # The ordinary answer is one piece and crosses the threads once.
             for message in whole:
                 await deliver(message)
