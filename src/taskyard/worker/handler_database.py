@@ -171,8 +171,11 @@ class HandlerDatabase:
                 self._ours.dec_thread_sharing()
 
     def note(self, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-        """A connection was opened: by a handler's thread, or to another database."""
-        if connection is not self._ours:
+        """A connection was opened: by a handler's thread, or to another database.
+
+        Outside of ``lent`` it is ours, with which the next handler has nothing to do.
+        """
+        if self._ours is not None and connection is not self._ours:
             self.was_used = True
 
 
