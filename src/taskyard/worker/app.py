@@ -16,7 +16,8 @@ from kombu import Connection, Queue
 from taskyard.core.task_modules import UnusableModule
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
-os.environ.setdefault("TASKYARD_PROCESS", "worker")
+# Other commands of Celery (`inspect`, `status`) speak to a terminal, as commands do.
+os.environ.setdefault("TASKYARD_PROCESS", "worker" if "worker" in sys.argv else "command")
 if not apps.ready and not apps.loading:
     try:
         django.setup()
