@@ -282,7 +282,7 @@ def test_the_detail_waits_for_the_end_and_names_its_state(live: Live) -> None:
     assert user.http.get(path, headers=same).status_code == 304
 
 
-@pytest.mark.parametrize("prefer", ["wait=soon", "wait", "wait=-1", "wait=1.5", "await=5", ""])
+@pytest.mark.parametrize("prefer", ["wait=soon", "wait=-1", "wait=1e3", "await=5", ""])
 def test_a_preference_that_cannot_be_read_is_none(live: Live, prefer: str) -> None:
     user = User.register(live)
     body = {"task_type": "countdown", "input_data": {"seconds": 30}}
@@ -291,6 +291,17 @@ def test_a_preference_that_cannot_be_read_is_none(live: Live, prefer: str) -> No
     assert time.monotonic() - started < 1
     assert answer.status_code == 201
     assert "Preference-Applied" not in answer.headers
+
+
+def test_a_fraction_is_cut_and_a_bare_preference_is_the_greatest(live: Live) -> None:
+    user = User.register(live)
+    body = {"task_type": "countdown", "input_data": {"seconds": 3}}
+    answer = user.http.post("/tasks/create/", json=body, headers={"Prefer": "wait=1.5"})
+    assert answer.headers["Preference-Applied"] == "wait=1"
+    assert answer.json()["status"] in ("pending", "in_progress")
+    answer = user.http.post("/tasks/create/", json=body, headers={"Prefer": "wait"})
+    assert answer.headers["Preference-Applied"] == "wait=60"
+    assert answer.json()["status"] == "completed"
 
 
 def test_what_is_refused_is_refused_at_once_though_it_prefers_to_wait(live: Live) -> None:
