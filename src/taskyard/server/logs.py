@@ -61,7 +61,7 @@ class JsonLines(Lines):
             text = orjson.dumps(line, default=str).decode()
         except TypeError:  # circles, keys that are no text, surrogates, integers beyond 64 bits
             text = json.dumps({str(name): str(value) for name, value in line.items()})
-        return text.translate(_LINE_ENDS)
+        return text if text.isascii() else text.translate(_LINE_ENDS)
 
 
 class TextLines(Lines):

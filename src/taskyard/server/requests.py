@@ -40,8 +40,9 @@ class RequestLog:
         start: Message = {}
 
         async def noted(message: Message) -> None:
+            nonlocal start
             if message["type"] == "http.response.start":
-                start.update(message)
+                start = message
             await send(message)
 
         asked: dict[str, Any] = {}
