@@ -21,6 +21,7 @@ Row = tuple[Any, ...]
 # A statement of so many bytes has the ordinary time; one that is larger has more.
 ORDINARY_BYTES = 256 * 1024
 LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
+ORDINARY_TIME = nullcontext()
 
 SUBMIT = """
 WITH place AS (
@@ -242,9 +243,11 @@ def _time_for(rows: str) -> AbstractContextManager[None]:
 
     Only an engine that bounds its answers has to give more, and only then it costs round trips.
     """
+    if len(rows) <= ORDINARY_BYTES:
+        return ORDINARY_TIME
     give = getattr(connection, "answering_within", None)
-    if len(rows) <= ORDINARY_BYTES or give is None:
-        return nullcontext()
+    if give is None:
+        return ORDINARY_TIME
     return _more_time(give(LEAST_SECONDS + SECONDS_A_MEGABYTE * len(rows) / 1024**2))
 
 
