@@ -26,6 +26,16 @@ DRAINING, CAREFUL_UNTIL, ANSWERED_AT = range(3)
 PLACE = struct.Struct("=d")
 CARE_SECONDS = 10.0
 CUT_OFF_SECONDS = 3.0
+# Kept, for it is needed before every task, and to ask the kernel costs more than the rest.
+_process = os.getpid()
+
+
+def _note_the_process() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_the_process)
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,9 @@ class Slots:
         return self._directory / str(process)
 
     def _file(self) -> mmap.mmap:
-        process = os.getpid()
-        if self._mine is None or self._mine[0] != process:
-            self._born = process_tree.born(process)
-            with self._path(process).open("w+b") as file:
+        if self._mine is None or self._mine[0] != _process:
+            self._born = process_tree.born(_process)
+            with self._path(_process).open("w+b") as file:
                 file.truncate(LAYOUT.size)
-                self._mine = process, mmap.mmap(file.fileno(), LAYOUT.size)
+                self._mine = _process, mmap.mmap(file.fileno(), LAYOUT.size)
         return self._mine[1]

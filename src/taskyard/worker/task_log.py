@@ -70,6 +70,8 @@ class Running:
         self._log: TaskLog | None = None
         self._strangers: frozenset[int | None] = frozenset()
         self.began_at = 0.0
+        # Whether anything was printed since the last task ended: to ask each stream costs more.
+        self.printed = False
 
     def begin(self, task: Claimed) -> None:
         """From now on what is logged and printed belongs to this task."""
@@ -81,9 +83,11 @@ class Running:
 
     def end(self) -> TaskLog | None:
         """The log of the task, if it has one; nothing belongs to it any more."""
-        for stream in (sys.stdout, sys.stderr):
-            if type(stream) is Printed:  # of an abstract class `isinstance` is slow
-                stream.end_line()
+        if self.printed:
+            self.printed = False
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, Printed):
+                    stream.end_line()
         log, self._task, self._log = self._log, None, None
         return log
 
@@ -156,6 +160,7 @@ class Printed(io.TextIOBase):
         return self._original.fileno()
 
     def write(self, text: str) -> int:
+        _running.printed = True
         *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
         self._begun.text = rest[-history.LINE_LENGTH :]
         for line in lines:
