@@ -74,7 +74,7 @@ def about(task_id: int) -> About:
 
 def record_attempts(endings: Iterable[Ending]) -> None:
     """Keep attempts that ended without ending their task."""
-    Attempt.objects.bulk_create(
+    rows = [
         Attempt(
             task_id=ending.task.id,
             number=ending.task.attempt,
@@ -84,7 +84,9 @@ def record_attempts(endings: Iterable[Ending]) -> None:
             error_message=ending.error_message,
         )
         for ending in endings
-    )
+    ]
+    if rows:
+        Attempt.objects.bulk_create(rows)
 
 
 def record_tracebacks(endings: Iterable[Ending]) -> None:
