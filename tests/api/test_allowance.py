@@ -27,6 +27,7 @@ def cancelled(api: Caller) -> int:
     return task_id
 
 
+@pytest.mark.django_db(transaction=True)  # inside one transaction, time stands still
 def test_too_fast_is_429(api: Caller, cancelled: int, settings: Any) -> None:
     settings.TASKYARD_SUBMIT_RATE = "1/hour"
     assert api.create().status_code == 201
