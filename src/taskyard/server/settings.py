@@ -29,6 +29,9 @@ try:
             ),
         )
     }
+    if _env["TASKYARD_PROCESS"] == "command":
+        # One that is typed in another folder makes nothing there; `migrate` makes the folder first.
+        DATABASES["default"].pop("TASKYARD_HOME", None)
     if _env["TASKYARD_PROCESS"] == "worker":
         # Handlers have a connection of their own: planned and timed as they like.
         DATABASES["default"]["HANDLER_OPTIONS"] = database(
