@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import django
+import psycopg
 import pytest
 from django.conf import settings
 
@@ -63,12 +64,23 @@ def django_db_modify_db_settings() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The installation is known before any test's transaction, which is rolled back."""
+    from django.db import connection
+
     from taskyard.core.installation import installation_id
 
     with django_db_blocker.unblock():
         installation_id()
+    yield
+    # Threads of the product keep their connections; the database can be dropped all the same.
+    if connection.vendor == "postgresql":
+        with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as server:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [connection.settings_dict["NAME"]],
+            )
+        connection.close()
 
 
 def fresh_database(stack: ExitStack) -> dict[str, str]:

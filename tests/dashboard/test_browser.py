@@ -413,6 +413,7 @@ def test_what_is_done_to_many_waits_until_one_is_selected(person: Person) -> Non
     for number in range(3):
         person.submit("sum", input_numbers=str(number))
     page.goto("/tasks/")
+    expect(page.locator("tbody .state.completed")).to_have_count(3)
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
     delete, count = page.locator(".bulk >> text=Delete"), page.locator("[data-selected]")

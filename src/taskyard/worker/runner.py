@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from traceback import clear_frames
 from types import CoroutineType
 from typing import Any
 
@@ -217,6 +218,8 @@ def _ending_of(error: BaseException, task: Claimed, task_type: TaskType, run: Ru
             return end(Status.ERROR, "invalid_input", str(error))
         case Retry():
             return _try_again(task, run, task_type, "retry", str(error), after=error.after)
+    if isinstance(error, MemoryError):
+        clear_frames(error.__traceback__)  # what the handler held; to say more needs memory
     traceback = describe(error)
     logger.warning(
         "attempt failed",
