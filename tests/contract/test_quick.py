@@ -54,3 +54,20 @@ def test_one_that_dawdles_is_begun_again_with_care(user: User) -> None:
     (task,) = ended(user, [slow])
     assert (task["status"], task["result"], task["attempt"]) == ("completed", "dawdle", 1)
     assert {each["status"] for each in ended(user, others)} == {"completed"}
+
+
+def test_the_only_process_finds_work_that_nobody_called_it_for(new_live: Any) -> None:
+    live: Live = new_live(TASKYARD_CONCURRENCY="1")
+    user = User.register(live)
+    assert user.wait(user.sum(1, 2))["status"] == "completed"
+    # Submitted without a word to the broker, as by a web that is killed behind its commit.
+    said = (
+        "from django.conf import settings; settings.REDIS_URL = None\n"
+        "from taskyard.core import lifecycle; from taskyard.core.values import NewTask\n"
+        "from taskyard.accounts.models import User\n"
+        f"owner = User.objects.get(username={user.name!r}).pk\n"
+        "new = NewTask(task_type='sum', queue='default', input_data={'numbers': [2, 3]})\n"
+        "print(lifecycle.submit(owner, new).pk)"
+    )
+    task_id = int(live.command("manage", "shell", "--no-imports", "-c", said).split()[-1])
+    assert user.wait(task_id, seconds=10)["result"] == {"result": 5}

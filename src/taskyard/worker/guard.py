@@ -139,9 +139,14 @@ class Guard(threading.Thread):
 
     def _look_for_work(self) -> None:
         """Set processes to work that no message has reached, for whatever reason."""
-        if not identity.slots().draining:
-            for queue, count in upkeep.ready(served_queues(), up_to=self._pool.limit).items():
-                self._consumer.hand(queue, count)
+        if identity.slots().draining:
+            return
+        found = upkeep.ready(served_queues(), up_to=self._pool.limit)
+        if found:
+            # What is handed waits behind a process that waits for a call, if it is the only one.
+            identity.slots().note_work()
+        for queue, count in found.items():
+            self._consumer.hand(queue, count)
 
     def _beat(self) -> None:
         asked_at = time.monotonic()

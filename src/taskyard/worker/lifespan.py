@@ -89,10 +89,10 @@ def begin(*, tasks: int | None, memory_kib: int | None) -> None:
 
 def memory_kib() -> int:
     """What this process has in memory; elsewhere than on Linux, what it once had."""
-    if sys.platform == "linux":
-        global _statm
-        if _statm is None:
-            _statm = os.open("/proc/self/statm", os.O_RDONLY)
+    global _statm
+    if sys.platform == "linux" and _statm is None:
+        _statm = os.open("/proc/self/statm", os.O_RDONLY)
+    if _statm is not None:
         return int(os.pread(_statm, 100, 0).split()[1]) * resource.getpagesize() // KIB
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most // KIB if sys.platform == "darwin" else most

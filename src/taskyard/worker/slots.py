@@ -22,7 +22,7 @@ from taskyard.worker import process_tree
 LAYOUT = struct.Struct("=qqd?q")
 # Of all processes, a place for each, because two threads of the parent write: whether they drain,
 # until when they take care, and when the database last answered their parent.
-DRAINING, CAREFUL_UNTIL, ANSWERED_AT = range(3)
+DRAINING, CAREFUL_UNTIL, ANSWERED_AT, FOUND_WORK_AT = range(4)
 PLACE = struct.Struct("=d")
 CARE_SECONDS = 10.0
 CUT_OFF_SECONDS = 3.0
@@ -63,7 +63,7 @@ class Slots:
         self._removal = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._born = 0
         # Shared with the children, which inherit it: they look before every task.
-        self._shared = mmap.mmap(-1, 3 * PLACE.size)
+        self._shared = mmap.mmap(-1, 4 * PLACE.size)
         self._mine: tuple[int, mmap.mmap] | None = None
         # Until there is a guard that asks.
         self._write(ANSWERED_AT, math.inf)
@@ -138,6 +138,15 @@ class Slots:
     def cut_off(self) -> bool:
         """The parent, if it runs at all, has had no answer from the database for a while."""
         return time.monotonic() - self._read(ANSWERED_AT) > CUT_OFF_SECONDS
+
+    def note_work(self) -> None:
+        """The parent has found tasks that wait; a process that waits for a call looks too."""
+        self._write(FOUND_WORK_AT, time.monotonic())
+
+    @property
+    def found_work_at(self) -> float:
+        """When the parent last found tasks that wait, by the monotonic clock."""
+        return self._read(FOUND_WORK_AT)
 
     def _read(self, place: int) -> float:
         return float(PLACE.unpack_from(self._shared, place * PLACE.size)[0])

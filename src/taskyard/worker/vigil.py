@@ -65,6 +65,7 @@ class Vigil:
         The end comes when the worker drains, the broker or the database is away, or there is no
         bell to wait at.
         """
+        looked_at = time.monotonic()
         try:
             while not identity.slots().draining and not identity.slots().cut_off:
                 yield from self._hold()
@@ -72,6 +73,9 @@ class Vigil:
                     return
                 if (called := self._wait()) is not None:
                     yield called
+                elif identity.slots().found_work_at > looked_at:
+                    looked_at = time.monotonic()
+                    yield from tuple(self._held)
         except BrokerAway:
             return
 
