@@ -503,8 +503,8 @@ WORKERS = (
         "no-look",
         "work that nobody was woken for is found",
         f"{WORKER}/guard.py",
-        "                self._consumer.hand(queue, count)\n",
-        "                pass\n",
+        "            self._consumer.hand(queue, count)\n",
+        "            pass\n",
         ("tests/worker/test_outages.py",),
     ),
     Mutant(
