@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -61,10 +62,22 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
     """
     ((task_id, since_epoch, ready),) = _accept(owner_id, [new], credential)
     created_at = EPOCH + timedelta(microseconds=since_epoch)
-    fields = {**new._asdict(), "tags": list(new.tags)}
+    fields = {**_fields_of_new(), **new._asdict(), "tags": list(new.tags)}
     if delay := fields.pop("delay_microseconds"):
         fields["run_at"] = created_at + timedelta(microseconds=delay)
-    return Task(id=task_id, owner_id=owner_id, created_at=created_at, ready=bool(ready), **fields)
+    fields |= {
+        "id": task_id,
+        "owner_id": owner_id,
+        "created_at": created_at,
+        "ready": bool(ready),
+    }
+    return Task.from_db(None, fields.keys(), fields.values())
+
+
+@cache
+def _fields_of_new() -> dict[str, Any]:
+    """What a new task has, by column. Django's own way takes three times as long."""
+    return {field.attname: field.get_default() for field in Task._meta.concrete_fields}
 
 
 def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
 from django.conf import settings
+from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
@@ -111,9 +112,10 @@ def when_told_to_stop(call: Callable[[], None]) -> None:
 def look_at_connections_once() -> None:
     """When a request begins, whether the last one left a connection broken; not at its end too.
 
-    Nor is there a log of queries to empty where none is kept.
+    Nor is there a log of queries to empty where none is kept, nor a cache with connections.
     """
     request_finished.disconnect(close_old_connections)
+    request_finished.disconnect(close_caches)
     if not settings.DEBUG:
         request_started.disconnect(reset_queries)
 

@@ -252,7 +252,15 @@ class Utf8Request(WSGIRequest):
 
     Django would decode them by any codec that Python has, also ``base64`` and ``utf-7``, and fail
     before its own handling of errors begins. And it would take a second for a long Content-Type.
+    The host is checked once, however often it is asked for.
     """
+
+    _host: str | None = None
+
+    def get_host(self) -> str:
+        if self._host is None:
+            self._host = super().get_host()
+        return self._host
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         given = meta.get("CONTENT_TYPE", "")
