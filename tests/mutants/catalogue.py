@@ -54,13 +54,13 @@ STATEMENTS = (
     *statement(
         "quota-by-one",
         "never more active tasks than the quota",
-        ("<= COALESCE(active_limit, %(limit)s)", "<= COALESCE(active_limit, %(limit)s) + 1"),
+        ("<= COALESCE(active_limit, {limit})", "<= COALESCE(active_limit, {limit}) + 1"),
         ("<= COALESCE(active_limit, %(limit)s)", "<= COALESCE(active_limit, %(limit)s) + 1"),
     ),
     *statement(
         "own-limit-ignored",
         "staff's limit for a user counts",
-        ("COALESCE(active_limit, %(limit)s)", "%(limit)s"),
+        ("COALESCE(active_limit, {limit})", "{limit}"),
         ("COALESCE(active_limit, %(limit)s)", "%(limit)s"),
     ),
     *statement(
@@ -132,7 +132,7 @@ STATEMENTS = (
     *statement(
         "future-is-ready",
         "a task does not run before its time",
-        ("due.at IS NULL OR due.at <= now()", "true"),
+        ("COALESCE({due} <= now(), true)", "true"),
         ("due IS NULL OR due <= %(now)s", "1"),
     ),
     *statement(
