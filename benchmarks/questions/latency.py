@@ -32,10 +32,10 @@ def ask(rounds: int, short: bool) -> list[Figure]:
         for _ in range(5):
             client.waited()
         kinds: dict[str, Callable[[], list[float]]] = {
-            "waited": lambda: _some(client.waited, times, PAUSE_SECONDS),
-            "polled": lambda: _some(client.polled, times, PAUSE_SECONDS),
-            "in a row": lambda: _some(client.polled, times, 0.0),
-            "bare": lambda: _some(steps.taken, times, PAUSE_SECONDS),
+            "waited": lambda: some(client.waited, times, PAUSE_SECONDS),
+            "polled": lambda: some(client.polled, times, PAUSE_SECONDS),
+            "in a row": lambda: some(client.polled, times, 0.0),
+            "bare": lambda: some(steps.taken, times, PAUSE_SECONDS),
         }
         found: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
         for _ in range(rounds):
@@ -60,7 +60,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     ]
 
 
-def _some(measure: Callable[[], float], times: int, pause: float) -> list[float]:
+def some(measure: Callable[[], float], times: int, pause: float) -> list[float]:
     taken = []
     for _ in range(times):
         time.sleep(pause)

@@ -31,7 +31,7 @@ COPIED = (
     "README.md",
     "README.ru.md",
 )
-QUICK = ("tests/core", "tests/worker", "tests/live", "tests/api", "tests/accounts")
+QUICK = ("tests/core", "tests/accounts", "tests/live", "tests/api", "tests/worker")
 SLOW = ("tests/contract", "tests/faults", "tests/client/test_kills.py")
 TIMEOUT_SECONDS = 900
 DATABASES = ("postgresql", "sqlite")
