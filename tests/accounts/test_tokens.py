@@ -18,6 +18,8 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from taskyard.accounts import tokens
 from taskyard.accounts.hashers import Argon2
 from taskyard.accounts.models import User
+from taskyard.core import lifecycle
+from taskyard.core.models import Task
 from tests.api.caller import Caller
 
 PASSWORD = "correct horse battery"
@@ -218,6 +220,27 @@ def test_a_deleted_or_disabled_user_has_no_tokens(
     assert refused.status_code == 401
     assert refused.json()["code"] == "token_not_valid"
     assert nobody.post("token/blacklist/", {"refresh": pair["refresh"]}).status_code == 401
+
+
+@pytest.mark.parametrize("change", ["delete", "disable", "password"])
+def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
+    nobody: Caller, person: User, change: str
+) -> None:
+    """The statement that accepts a task proves the token itself; who else asks looks the user up."""
+    access = login(nobody).json()["access"]
+    lifecycle.open_account(person.pk)
+    if change == "delete":
+        person.delete()
+    elif change == "disable":
+        User.objects.update(is_active=False)
+    else:
+        person.set_password("another password")
+        person.save()
+    sum_of_one = {"task_type": "sum", "input_data": {"numbers": [1]}}
+    for path, body in (("create/", sum_of_one), ("bulk/", {"tasks": [sum_of_one]})):
+        refused = nobody.post(f"tasks/{path}", body, Authorization=f"Bearer {access}")
+        assert (refused.status_code, refused.json()["code"]) == (401, "token_not_valid")
+    assert not Task.objects.exists()
 
 
 def test_a_token_is_verified_of_either_kind(nobody: Caller, person: User) -> None:

@@ -116,12 +116,32 @@ def test_each_request_is_one_line_without_its_query(new_live: Callable[..., Live
     assert "password" not in live.log.read_text()
 
 
+def test_a_probe_has_a_line_only_where_it_is_bad_news(new_live: Callable[..., Live]) -> None:
+    live: Live = new_live()
+    for path in ("/livez", "/readyz", "/readyz/"):
+        assert httpx.get(f"{live.url}{path}").status_code == 200
+    assert httpx.post(f"{live.url}/api/token/").status_code == 400
+    until(lambda: "/api/token/" in live.log.read_text())
+    assert "readyz" not in live.log.read_text()
+    assert "livez" not in live.log.read_text()
+    live.command("manage", "shell", "--no-imports", "-c", FORGET_A_MIGRATION)
+    until(lambda: httpx.get(f"{live.url}/readyz").status_code == 503)
+    refused = until(lambda: [line for line in lines(live) if line.get("path") == "/readyz"])
+    assert {line["status"] for line in refused} == {503}
+
+
+FORGET_A_MIGRATION = """
+from django.db.migrations.recorder import MigrationRecorder
+MigrationRecorder.Migration.objects.filter(app="taskyard").delete()
+"""
+
+
 def test_the_lines_of_requests_can_be_turned_off(new_live: Callable[..., Live]) -> None:
     for settings in ({"TASKYARD_LOG_REQUESTS": "off"}, {"TASKYARD_LOG_LEVEL": "WARNING"}):
         live = new_live(**settings)
-        assert httpx.get(f"{live.url}/livez").status_code == 200
+        assert httpx.get(f"{live.url}/api/me/").status_code == 401
         live.stop_web()
-        assert "/livez" not in live.log.read_text()
+        assert "/api/me/" not in live.log.read_text()
 
 
 def test_on_a_terminal_the_lines_are_for_a_person(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest
@@ -18,6 +19,8 @@ GATHER_SECONDS = 0.05
 LONGEST_PATH = 1000
 # A client that left before it was answered, as proxies log it.
 CLIENT_LEFT = 499
+# What supervisors and balancers ask every second: a line only where all is not well.
+PROBES = {b"/livez", b"/livez/", b"/readyz", b"/readyz/"}
 
 
 class RequestLog:
@@ -54,6 +57,9 @@ class RequestLog:
             self._add(scope, start, milliseconds, asked.get("user"))
 
     def _add(self, scope: Scope, start: Message, milliseconds: float, user: int | None) -> None:
+        status = start.get("status", CLIENT_LEFT)
+        if status == HTTPStatus.OK and scope["raw_path"] in PROBES:
+            return
         headers = start.get("headers", ())
         request_id = next((value for name, value in headers if name == b"x-request-id"), b"")
         line = {
@@ -63,7 +69,7 @@ class RequestLog:
             "pid": self._pid,
             "method": scope["method"],
             "path": scope["raw_path"][:LONGEST_PATH].decode("latin-1"),
-            "status": start.get("status", CLIENT_LEFT),
+            "status": status,
             "ms": milliseconds,
             "user": user,
             "request_id": request_id.decode("latin-1") or None,
