@@ -226,7 +226,7 @@ def test_a_deleted_or_disabled_user_has_no_tokens(
 def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
     nobody: Caller, person: User, change: str
 ) -> None:
-    """The statement that accepts a task proves the token itself; who else asks looks the user up."""
+    """One task is accepted by a statement that proves the token; for many, the user is looked up."""
     access = login(nobody).json()["access"]
     lifecycle.open_account(person.pk)
     if change == "delete":
