@@ -226,7 +226,7 @@ def test_a_deleted_or_disabled_user_has_no_tokens(
 def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
     nobody: Caller, person: User, change: str
 ) -> None:
-    """One task is accepted by a statement that proves the token; for many, the user is looked up."""
+    """One task is accepted by a statement that proves the token itself."""
     access = login(nobody).json()["access"]
     lifecycle.open_account(person.pk)
     if change == "delete":
