@@ -195,6 +195,20 @@ def test_a_suspended_task_goes_on_in_the_same_attempt(submit: Submit, claim: Cla
     assert lifecycle.finish([completed(first)]) == set()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_second_attempt_leaves_when_the_first_began(submit: Submit, claim: Claim) -> None:
+    """In transactions of their own, for the time is that of the transaction."""
+    submit(max_attempts=2)
+    (first,) = claim()
+    Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+    lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
+    again = leases.take(concurrency=1, queues=[])
+    (second,), _ = lifecycle.claim("default", {"sum": 1}, worker_id=again, process=1)
+    assert second.attempt == 2
+    assert second.started_at == first.started_at
+    assert second.claimed_at > first.claimed_at
+
+
 def test_what_is_not_due_is_not_woken(submit: Submit, claim: Claim) -> None:
     submit("countdown")
     (first,) = claim()
