@@ -1,16 +1,18 @@
 """What a reader is told between two moments: nothing missed, nothing twice, whatever the order."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from taskyard.core import lifecycle
+from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.sql import dialect
-from taskyard.core.values import NewTask
+from taskyard.core.states import Status
+from taskyard.core.values import Claimed, Ending, NewTask
 from taskyard.live import changes
 from taskyard.live.changes import Position
 
@@ -51,6 +53,32 @@ def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
     lifecycle.cancel(second.pk, by_id=None)
     assert ids(changes.read(owner_id, page.after)) == [second.pk]
     assert ids(changes.read(owner_id, page.after, third.pk)) == []
+
+
+@pytest.mark.parametrize("way", ["claimed", "fast path", "suspended"])
+def test_an_end_is_told_however_it_came_and_a_nap_is_not(
+    owner_id: int, submit: Callable[[], Task], way: str
+) -> None:
+    task = submit()
+    if way == "fast path":
+        position = changes.resume(owner_id, None, None).after
+        assert lifecycle.run_locked("default", {"sum": 1}, completed) == (1, 1)
+    else:
+        worker_id = leases.take(concurrency=1, queues=[])
+        claimed, _ = lifecycle.claim("default", {"sum": 1}, worker_id=worker_id, process=1)
+        position = changes.resume(owner_id, None, None).after
+        if way == "suspended":
+            nap = Ending(
+                claimed[0], Status.IN_PROGRESS, wake_at=datetime.now(UTC), resumes=True, slept=1
+            )
+            lifecycle.finish([nap])
+        else:
+            lifecycle.finish(completed(claimed))
+    assert ids(changes.read(owner_id, position)) == ([] if way == "suspended" else [task.pk])
+
+
+def completed(tasks: Sequence[Claimed]) -> list[Ending]:
+    return [Ending(task, Status.COMPLETED, b"1") for task in tasks]
 
 
 def test_transactions_that_commit_out_of_order_are_each_told_once(

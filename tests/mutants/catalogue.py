@@ -31,7 +31,11 @@ class Mutant:
 
 
 def statement(
-    name: str, promise: str, postgresql: tuple[str, str], sqlite: tuple[str, str]
+    name: str,
+    promise: str,
+    postgresql: tuple[str, str],
+    sqlite: tuple[str, str],
+    tests: tuple[str, ...] = ("tests/core",),
 ) -> tuple[Mutant, Mutant]:
     """The same mutation of a statement, for each database."""
     places = {"postgresql": postgresql, "sqlite": sqlite}
@@ -42,7 +46,7 @@ def statement(
             file=f"{CORE}/sql/{database}.py",
             old=old,
             new=new,
-            tests=("tests/core",),
+            tests=tests,
             database=database,
         )
         for database, (old, new) in places.items()
@@ -68,6 +72,7 @@ STATEMENTS = (
         "a suspended user's token opens nothing",
         ("AND is_active AND", "AND"),
         ("AND is_active\n        AND", "\n        AND"),
+        ("tests/accounts",),
     ),
     *statement(
         "claim-without-fence",
@@ -160,6 +165,7 @@ STATEMENTS = (
             "r.value ->> 'progress' IS NULL\n        THEN changed",
             "changed = CASE WHEN 1\n        THEN changed",
         ),
+        ("tests/live",),
     ),
 )
 LIFECYCLE = tuple(
