@@ -11,9 +11,11 @@ from taskyard.core import queues
 from taskyard.core.states import Status
 from tests.api.caller import Caller
 from tests.api.hand import Hand
+from tests.api.test_outages import read_only, without
 
 TOKEN = "scrapers-only-9f2c"
 AFAR = {"REMOTE_ADDR": "203.0.113.9"}
+RUNS = ("taskyard_task_run_seconds_count", "completed", "sum")
 
 
 def asked(token: str | None = None, **meta: Any) -> Any:
@@ -51,6 +53,41 @@ def test_it_says_where_the_tasks_are(api: Caller, hand: Hand) -> None:
     assert found["taskyard_workers",] == found["taskyard_slots",] == 1
     assert found["taskyard_slots_in_use",] == 0
     assert any(name == "taskyard_info" for name, *_ in found)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_says_how_long_tasks_waited_and_ran(api: Caller, hand: Hand) -> None:
+    assert not any(name.startswith("taskyard_task_") for name, *_ in samples(asked()))
+    for status in (Status.COMPLETED, Status.COMPLETED, Status.ERROR):
+        api.create()
+        hand.end(status, result="6")
+    for _ in range(2):
+        found = samples(asked())
+        for name in ("taskyard_task_wait_seconds", "taskyard_task_run_seconds"):
+            assert found[f"{name}_bucket", "+Inf", "completed", "sum"] == 2
+            assert found[f"{name}_bucket", "14400.0", "completed", "sum"] == 2
+            assert found[f"{name}_count", "completed", "sum"] == 2
+            assert found[f"{name}_count", "error", "sum"] == 1
+            assert 0 <= found[f"{name}_sum", "completed", "sum"] < 60
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_read_only_database_says_what_was_counted_before(api: Caller, hand: Hand) -> None:
+    asked()
+    for counted in (1, 2):
+        api.create()
+        hand.end(Status.COMPLETED, result="6")
+        with read_only():
+            found = samples(asked())
+            assert found["taskyard_tasks_ended_total", "completed"] == counted
+            assert found.get(RUNS, 0) == counted - 1
+        assert samples(asked())[RUNS] == counted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_before_a_migration_it_is_a_503() -> None:
+    with without("taskyard_durationcount"):
+        assert asked().status_code == 503
 
 
 def test_it_is_prometheus_text(db: None) -> None:

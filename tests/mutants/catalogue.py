@@ -301,6 +301,39 @@ LIFECYCLE = tuple(
 )
 RECORD = (
     Mutant(
+        "duration-counted-twice",
+        "two scrapes at once count a task once",
+        f"{CORE}/durations.py",
+        "if not found.filter(cursor=since).update(cursor=until):",
+        "if not found.update(cursor=until):",
+        ("tests/core/test_durations.py",),
+    ),
+    Mutant(
+        "waits-from-creation",
+        "a task that is due later has not waited before",
+        f"{CORE}/durations.py",
+        'Coalesce("run_at", "created_at")',
+        '"created_at"',
+        ("tests/core/test_durations.py",),
+    ),
+    Mutant(
+        "bound-excluded",
+        "a bound belongs to its bucket",
+        f"{CORE}/durations.py",
+        'f"{name}__lte": bound',
+        'f"{name}__lt": bound',
+        ("tests/core/test_durations.py",),
+    ),
+    Mutant(
+        "late-commit-uncounted",
+        "a transaction that was numbered early and committed late is counted",
+        f"{CORE}/sql/postgresql.py",
+        'oldest, beyond = int(since.split(":")[0])',
+        'oldest, beyond = int(since.split(":")[1])',
+        ("tests/core/test_durations.py",),
+        "postgresql",
+    ),
+    Mutant(
         "everybody-sees",
         "another's task is not there",
         f"{CORE}/querysets.py",

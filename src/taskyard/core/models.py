@@ -354,3 +354,37 @@ class FormerTotal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.count}"
+
+
+class DurationCount(models.Model):
+    """How many tasks waited or ran at most ``le`` seconds, and longer than the bound below it.
+
+    ``measure`` is wait or run, ``status`` how the tasks ended, ``seconds`` the sum
+    (``core/durations.py``).
+    """
+
+    measure = models.CharField(max_length=4)
+    task_type = models.CharField(max_length=50)
+    status = models.CharField(max_length=11)
+    le = models.CharField(max_length=10)
+    count = models.BigIntegerField()
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["measure", "task_type", "status", "le"], name="duration_count_once_a_bucket"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.task_type} {self.status} {self.le}: {self.count}"
+
+
+class DurationCursor(models.Model):
+    """One row: until when ended tasks are in ``DurationCount``, as ``dialect().cursor()`` says."""
+
+    cursor = models.TextField()
+
+    def __str__(self) -> str:
+        return self.cursor

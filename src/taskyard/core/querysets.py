@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import BooleanField, F, Func, QuerySet, Value
+from django.db.models import BooleanField, F, FloatField, Func, QuerySet, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
@@ -31,6 +31,25 @@ class HasTag(Func):
         tag, tag_params = compiler.compile(self.source_expressions[1])
         sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = {tag})"  # noqa: S608
         return sql, (*column_params, *tag_params)
+
+
+class Seconds(Func):
+    """From the second of two times until the first, in seconds; NULL if one of them is NULL.
+
+    SQLite's own functions know milliseconds.
+    """
+
+    output_field = FloatField()
+    arity = 2
+    template = "date_part('epoch', %(expressions)s)"
+    arg_joiner = " - "
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        (later, later_params), (earlier, earlier_params) = map(
+            compiler.compile, self.source_expressions
+        )
+        sql = f"round((julianday({later}) - julianday({earlier})) * 86400.0, 3)"
+        return sql, (*later_params, *earlier_params)
 
 
 class TaskQuerySet(QuerySet["Task"]):

@@ -1,7 +1,8 @@
 """/metrics: how the system stands, in Prometheus' text format, for whoever may watch it.
 
 Everything is read from the database when it is asked for, so every web answers the same. The cost
-follows what is active (``dashboard/staff/now.py``).
+follows what is active (``dashboard/staff/now.py``), and what has ended since it was last asked for
+(``core/durations.py``).
 """
 
 import secrets
@@ -10,10 +11,16 @@ from dataclasses import asdict
 from ipaddress import ip_address
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import IsAdminUser
@@ -23,7 +30,7 @@ from taskyard import __version__
 from taskyard.accounts.authentication import TokenAuthentication, token_of
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
-from taskyard.core import queues
+from taskyard.core import database_errors, durations, queues
 from taskyard.core.models import Task, Worker
 from taskyard.core.redis import BrokerState
 from taskyard.core.totals import totals
@@ -68,7 +75,7 @@ class Metrics(ApiView):
 
 
 class Standing(Collector):
-    """Gauges, and counters that go on when tasks are deleted or purged."""
+    """Gauges, and counters and histograms that go on when tasks are deleted or purged."""
 
     def describe(self) -> list[Metric]:
         return []
@@ -110,6 +117,7 @@ class Standing(Collector):
         for status, count in ever.ended.items():
             ended.add_metric([status], count)
         yield ended
+        yield from _durations()
         paused = queues.paused()
         yield _gauge(
             "taskyard_queue_paused",
@@ -134,6 +142,26 @@ class Standing(Collector):
             ["state"],
             {(state,): state is broker for state in BrokerState},
         )
+
+
+def _durations() -> Iterator[Metric]:
+    """Of a database that cannot write now: what was counted before."""
+    try:
+        durations.count()
+    except (DatabaseError, InterfaceError) as error:
+        if not database_errors.is_outage(error):
+            raise
+        database_errors.note(error)
+    for measure, text in (
+        ("wait", "How long tasks that have ended had waited for their first start."),
+        ("run", "How long the last attempt took of tasks that have ended."),
+    ):
+        family = HistogramMetricFamily(
+            f"taskyard_task_{measure}_seconds", text, labels=["task_type", "status"]
+        )
+        for each in durations.histograms(measure):
+            family.add_metric([each.task_type, each.status], each.buckets, each.seconds)
+        yield family
 
 
 def _gauge(

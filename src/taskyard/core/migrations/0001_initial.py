@@ -30,6 +30,43 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="DurationCount",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("measure", models.CharField(max_length=4)),
+                ("task_type", models.CharField(max_length=50)),
+                ("status", models.CharField(max_length=11)),
+                ("le", models.CharField(max_length=10)),
+                ("count", models.BigIntegerField()),
+                ("seconds", models.FloatField()),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("measure", "task_type", "status", "le"),
+                        name="duration_count_once_a_bucket",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="DurationCursor",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("cursor", models.TextField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="FormerTotal",
             fields=[
                 ("name", models.CharField(max_length=20, primary_key=True, serialize=False)),

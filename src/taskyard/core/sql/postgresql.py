@@ -201,6 +201,26 @@ def between(since: str, until: str) -> Q:
     return found & ~Q(_visible_in(since)) & Q(_visible_in(until))
 
 
+def ended_between(since: str, until: str) -> Q:
+    """The same of tasks that have ended: one range of each owner in the index ``task_ended``."""
+    oldest, beyond = int(since.split(":")[0]), int(until.split(":")[1])
+    found = Q(finished_at__isnull=False, changed__gte=oldest, changed__lt=beyond)
+    return found & ~Q(_visible_in(since)) & Q(_visible_in(until))
+
+
+def step(since: str, until: str, most: int) -> str:
+    """A cursor between the two, at most ``most`` transactions after ``since``.
+
+    It shows all that ``since`` shows, and nothing that ``until`` does not show.
+    """
+    end = int(since.split(":")[1]) + most
+    oldest, beyond, running = until.split(":")
+    if int(beyond) <= end:
+        return until
+    before = [number for number in running.split(",") if number and int(number) < end]
+    return f"{min(int(oldest), end)}:{end}:{','.join(before)}"
+
+
 def _visible_in(snapshot: str) -> RawSQL:
     return RawSQL(
         "pg_visible_in_snapshot(changed::text::xid8, %s::pg_snapshot)",

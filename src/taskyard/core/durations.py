@@ -1,0 +1,150 @@
+"""How long tasks waited and ran: histograms that never go down, whatever is deleted.
+
+Nothing is counted when a task ends. Each call of ``count`` adds the tasks that ended since the
+last one, so what was deleted in between is missing.
+"""
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from django.db import connection, transaction
+from django.db.models import Case, Count, IntegerField, Sum, Value, When
+from django.db.models.functions import Coalesce, Greatest
+
+from taskyard.core.models import Account, DurationCount, DurationCursor, Task
+from taskyard.core.querysets import Seconds
+from taskyard.core.sql import dialect
+
+# Upper bounds in seconds, inclusive.
+BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+LABELS = (*map(str, BOUNDS), "+Inf")
+ONLY_ROW = 1
+# The first step of a call looks at so many transactions (on SQLite: ticks), the next ones at more
+# while a step finds few durations. Each step must end within the time that a statement has, and
+# PostgreSQL also numbers the transactions of other databases. No step begins after so long.
+STEP, GROWTH, FEW = 5_000, 4, 20_000
+SECONDS = 2.0
+
+ADD = """
+INSERT INTO taskyard_durationcount (measure, task_type, status, le, count, seconds)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (measure, task_type, status, le) DO UPDATE SET
+    count = taskyard_durationcount.count + excluded.count,
+    seconds = taskyard_durationcount.seconds + excluded.seconds
+"""
+
+Addition = tuple[str, str, str, str, int, float]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """``buckets`` says for each upper bound, a number of seconds as text, how many took no longer.
+
+    The last bound is ``+Inf``. ``seconds`` is the sum.
+    """
+
+    task_type: str
+    status: str
+    buckets: list[tuple[str, int]]
+    seconds: float
+
+
+def histograms(measure: str) -> list[Histogram]:
+    """What was counted of a measure, ``wait`` or ``run``. Raises DatabaseError, InterfaceError."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * len(LABELS))
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    rows = DurationCount.objects.filter(measure=measure)
+    for task_type, status, le, count, seconds in rows.values_list(
+        "task_type", "status", "le", "count", "seconds"
+    ):
+        counts[task_type, status][bisect_left(BOUNDS, float(le))] += count
+        sums[task_type, status] += seconds
+    return [
+        Histogram(*of, list(zip(LABELS, accumulate(each), strict=True)), sums[of])
+        for of, each in sorted(counts.items())
+    ]
+
+
+def count() -> None:
+    """Count what has ended since the last call; the first one only notes where to begin.
+
+    Calls at once count a task once. After a long pause a call may leave a rest to the next.
+    Raises DatabaseError, InterfaceError; what was counted before stays counted.
+    """
+    began, most = time.monotonic(), STEP
+    while (counted := _step(most)) is not None and time.monotonic() - began < SECONDS:
+        if counted < FEW:
+            most *= GROWTH
+
+
+def _step(most: int) -> int | None:
+    """How many durations were counted; None if nothing is left, or another call counts.
+
+    Only the writing is a transaction: SQLite has one writer at a time.
+    """
+    found = DurationCursor.objects.filter(id=ONLY_ROW).values_list("cursor", flat=True)
+    since, now = found.first(), dialect().cursor()
+    if since is None:
+        first = DurationCursor(id=ONLY_ROW, cursor=now)
+        DurationCursor.objects.bulk_create([first], ignore_conflicts=True)
+    if since in (None, now):
+        return None
+    until = dialect().step(since, now, most)
+    additions = _ended_between(since, until)
+    with transaction.atomic():
+        # The row stays locked until the commit. If another call has moved it, that call counts.
+        if not found.filter(cursor=since).update(cursor=until):
+            return None
+        with connection.cursor() as cursor:
+            cursor.executemany(ADD, additions)
+    return None if until == now else sum(count for *_, count, _ in additions)
+
+
+def _ended_between(since: str, until: str) -> list[Addition]:
+    """The tasks that ended in this interval, as rows to add."""
+    # By owner, because the index of what has ended begins with the owner.
+    ended = Task.objects.filter(
+        dialect().ended_between(since, until), owner_id__in=Account.objects.values("user_id")
+    )
+    measured = ended.alias(
+        wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),
+        run=Seconds("finished_at", Coalesce("claimed_at", "started_at")),
+    ).annotate(wait_bucket=_bucket("wait"), run_bucket=_bucket("run"))
+    rows = (
+        measured.order_by()
+        .values_list("task_type", "status", "wait_bucket", "run_bucket")
+        .annotate(
+            count=Count("id"),
+            waited=Sum(Greatest("wait", 0.0)),
+            ran=Sum(Greatest("run", 0.0)),
+        )
+    )
+    return list(_additions(rows))
+
+
+def _bucket(name: str) -> Case:
+    """The index of the first bound that is not exceeded; NULL for NULL."""
+    bounds = [
+        When(**{f"{name}__lte": bound}, then=Value(index)) for index, bound in enumerate(BOUNDS)
+    ]
+    beyond = When(**{f"{name}__isnull": False}, then=Value(len(BOUNDS)))
+    return Case(*bounds, beyond, output_field=IntegerField())
+
+
+def _additions(
+    rows: Iterable[tuple[str, str, int | None, int | None, int, float, float]],
+) -> Iterable[Addition]:
+    """Each measure for itself; no row where there is nothing to measure, as without a start."""
+    counts: dict[tuple[str, str, str, str], int] = defaultdict(int)
+    sums: dict[tuple[str, str, str, str], float] = defaultdict(float)
+    for task_type, status, waited, ran, count, wait, run in rows:
+        for measure, bucket, seconds in (("wait", waited, wait), ("run", ran, run)):
+            if bucket is not None:
+                of = measure, task_type, status, LABELS[bucket]
+                counts[of] += count
+                sums[of] += seconds
+    return [(*of, count, sums[of]) for of, count in sorted(counts.items())]
