@@ -9,8 +9,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from taskyard.core import deletion, leases, lifecycle, quotas
-from taskyard.core.errors import ActiveLimitExceeded
+from taskyard.core import deletion, history, leases, lifecycle, quotas
+from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
 from taskyard.core.values import Claimed, Ending, Limits, Standing
@@ -264,6 +264,54 @@ def test_progress_is_saved_only_by_the_current_attempt(submit: Submit, claim: Cl
     lifecycle.finish([completed(claimed)])
     assert lifecycle.report(claimed, '{"current":2}') is Standing.LOST
     assert Task.objects.get().progress == {"current": 1}
+
+
+def test_a_checkpoint_is_kept_only_by_the_current_attempt(submit: Submit, claim: Claim) -> None:
+    submit(max_attempts=2)
+    (late,) = claim()
+    assert lifecycle.keep_checkpoint(late, '{"step":1}')
+    Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+    lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
+    again = leases.take(concurrency=1, queues=[])
+    lifecycle.claim("default", {"sum": 1}, worker_id=again, process=1)
+    assert not lifecycle.keep_checkpoint(late, '{"step":2}')
+    assert Task.objects.get().checkpoint == {"step": 1}
+
+
+def test_a_lost_attempt_stands_in_the_history(submit: Submit, claim: Claim) -> None:
+    submit(max_attempts=2)
+    claim()
+    Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+    lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
+    (attempt,) = history.attempts(Task.objects.get())
+    assert (attempt.number, attempt.error_code) == (1, "worker_lost")
+
+
+def test_only_what_failed_or_was_cancelled_is_tried_again(submit: Submit, claim: Claim) -> None:
+    submit()
+    with pytest.raises(NotRetryable):
+        lifecycle.retry(Task.objects.get())
+    lifecycle.finish([completed(task) for task in claim()])
+    with pytest.raises(NotRetryable):
+        lifecycle.retry(Task.objects.get())
+    assert Task.objects.count() == 1
+
+
+WOKEN: list[str] = []
+
+
+def woken(queue: str) -> None:
+    WOKEN.append(queue)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_with_ready_work_is_told_of_it(submit: Submit, settings: Any) -> None:
+    settings.TASKYARD_BELL = f"{__name__}.woken"
+    WOKEN.clear()
+    submit(run_at=datetime.now(UTC) + timedelta(hours=1))
+    assert WOKEN == []
+    submit()
+    assert WOKEN == ["default"]
 
 
 def test_old_terminal_tasks_are_purged_and_no_others(submit: Submit, claim: Claim) -> None:
