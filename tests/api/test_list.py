@@ -39,6 +39,27 @@ def found(answer: Any) -> list[int]:
     return [task["id"] for task in answer.json()["results"]]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "status=pending",
+        "task_type=sum",
+        "tag=third",
+        "ordering=-id",
+        "after=0",
+        "page_size=100",
+    ],
+)
+def test_nobody_lists_the_tasks_of_another(
+    api: Caller, other: Caller, ids: list[int], query: str
+) -> None:
+    own = other.create(tags=["third"]).json()["id"]
+    assert found(other.get(f"tasks/?{query}")) == [own]
+    assert own not in found(api.get(f"tasks/?{query}"))
+    assert other.get("limits/").json()["tasks"] == [own]
+
+
 def test_a_list_has_ten_a_page_by_ascending_id(api: Caller, ids: list[int]) -> None:
     first = api.get("tasks/")
     assert found(first) == ids[:10]

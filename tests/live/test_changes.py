@@ -55,6 +55,18 @@ def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
     assert ids(changes.read(owner_id, page.after, third.pk)) == []
 
 
+def test_nobody_is_told_of_the_tasks_of_another(
+    owner_id: int, submit: Callable[[], Task], django_user_model: Any
+) -> None:
+    other_id = django_user_model.objects.create_user("other", password="password123").pk
+    submit()
+    page = changes.resume(other_id, None, None)
+    assert ids(page) == []
+    submit()
+    assert ids(changes.read(other_id, page.after)) == []
+    assert len(ids(changes.resume(owner_id, None, None))) == 2
+
+
 @pytest.mark.parametrize("way", ["claimed", "fast path", "suspended"])
 def test_an_end_is_told_however_it_came_and_a_nap_is_not(
     owner_id: int, submit: Callable[[], Task], way: str

@@ -339,7 +339,7 @@ RECORD = (
         f"{CORE}/querysets.py",
         "return self.filter(owner_id=user_id)",
         "return self.all()",
-        ("tests/api",),
+        ("tests/api/test_list.py", "tests/live/test_changes.py"),
     ),
     Mutant(
         "everybody-reads-one",
