@@ -147,6 +147,17 @@ def test_only_a_task_that_ran_unclaimed_is_owned_up_to(submit: Submit, worker_id
 
 
 @pytest.mark.django_db
+def test_a_death_is_charged_once_however_often_it_is_owned_up_to(
+    submit: Submit, worker_id: int
+) -> None:
+    task = submit(max_attempts=3)
+    for _ in range(2):  # a lock may keep it from being rescued in between
+        assert lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
+    task.refresh_from_db()
+    assert (task.attempt, task.process) == (1, 7)
+
+
+@pytest.mark.django_db
 def test_a_death_that_is_noticed_late_counts_too(submit: Submit, worker_id: int) -> None:
     task = submit(max_attempts=2)
     (again,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)

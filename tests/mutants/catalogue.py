@@ -483,6 +483,33 @@ STREAMS = (
 )
 WORKERS = (
     Mutant(
+        "waits-for-the-busy",
+        "one owner's locked account makes nobody else wait",
+        f"{CORE}/busy.py",
+        "select_for_update(skip_locked=True)",
+        "select_for_update()",
+        ("tests/core/test_locked_owner.py",),
+        "postgresql",
+    ),
+    Mutant(
+        "busy-never-met",
+        "who submits without a pause is rescued too",
+        f"{CORE}/busy.py",
+        "    if busy:\n        owner_id",
+        "    if False:\n        owner_id",
+        ("tests/core/test_locked_owner.py",),
+        "postgresql",
+    ),
+    Mutant(
+        "evidence-forgotten",
+        "a task that was killed for its timeout is not run again, however late it is rescued",
+        f"{WORKER}/guard.py",
+        "if gone or self._killed:",
+        "if False:",
+        ("tests/worker/test_deaths.py",),
+        "postgresql",
+    ),
+    Mutant(
         "late-death-uncharged",
         "an attempt that killed its process counts, however late that is noticed",
         f"{CORE}/lifecycle.py",

@@ -1,9 +1,11 @@
 """Attempts on a real database, in this process: what is written of them, and what is not."""
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from typing import Any
 
@@ -12,10 +14,10 @@ from django.db import connection
 
 from taskyard.catalog.run import Cancelled, Run, TimedOut
 from taskyard.core import leases, lifecycle
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.values import Claimed, Ending, NewTask
-from taskyard.worker import runner
+from taskyard.worker import identity, runner
 from taskyard.worker.handler_database import database
 from taskyard.worker.reporter import Reporter
 from taskyard.worker.timer import time_limit
@@ -107,6 +109,29 @@ def test_an_ending_waits_for_the_database(claim: Claim, owner_id: int) -> None:
     repairing.join()
     assert Task.objects.get().result == {"result": 6}
     assert Account.objects.get(user_id=owner_id).active == 0
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite locks no rows")
+def test_what_is_handed_back_waits_for_a_lock(
+    claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = claim("sum", numbers=[1])
+    Task.objects.update(process=os.getpid())
+    monkeypatch.setattr(identity, "worker_id", Worker.objects.get().pk)
+
+    def let_go() -> None:
+        time.sleep(1.5)
+        other.rollback()
+
+    with closing(connection.copy()) as other:
+        other.set_autocommit(False)
+        other.cursor().execute("SELECT FROM taskyard_task WHERE id = %s FOR UPDATE", [task.id])
+        other.inc_thread_sharing()
+        releasing = threading.Thread(target=let_go)
+        releasing.start()
+        runner._hand_back(Task.objects.all())
+        releasing.join()
+    assert Task.objects.get().ready
 
 
 def test_a_timeout_leaves_nothing_torn(claim: Claim) -> None:

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from tests.conftest import TEST_DB  # noqa: F401  # named by a mark
 from tests.contract.client import User
 from tests.faults.stage import lives
 from tests.faults.truth import wait_for
@@ -85,6 +88,32 @@ def test_a_death_on_the_fast_path_is_an_attempt(
     assert len((tmp_path / "marks").read_text().split()) == 2
     assert user.task(task)["attempt"] == 2
     assert live.workers[0].poll() is None
+
+
+@pytest.mark.skipif("TEST_DB == 'sqlite'", reason="SQLite locks no rows")
+def test_a_verdict_waits_for_the_owner_whose_account_is_locked(
+    one_process: tuple[Live, User],
+) -> None:
+    live, user = one_process
+    other = User.register(live)
+    task = user.submit("holds-the-gil", {}, timeout=0.5)
+    truth = truth_of(live)
+    wait_for("it runs", lambda: truth.held().get(task), seconds=30)
+    process = truth.held()[task]
+    with psycopg.connect(live.env["DATABASE_URL"]) as somebody:
+        somebody.execute(
+            "SELECT FROM taskyard_account WHERE user_id = "
+            "(SELECT owner_id FROM taskyard_task WHERE id = %s) FOR UPDATE",
+            [task],
+        )
+        wait_for("its process is ended", lambda: not lives(process), seconds=30)
+        for _ in range(3):
+            assert other.wait(other.sum(1))["status"] == "completed"
+            time.sleep(1)
+        assert truth.held() == {task: process}
+        somebody.rollback()
+    ended = user.wait(task)
+    assert (ended["error"]["code"], ended["attempt"]) == ("timeout", 1)
 
 
 def test_a_task_that_has_slept_is_rescued_too(one_process: tuple[Live, User]) -> None:

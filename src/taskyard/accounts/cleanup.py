@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
@@ -10,7 +11,10 @@ def delete_expired_tokens() -> None:
     """Delete the records of refresh tokens that expired a day ago, blacklisted or not.
 
     Not earlier: the clocks of web processes differ, and a token is accepted for some seconds
-    after its time.
+    after its time. One that somebody has locked is left for the next round.
     """
     a_day_ago = timezone.now() - timedelta(days=1)
-    OutstandingToken.objects.filter(expires_at__lt=a_day_ago).delete()
+    expired = OutstandingToken.objects.filter(expires_at__lt=a_day_ago)
+    with transaction.atomic():
+        free = expired.select_for_update(skip_locked=True).values("id")
+        OutstandingToken.objects.filter(id__in=free).delete()

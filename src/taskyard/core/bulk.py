@@ -7,15 +7,18 @@ question asked again goes on where the last call stopped.
 import time
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
+from taskyard.core.busy import WAIT_SECONDS
+from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.errors import QuotaExceeded
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.sql import dialect
 
 BATCH = 100
 
@@ -45,7 +48,7 @@ def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
 def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
     """Submit those of these tasks again that can be, for so long; how many.
 
-    Left out are those of owners who have no free place.
+    Left out are those of owners who have no free place, or whose account or task is locked.
     """
     done, until = 0, time.monotonic() + seconds
     full: set[int] = set()
@@ -67,6 +70,7 @@ def _retried(task: Task, full: set[int]) -> bool:
         return False
     try:
         with transaction.atomic():
+            dialect().wait_for_locks(WAIT_SECONDS)
             # Two may ask for the same at once: the second sees what the first has done.
             Task.objects.select_for_update(of=("self",), no_key=True).get(pk=task.pk)
             if Task.objects.filter(retry_of=task).exists():
@@ -76,5 +80,10 @@ def _retried(task: Task, full: set[int]) -> bool:
         full.add(task.owner_id)
         return False
     except Task.DoesNotExist:
+        return False
+    except OperationalError as error:
+        if outage_of(error) is not Outage.BUSY:
+            raise
+        full.add(task.owner_id)
         return False
     return True

@@ -1,24 +1,29 @@
 """Deleting tasks that have ended, with what belongs to them; the owner's counts follow."""
 
+import logging
 from collections import Counter, defaultdict
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, F, Q
 from django.db.models.functions import Greatest, Now
 
-from taskyard.core import sql
+from taskyard.core import busy, sql
+from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 
 # Each may have a thousand lines of log.
 SWEEP = 250
+logger = logging.getLogger(__name__)
 
 
 def delete(task: Task) -> None:
     """Forget a task that has ended, and wait for whoever holds it; raises StillActive."""
-    if not _forget(Task.objects.filter(id=task.id).ended().select_for_update(of=("self",))):
+    found = Task.objects.filter(id=task.id).ended().select_for_update(of=("self",))
+    _, deleted = _forget(found, lambda owner_ids: set())
+    if not deleted:
         raise StillActive(status=task.status)
 
 
@@ -28,7 +33,9 @@ def purge(
     """Look at the next tasks by id and delete those that ended so many days ago.
 
     How many were deleted, and where to go on; None when no task beyond can be old enough. Each
-    call looks at ``at_most`` tasks, however many there are.
+    call looks at ``at_most`` tasks, however many there are. Left for another time are those that
+    somebody is changing at the moment, those whose owner's account is locked, and all of them if
+    what belongs to one of them is.
     """
     oldest_kept = Now() - timedelta(days=older_than_days)
     is_old = ExpressionWrapper(Q(created_at__lt=oldest_kept), output_field=BooleanField())
@@ -38,13 +45,28 @@ def purge(
     if not old:
         return 0, None
     due = Task.objects.filter(sql.dialect().among(old), finished_at__lt=oldest_kept)
-    deleted = _forget(due.locked())
+    deleted = 0
+
+    def forget(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
+        nonlocal deleted
+        looked, gone = _forget(tasks.locked(), lock)
+        deleted += gone
+        return looked
+
+    try:
+        busy.sparing_the_busy(due, forget, at_most=at_most)
+    except OperationalError as error:
+        if outage_of(error) is not Outage.BUSY:
+            raise
+        logger.warning("not deleted yet: %s", error)
     return deleted, old[-1] if len(old) == at_most else None
 
 
-def _forget(tasks: TaskQuerySet) -> int:
+def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
     with transaction.atomic():
-        found = list(tasks.values_list("id", "owner_id", "status", "size"))
+        seen = list(tasks.values_list("id", "owner_id", "status", "size"))
+        owners = lock(owner_id for _, owner_id, _, _ in seen)
+        found = [row for row in seen if row[1] not in owners]
         sql.forget([task_id for task_id, _, _, _ in found])
         ended: dict[int, Counter[str]] = defaultdict(Counter)
         for _, owner_id, status, size in found:
@@ -53,4 +75,4 @@ def _forget(tasks: TaskQuerySet) -> int:
             Account.objects.filter(user_id=owner_id).update(
                 **{name: Greatest(F(name) - many, 0) for name, many in gone.items()}
             )
-    return len(found)
+    return busy.Looked(len(seen), owners), len(found)

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
-from taskyard.core import allowance, announcements, history
+from taskyard.core import allowance, announcements, busy, history
 from taskyard.core.errors import (
     NotCancellable,
     NotRetryable,
@@ -222,7 +222,7 @@ def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: b
     From then on it is like any other that its process has dropped. ``fence`` is that which the
     claim would have given it. Where the task has been begun elsewhere meanwhile, the attempt is
     added to those that count, if it is ``charged``. False where the row is locked, and it has to
-    be asked again.
+    be asked again; to ask again after a claim changes nothing.
     """
     with transaction.atomic():
         # Locked still, it is in another's hands already, and the guard may not wait for that.
@@ -232,11 +232,15 @@ def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: b
         found = Task.objects.filter(id=task_id)
         if task.ready and task.fence == fence - 1:
             _claim_as_locked(found, fence, worker_id=worker_id, process=process)
-        elif charged and task.fence >= fence and task.worker_id is not None:
+        elif charged and task.fence >= fence and _is_held_elsewhere(task, worker_id, process):
             found.update(
                 attempt=Least(F("attempt") + 1, F("max_attempts")), changed=dialect().change()
             )
     return True
+
+
+def _is_held_elsewhere(task: Task, worker_id: int, process: int) -> bool:
+    return task.worker_id is not None and (task.worker_id, task.process) != (worker_id, process)
 
 
 def _claim_as_locked(tasks: TaskQuerySet, fence: int, *, worker_id: int, process: int) -> None:
@@ -322,14 +326,27 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
 
 def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
     """The same for the next ``SWEEP`` of many that nobody has asked to stop, in one change; how
-    many it were. Those that somebody is changing at the moment are left out."""
-    with transaction.atomic():
-        unasked = tasks.active().filter(cancel_requested_at=None).locked()
-        chosen = list(unasked.values_list("id", flat=True)[:SWEEP])
-        _ask_to_stop(chosen, by_id)
-        asked = list(Task.objects.filter(id__in=chosen).values_list("owner_id", "id", "status"))
-    _tell((owner_id, task_id, Status(status)) for owner_id, task_id, status in asked)
-    return len(asked)
+    many it were. Those that somebody is changing at the moment are left out, and those that end
+    so and whose owner's account is locked."""
+    asked = 0
+
+    def ask(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
+        nonlocal asked
+        with transaction.atomic():
+            found = list(tasks.locked().only("owner", "worker")[:SWEEP])
+            idle = {task.id for task in found if task.worker_id is None}
+            owners = lock(task.owner_id for task in found if task.id in idle)
+            chosen = [t.id for t in found if t.id not in idle or t.owner_id not in owners]
+            _ask_to_stop(chosen, by_id)
+            changed = Task.objects.filter(id__in=chosen).values_list("owner_id", "id", "status")
+            changes = [(owner_id, task_id, Status(status)) for owner_id, task_id, status in changed]
+        _tell(changes)
+        asked += len(changes)
+        return busy.Looked(len(found), owners)
+
+    unasked = tasks.active().filter(cancel_requested_at=None)
+    busy.sparing_the_busy(unasked, ask, at_most=SWEEP)
+    return asked
 
 
 def retry(task: Task) -> Task:
@@ -370,19 +387,32 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
     """Take tasks from processes that are gone; the queues that have new work.
 
     ``verdict`` says what each is to be charged with. A task with attempts left becomes ready
-    again at once; one whose cancellation was asked for is cancelled; another ends in error.
+    again at once; one whose cancellation was asked for is cancelled; another ends in error. Left
+    are those that somebody is changing at the moment, and of those that end the tasks of owners
+    whose account is locked.
     """
-    if not lost.exists():
-        return set()
+    queues: set[str] = set()
+
+    def take(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
+        looked, by_fate = _rescue_next(tasks, lock, verdict)
+        queues.update(task.queue for fate in by_fate if fate.again for task in by_fate[fate])
+        return looked
+
+    if lost.exists():
+        busy.sparing_the_busy(lost, take, at_most=SWEEP)
+    return queues
+
+
+def _rescue_next(
+    lost: TaskQuerySet, lock: busy.Lock, verdict: Callable[[Task], Verdict]
+) -> tuple[busy.Looked, dict[Fate, list[Task]]]:
     with transaction.atomic():
+        found = [(task, _fate_of(task, verdict(task))) for task in lost.locked()[:SWEEP]]
+        owners = lock(task.owner_id for task, fate in found if fate.status in TERMINAL)
         by_fate: dict[Fate, list[Task]] = {}
-        for task in lost.locked()[:SWEEP]:
-            fate = Fate.of(
-                verdict(task),
-                cancelling=task.cancel_requested_at is not None,
-                attempts_left=task.attempt < task.max_attempts,
-            )
-            by_fate.setdefault(fate, []).append(task)
+        for task, fate in found:
+            if fate.status in ACTIVE or task.owner_id not in owners:
+                by_fate.setdefault(fate, []).append(task)
         for fate, tasks in by_fate.items():
             _take(tasks, fate)
         _release(
@@ -397,7 +427,15 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
         for task in tasks:
             logger.warning("task taken back", extra={"task": task.id, "as": fate.code})
         _tell((task.owner_id, task.id, fate.status) for task in tasks)
-    return {task.queue for fate, tasks in by_fate.items() if fate.again for task in tasks}
+    return busy.Looked(len(found), owners), by_fate
+
+
+def _fate_of(task: Task, verdict: Verdict) -> Fate:
+    return Fate.of(
+        verdict,
+        cancelling=task.cancel_requested_at is not None,
+        attempts_left=task.attempt < task.max_attempts,
+    )
 
 
 def _tell(changes: Iterable[Change]) -> None:

@@ -236,9 +236,13 @@ class Guard(threading.Thread):
         unsettled = {process for process in gone if not self._own_up(process)}
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, verdict=self._verdict)
+        if gone or self._killed:
+            # What a lock has kept from being rescued is judged by the same evidence later.
+            unsettled |= {task.process or 0 for task in dropped.only("process")}
         identity.slots().forget(gone - unsettled)
         self._reaped -= gone - unsettled
-        self._killed = {pid: why for pid, why in self._killed.items() if pid in alive}
+        kept = alive | unsettled
+        self._killed = {pid: why for pid, why in self._killed.items() if pid in kept}
         return queues
 
     def _own_up(self, process: int) -> bool:

@@ -274,8 +274,15 @@ def _end(
 
 
 def _hand_back(tasks: TaskQuerySet) -> None:
+    """All of them, if need be in several turns: what this process holds nobody else rescues."""
     mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
-    until_answered(lambda: lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED))
+
+    def hand_back() -> bool:
+        lifecycle.rescue(mine, verdict=lambda task: Verdict.UNCHARGED)
+        return mine.exists()
+
+    while until_answered(hand_back):
+        time.sleep(PAUSE_SECONDS)
 
 
 def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[Claimed], bool]:

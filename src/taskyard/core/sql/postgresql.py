@@ -229,6 +229,13 @@ def _visible_in(snapshot: str) -> RawSQL:
     )
 
 
+def wait_for_locks(seconds: float) -> None:
+    """From now on this transaction waits no longer for any lock."""
+    with connection.cursor() as cursor:
+        limit = f"{round(seconds * 1000)}ms"
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [limit])
+
+
 AMONG = "= ANY(%s::bigint[])"
 
 

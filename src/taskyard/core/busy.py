@@ -1,0 +1,74 @@
+"""Change tasks of many owners: an owner whose account somebody else has locked is left for later.
+
+An account is locked while a submit or an end is written, which is short, or by somebody's long
+transaction. The order of locks stays: tasks, then accounts. What is skipped cannot deadlock.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from django.db import OperationalError, transaction
+
+from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.models import Account
+from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.sql import dialect
+
+WAIT_SECONDS = 0.1
+logger = logging.getLogger(__name__)
+
+Lock = Callable[[Iterable[int]], set[int]]
+
+
+class Looked(NamedTuple):
+    """How many tasks were looked at, and the owners of those that were left."""
+
+    tasks: int
+    busy: set[int]
+
+
+def sparing_the_busy(
+    tasks: TaskQuerySet, change: Callable[[TaskQuerySet, Lock], Looked], *, at_most: int
+) -> None:
+    """Have ``change`` change these tasks, except those whose owners' accounts are locked.
+
+    Each call of ``change`` is one transaction. It locks the next tasks, ``at_most`` so many, has
+    the accounts locked that it needs, and leaves the tasks of the owners that this answers. If
+    there may be others' tasks behind theirs, it is called again for those. One of these owners is
+    waited for, for a moment: who submits without a pause has an account that is never seen free.
+    """
+    busy: set[int] = set()
+    while True:
+        looked = change(tasks.exclude(owner_id__in=busy), _lock_the_free)
+        busy |= looked.busy
+        if not looked.busy or looked.tasks < at_most:
+            break
+    if busy:
+        owner_id = random.choice(sorted(busy))  # noqa: S311
+        if change(tasks.filter(owner_id=owner_id), _lock_in_a_moment).busy:
+            logger.warning("accounts locked", extra={"owners": len(busy)})
+
+
+def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
+    """Lock the accounts of these owners; the owners of those that somebody else has locked."""
+    dialect().wait_for_locks(WAIT_SECONDS)  # on whatever else is locked
+    accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
+    owners = accounts.values_list("user_id", flat=True)
+    free = set(owners.select_for_update(skip_locked=True))
+    return set(owners) - free
+
+
+def _lock_in_a_moment(owner_ids: Iterable[int]) -> set[int]:
+    """The same, all or none, after ``WAIT_SECONDS`` at most for each."""
+    accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
+    try:
+        with transaction.atomic():
+            dialect().wait_for_locks(WAIT_SECONDS)
+            list(accounts.select_for_update())
+    except OperationalError as error:
+        if outage_of(error) is not Outage.BUSY:
+            raise
+        return set(accounts.values_list("user_id", flat=True))
+    return set()
