@@ -127,14 +127,44 @@ def test_a_cluster_is_refused_in_one_line(live: Live, tmp_path: Path) -> None:
                 assert time.monotonic() < deadline
         for command in ("web", "worker"):
             refused = run_taskyard({**live.env, "REDIS_URL": url}, command)
-            assert refused.returncode == 2
-            assert refused.stderr.startswith("taskyard: REDIS_URL names a cluster; ")
-            assert refused.stderr.count("\n") == 1
+            assert_refused(refused, "REDIS_URL names a cluster; ")
+        assert_refused(celery_worker(live, url), "REDIS_URL names a cluster; ")
         doctor = run_taskyard({**live.env, "REDIS_URL": url}, "doctor")
         assert doctor.returncode == 1
         assert "WRONG  broker      is a cluster; " in doctor.stdout
     finally:
         bound.stop([process], seconds=5)
+
+
+def test_a_bare_celery_worker_is_refused_a_broker_that_evicts(live: Live) -> None:
+    with redis.Redis.from_url(live.redis_url) as broker:
+        broker.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            said = "Redis has maxmemory-policy allkeys-lru; Taskyard needs noeviction"
+            assert_refused(celery_worker(live, live.redis_url), said)
+        finally:
+            broker.config_set("maxmemory-policy", "noeviction")
+
+
+def celery_worker(live: Live, url: str) -> "subprocess.CompletedProcess[str]":
+    """A worker as Celery's users start one."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
+            *("-m", "celery", "-q", "-A", "taskyard.worker", "worker", "-c", "1"),
+        ],
+        env={**live.env, "REDIS_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_refused(ran: "subprocess.CompletedProcess[str]", said: str) -> None:
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stderr.startswith(f"taskyard: {said}")
+    assert ran.stderr.count("\n") == 1
 
 
 def answers(client: Any) -> bool:

@@ -14,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from redis import Redis
 
 from taskyard.core import changes as change_numbers
+from taskyard.core import redis_server
 from taskyard.core.checks import OLDEST_SQLITE
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
@@ -27,7 +28,6 @@ from taskyard.core.redis import (
     client,
     try_broker,
 )
-from taskyard.server import valkey
 from taskyard.server.database_checks import durability, session
 
 # How long, and for how many, the broker is searched for the keys of other programs.
@@ -64,7 +64,7 @@ def changes() -> Finding:
 def broker() -> Finding:
     if settings.REDIS_URL is None:
         return False, "none: set REDIS_URL, or run taskyard up"
-    kind = valkey.mode(settings.REDIS_URL)
+    kind = redis_server.mode(settings.REDIS_URL)
     if kind not in (None, "standalone"):
         return False, f"is a {kind}; Taskyard needs one server, or sentinel://…?master_name=…"
     try:
@@ -105,7 +105,7 @@ def _foreign_keys(redis: Redis) -> list[str]:
 
 
 def eviction() -> Finding:
-    policy = settings.REDIS_URL and valkey.maxmemory_policy(settings.REDIS_URL)
+    policy = settings.REDIS_URL and redis_server.maxmemory_policy(settings.REDIS_URL)
     if policy is None:
         return broker_state() is BrokerState.OK, "may not be asked; it must be noeviction"
     return policy == "noeviction", policy

@@ -7,11 +7,10 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import redis
 
-from taskyard.core.redis_connection import connect
+from taskyard.core.redis_server import why_unusable
 from taskyard.server import bound, home
 from taskyard.server.env import BadEnvironment
 
@@ -95,38 +94,6 @@ class Valkey:
 
 
 def refuse_unusable(url: str) -> None:
-    """Raise BadEnvironment for a Redis that cannot serve; one that cannot be asked passes.
-
-    A cluster spreads our keys over its servers, where no script can reach them together. One
-    that evicts may drop wake-ups.
-    """
-    if (kind := mode(url)) not in (None, "standalone"):
-        raise BadEnvironment(
-            f"REDIS_URL names a {kind}; Taskyard needs one Redis server, "
-            "or sentinel://…?master_name=… for one with replicas"
-        )
-    policy = maxmemory_policy(url)
-    if policy not in (None, "noeviction"):
-        raise BadEnvironment(f"Redis has maxmemory-policy {policy}; Taskyard needs noeviction")
-
-
-def maxmemory_policy(url: str) -> str | None:
-    """The server's policy, or None when it is away or may not be asked."""
-    with connect(url) as client:
-        try:
-            return str(client.config_get("maxmemory-policy")["maxmemory-policy"])
-        except (redis.RedisError, KeyError):
-            return None
-
-
-def mode(url: str) -> str | None:
-    """``standalone``, ``cluster`` or ``sentinel``; None when it is away or cannot say."""
-    with connect(url) as client:
-        try:
-            said: Any = client.execute_command("HELLO")
-        except redis.RedisError:
-            return None
-    if not isinstance(said, dict):
-        said = dict(zip(said[::2], said[1::2], strict=False))
-    found = said.get("mode")
-    return None if found is None else str(found)
+    """Raise BadEnvironment for a Redis that cannot serve; one that cannot be asked passes."""
+    if why := why_unusable(url):
+        raise BadEnvironment(why)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from django.db import Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -57,7 +57,7 @@ def leave() -> None:
         logger.warning("lease left to run out: %s", error)
 
 
-def refuse(message: str) -> None:
+def refuse(message: str) -> NoReturn:
     """Leave, with one line, because of how this worker was started."""
     sys.stderr.write(f"taskyard: {message}\n")
     raise SystemExit(2)

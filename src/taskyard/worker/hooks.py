@@ -19,6 +19,7 @@ from celery.worker import state
 from django.conf import settings
 from django.db import connections
 
+from taskyard.core.redis_server import why_unusable
 from taskyard.worker import (
     celery_host,
     entry,
@@ -55,6 +56,8 @@ def wait_for_the_database(conf: Any, options: dict[str, Any], **kwargs: Any) -> 
     """Before Celery names anything in the broker: the names depend on the database."""
     if not settings.REDIS_URL:
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
+    if why := why_unusable(settings.REDIS_URL):
+        entry.refuse(why)
     _refuse_other_pools(options.get("pool") or options.get("pool_cls") or conf.worker_pool)
     entry.wait_for_database()
 
