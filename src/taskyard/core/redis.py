@@ -129,7 +129,3 @@ def broker_state() -> BrokerState:
     except BrokerAway:
         return BrokerState.AWAY
     return BrokerState.OK
-
-
-def broker_alive() -> bool:
-    return broker_state() is BrokerState.OK

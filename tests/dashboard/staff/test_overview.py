@@ -1,11 +1,14 @@
 """The overview: what there is now, what has been, and what it may cost."""
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +20,8 @@ from taskyard.core.models import Task, Worker
 from taskyard.core.sql import dialect
 from taskyard.core.states import Status
 from taskyard.dashboard.staff import charts, now, past
+from taskyard.server import bound
+from taskyard.server.valkey import Valkey
 from tests.api.hand import Hand
 
 Submit = Callable[..., Task]
@@ -66,6 +71,45 @@ def test_it_says_that_nothing_works(page: Client, settings: Any) -> None:
     assert "No worker is running" in text
     settings.REDIS_URL = there
     assert "The broker does not answer." not in page.get("/staff/").content.decode()
+
+
+@pytest.fixture
+def own_broker(settings: Any, tmp_path: Path) -> Iterator[redis.Redis]:
+    """A broker that this test may spoil."""
+    server = Valkey(tmp_path / "broker")
+    process = server.start(dict(os.environ))
+    try:
+        server.wait(process)
+        settings.REDIS_URL = server.url
+        with redis.Redis.from_url(server.url) as client:
+            yield client
+    finally:
+        bound.stop([process], seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), "command not allowed when used memory"),
+        (("REPLICAOF", "127.0.0.1", "1"), "write against a read only replica"),
+        (("ACL", "SETUSER", "default", "-@scripting"), "no permissions to run"),
+    ],
+)
+def test_it_says_that_the_broker_refuses_and_with_which_words(
+    page: Client, settings: Any, own_broker: redis.Redis, spoil: tuple[str, ...], says: str
+) -> None:
+    assert page.get("/staff/").context["broker"].state == "ok"
+    own_broker.execute_command(*spoil)
+    answer = page.get("/staff/")
+    assert answer.context["broker"].state == "refuses"
+    text = answer.content.decode()
+    assert "The broker answers, but refuses what Taskyard asks of it." in text
+    assert says in text
+    assert ">refuses</span>" in text
+    assert "does not answer" not in text
+    page.cookies[settings.LANGUAGE_COOKIE_NAME] = "ru"
+    in_russian = page.get("/staff/").content.decode()
+    assert "Брокер отвечает, но отказывает" in in_russian
 
 
 def test_it_names_paused_queues(page: Client) -> None:

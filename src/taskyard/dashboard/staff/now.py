@@ -4,7 +4,7 @@ The cost follows what is active, never what has ended.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
 from taskyard.core.models import Account, Task, Worker
-from taskyard.core.redis import broker_alive
+from taskyard.core.redis import BrokerAway, BrokerRefuses, BrokerState, try_broker
 from taskyard.core.states import Status
 
 MOST_WORKERS = 100
@@ -137,34 +137,45 @@ def workers() -> list[WorkerNow]:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What the system needs: is it there, how long did its answer take."""
+class Broker:
+    """How it is, how long its answer took, and what it said if it refused."""
 
-    answers: bool
+    state: BrokerState
     milliseconds: float
-    name: str = ""
+    refusal: str = ""
 
 
-def broker() -> Part:
+@dataclass(frozen=True)
+class Database:
+    name: str
+    milliseconds: float
+
+
+def broker() -> Broker:
     """Bounded: a broker that hangs costs a second, once."""
-    return _timed(broker_alive)
-
-
-def database() -> Part:
-    """It answers, or nothing of the page would be there."""
-    return _timed(_select_1, f"{connection.display_name} {_version()}")
-
-
-def _timed(ask: Callable[[], bool], name: str = "") -> Part:
     before = time.perf_counter()
-    answers = ask()
-    return Part(answers, (time.perf_counter() - before) * 1000, name)
+    state, refusal = BrokerState.OK, ""
+    try:
+        try_broker()
+    except BrokerRefuses as error:
+        state, refusal = BrokerState.REFUSES, str(error)
+    except BrokerAway:
+        state = BrokerState.AWAY
+    return Broker(state, _milliseconds_since(before), refusal)
 
 
-def _select_1() -> bool:
+def database() -> Database:
+    """It answers, or nothing of the page would be there."""
+    before = time.perf_counter()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        return bool(cursor.fetchone())
+        cursor.fetchone()
+    took = _milliseconds_since(before)
+    return Database(f"{connection.display_name} {_version()}", took)
+
+
+def _milliseconds_since(before: float) -> float:
+    return (time.perf_counter() - before) * 1000
 
 
 def _version() -> str:
