@@ -220,6 +220,32 @@ def quick(does: str = "nothing") -> str:
     return does
 
 
+def _work(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+def _takes_a_moment_to_encode() -> dict[str, Any]:
+    return {"process": os.getpid(), "numbers": list(range(5000))}
+
+
+@task_type("ends-in-time")
+def ends_in_time(run: Run, seconds: float, reports: bool = False) -> dict[str, Any]:
+    """Works so long, and its end takes a moment."""
+    _work(seconds)
+    if reports:
+        run.progress(1, total=1)
+    return _takes_a_moment_to_encode()
+
+
+@task_type("ends-in-time-together", batch=50)
+def ends_in_time_together(seconds: float) -> dict[str, Any]:
+    """The same without a Run: on the fast path once it is known to be quick."""
+    _work(seconds)
+    return _takes_a_moment_to_encode()
+
+
 @task_type("sleeps-then-works")
 def sleeps_then_works(run: Run, nap: float, work: float) -> str:
     run.sleep(nap)

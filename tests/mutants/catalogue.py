@@ -501,6 +501,14 @@ WORKERS = (
         "postgresql",
     ),
     Mutant(
+        "early-alarm-lost",
+        "a timeout ends a handler, however short it is",
+        f"{WORKER}/timer.py",
+        "        _raise_if_due()  # it may have rung already\n",
+        "",
+        ("tests/worker/test_attempts.py",),
+    ),
+    Mutant(
         "evidence-forgotten",
         "a task that was killed for its timeout is not run again, however late it is rescued",
         f"{WORKER}/guard.py",

@@ -30,8 +30,9 @@ def time_limit(seconds: float) -> Iterator[None]:
     _Alarm.rang = False
     signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    _Alarm.armed = True
     try:
+        _Alarm.armed = True
+        _raise_if_due()  # it may have rung already
         yield
     finally:
         _Alarm.armed = False
