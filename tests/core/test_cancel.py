@@ -125,3 +125,15 @@ def test_only_what_has_ended_is_deleted(submit: Submit, owner_id: int) -> None:
     deletion.delete(lifecycle.cancel(task.id, by_id=owner_id))
     assert not Task.objects.exists()
     assert active(owner_id) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_is_asked_to_stop_has_its_grace(
+    submit: Submit, claim: Claim, worker_id: int
+) -> None:
+    task = submit()
+    claim()
+    lifecycle.cancel(task.id, by_id=None)
+    assert not Task.objects.overstaying(worker_id, grace_seconds=60)
+    assert list(Task.objects.overstaying(worker_id, grace_seconds=0)) == [task]
+    assert not Task.objects.overstaying(worker_id + 1, grace_seconds=0)

@@ -203,3 +203,17 @@ def test_a_moment_shows_what_had_committed() -> None:
     shown = [changed for changed in range(3, 12) if changes.shows("5:9:6,7", changed)]
     assert shown == [3, 4, 5, 8]
     assert [changes.shows("4", changed) for changed in (4, 5)] == [True, False]
+
+
+def test_a_reader_of_many_pages_misses_nothing(
+    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PAGE", 2)
+    start = changes.resume(owner_id, None, None).after
+    wanted = [submit().pk for _ in range(5)]
+    page = changes.read(owner_id, start)
+    read = ids(page)
+    while not page.is_last:
+        page = changes.read(owner_id, page.after)
+        read += ids(page)
+    assert read == wanted

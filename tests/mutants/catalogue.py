@@ -371,7 +371,7 @@ RECORD = (
         f"{CORE}/querysets.py",
         "limit = Now() - timedelta(seconds=grace_seconds)",
         "limit = Now()",
-        ("tests/core", "tests/worker"),
+        ("tests/core/test_cancel.py",),
     ),
     Mutant(
         "own-processes-dropped",
