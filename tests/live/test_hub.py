@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from django.conf import settings
 
+from taskyard.core import lifecycle
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
+from taskyard.core.values import NewTask
 from taskyard.live.hints import Hint, heard, tell
 from taskyard.live.hub import Hub
 
@@ -63,6 +66,29 @@ def test_without_redis_listeners_are_woken_by_sweeps() -> None:
         async with hub.listen(1, mine.append):
             assert time.monotonic() - started < 0.1
             await eventually(lambda: mine == [None])
+
+    run(None, test)
+
+
+def test_a_change_without_a_hint_is_found_unless_it_is_known(django_user_model: Any) -> None:
+    owner_id = django_user_model.objects.create_user("owner", password="password123").pk
+
+    new = NewTask("sum", "default", {"numbers": [1]})
+
+    async def test(hub: Hub) -> None:
+        uninformed: list[Hint] = []
+        informed: list[Hint] = []
+        async with (
+            hub.listen(owner_id, uninformed.append),
+            hub.listen(owner_id, informed.append, lambda change: True),
+        ):
+            await eventually(lambda: None in uninformed)
+            await asyncio.sleep(2)  # the first sweep of an owner who has just come tells everybody
+            uninformed.clear()
+            informed.clear()
+            await hub.read(lifecycle.submit, owner_id, new)
+            await eventually(lambda: None in uninformed)
+            assert informed == []
 
     run(None, test)
 
