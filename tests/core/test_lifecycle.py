@@ -364,15 +364,20 @@ def test_the_database_of_the_run_is_the_one_named() -> None:
     assert connection.vendor == os.environ.get("TEST_DB", "sqlite")
 
 
+@pytest.mark.parametrize("dead", ["process", "worker"])
 def test_a_suspended_task_whose_process_died_later_is_rescued(
-    submit: Submit, claim: Claim, worker_id: int
+    submit: Submit, claim: Claim, worker_id: int, dead: str
 ) -> None:
     task = submit()
     (first,) = claim()
     lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(minutes=1))])
     lifecycle.wake()
     assert [again.id for again in claim(process=2)] == [task.id]
-    assert lifecycle.rescue(Task.objects.dropped_by(worker_id, [1])) == {"default"}
+    lost = Task.objects.dropped_by(worker_id, [1])
+    if dead == "worker":
+        Worker.objects.update(lease_until=Now() - timedelta(seconds=1))
+        lost = Task.objects.lost(Worker.objects.alive())
+    assert lifecycle.rescue(lost) == {"default"}
     task.refresh_from_db()
     assert (task.status, task.ready) == ("pending", True)
 

@@ -363,7 +363,7 @@ RECORD = (
         f"{CORE}/querysets.py",
         "held = self.filter(worker_id__isnull=False)",
         "held = self.filter(worker_id__isnull=False, slept=0)",
-        ("tests/core", "tests/worker"),
+        ("tests/core/test_lifecycle.py",),
     ),
     Mutant(
         "grace-forgotten",
