@@ -25,18 +25,18 @@ def forms() -> dict[str, Callable[[], object]]:
     from taskyard.accounts import tokens
     from taskyard.accounts.models import User
     from taskyard.api import intake
-    from taskyard.core import announcements, exact_json, lifecycle
+    from taskyard.core import lifecycle, notifications, strict_json
     from taskyard.server import asgi
-    from taskyard.server.bridge import environ
+    from taskyard.server.wsgi_adapter import environ
 
     call_command("migrate", verbosity=0)
     user = User.objects.create(username="owner", password="!")
     lifecycle.open_account(user.pk)
     access = tokens.issue(user).access
-    credential = tokens.claim_of(access).credential
-    announcements.start()
+    credential = tokens.decode(access).credential
+    notifications.start()
     asgi.look_at_connections_once()
-    asgi.settle_memory()
+    asgi.freeze_gc()
 
     def asking(method: str, path: str, wanted: HTTPStatus, body: bytes = b"") -> Callable[[], None]:
         scope = {
@@ -61,13 +61,13 @@ def forms() -> dict[str, Callable[[], object]]:
 
         return ask
 
-    one, many = exact_json.dumps(SUM), exact_json.dumps({"tasks": [SUM] * 1000})
-    new = intake.one(exact_json.loads(one))
+    one, many = strict_json.dumps(SUM), strict_json.dumps({"tasks": [SUM] * 1000})
+    new = intake.one(strict_json.loads(one))
     return {
         "livez": asking("GET", "/livez", HTTPStatus.OK),
         "a task type": asking("GET", "/api/task-types/sum/", HTTPStatus.OK),
         "create": asking("POST", "/api/tasks/create/", HTTPStatus.CREATED, one),
-        "create: reading the body": lambda: intake.one(exact_json.loads(one)),
+        "create: reading the body": lambda: intake.one(strict_json.loads(one)),
         "create: accepting": lambda: lifecycle.submit(user.pk, new, credential=credential),
         "bulk of 1,000": asking("POST", "/api/tasks/bulk/", HTTPStatus.CREATED, many),
     }

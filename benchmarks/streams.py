@@ -87,7 +87,7 @@ def tokens_of(owners: int) -> list[tuple[int, str]]:
 def submit(owner_id: int) -> tuple[int, float]:
     """Accept a task that stays pending; its id, and when it was submitted."""
     from taskyard.core import lifecycle
-    from taskyard.core.values import NewTask
+    from taskyard.core.types import NewTask
 
     later = datetime.now(UTC) + timedelta(days=1)
     started = time.perf_counter()

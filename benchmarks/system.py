@@ -49,7 +49,7 @@ def books(live: Live) -> Iterator[Ask]:
 FILL = """
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 count, owners = {count}, {owners}
 known = list(User.objects.filter(username__startswith="owner-").order_by("id")[:owners])
 made = [User(username=f"owner-{{n}}", password="!") for n in range(len(known), owners)]

@@ -24,7 +24,7 @@ from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
 from benchmarks.sockets import bound_socket
 from benchmarks.system import books, fill
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 from tests.running import Live
 
@@ -120,7 +120,7 @@ class Yard(Live):
                         stderr=log,
                         pass_fds=(listener.fileno(),),
                         start_new_session=True,
-                        preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+                        preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGKILL),
                     )
                 )
         self._web = self.webs[0]
@@ -140,7 +140,7 @@ class Yard(Live):
         for listener in self._listeners:
             listener.close()
         self._listeners = []
-        bound.stop(self.webs, seconds=10)
+        child_process.stop(self.webs, seconds=10)
         self.webs = []
         self._web = None
 

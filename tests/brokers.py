@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.valkey import program
 from tests.servers import free_port
 
@@ -128,7 +128,7 @@ class Watched:
         return self
 
     def __exit__(self, *error: object) -> None:
-        bound.stop(list(self._processes.values()), seconds=5)
+        child_process.stop(list(self._processes.values()), seconds=5)
 
     def kill_the_primary(self) -> None:
         self._processes[self._primary].send_signal(signal.SIGKILL)
@@ -141,7 +141,7 @@ class Watched:
             f'bind 127.0.0.1\nport {port}\ndir "{home}"\nsave ""\nlogfile "{home}/log"\n'
             + configuration
         )
-        self._processes[port] = bound.start(
+        self._processes[port] = child_process.start(
             [program(), str(file), *options], env=dict(os.environ), death_signal=signal.SIGKILL
         )
 

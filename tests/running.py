@@ -14,7 +14,7 @@ from typing import IO, Self
 import redis
 from celery import Celery
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.env import VARIABLES
 from taskyard.server.valkey import Valkey
 from tests.servers import free_port
@@ -100,7 +100,7 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        bound.stop([p for p in (*self.workers, self._web) if p is not None], seconds=10)
+        child_process.stop([p for p in (*self.workers, self._web) if p is not None], seconds=10)
         self.stop_broker()
 
     def start_broker(self) -> None:
@@ -109,7 +109,7 @@ class Live:
 
     def stop_broker(self) -> None:
         if self._broker_process is not None:
-            bound.stop([self._broker_process], seconds=5)
+            child_process.stop([self._broker_process], seconds=5)
         self._broker_process = None
 
     def kill_broker(self) -> None:
@@ -124,7 +124,7 @@ class Live:
 
     def stop_web(self) -> None:
         if self._web is not None:
-            bound.stop([self._web], seconds=10)
+            child_process.stop([self._web], seconds=10)
         self._web = None
 
     def kill_web(self) -> None:
@@ -148,7 +148,7 @@ class Live:
         """SIGTERM, as a deploy does it; the oldest worker unless one is named."""
         process = process or self.workers[0]
         self.workers.remove(process)
-        bound.stop([process], seconds=30)
+        child_process.stop([process], seconds=30)
 
     def kill_worker(self, process: subprocess.Popen[bytes] | None = None) -> None:
         """SIGKILL, the parent and its children at once."""
@@ -215,7 +215,7 @@ class Live:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+                preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGKILL),
             )
 
     def log_tail(self) -> str:

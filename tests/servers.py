@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def broker() -> Iterator[str]:
             server.wait(process)
             yield server.url
         finally:
-            bound.stop([process], seconds=5)
+            child_process.stop([process], seconds=5)
 
 
 class PostgreSQL:
@@ -117,7 +117,7 @@ class PostgreSQL:
                 ],
                 stdout=log,
                 stderr=log,
-                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGQUIT),
+                preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGQUIT),
                 **self._other,
             )
         _wait_for_postgresql(self.url, self._process, self._directory / "log")

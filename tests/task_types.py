@@ -27,7 +27,7 @@ from django.utils import translation
 from taskyard import Fail, Retry, Run, task_type
 from taskyard.accounts.models import User
 from taskyard.catalog.run import Cancelled, Suspend, TimedOut
-from taskyard.worker.pace import PATIENCE_SECONDS
+from taskyard.worker.fast_path import UNCLAIMED_LIMIT_SECONDS
 from tests import asking
 
 __all__ = ["asking"]
@@ -216,7 +216,7 @@ def quick(does: str = "nothing") -> str:
                 file.write(b"0\n")
         os.kill(os.getpid(), signal.SIGKILL)
     if does == "dawdle":
-        time.sleep(PATIENCE_SECONDS + 2)
+        time.sleep(UNCLAIMED_LIMIT_SECONDS + 2)
     return does
 
 

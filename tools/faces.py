@@ -11,8 +11,8 @@ from pathlib import Path
 
 CLIENT = Path(__file__).parent.parent / "src" / "taskyard" / "client"
 FACES = {
-    CLIENT / "asynchronous.py": CLIENT / "synchronous.py",
-    CLIENT / "async_wire.py": CLIENT / "sync_wire.py",
+    CLIENT / "_async.py": CLIENT / "_sync.py",
+    CLIENT / "async_transport.py": CLIENT / "sync_transport.py",
 }
 HEAD = '"""Made from `{}` by `python tools/faces.py`; change that."""'
 WORDS = {
@@ -23,7 +23,7 @@ WORDS = {
     r"asynccontextmanager": "contextmanager",
     r"Async(Client|Iterator|Wire)": r"\1",
     r"__a(enter|exit)__": r"__\1__",
-    r"\basync_wire\b": "sync_wire",
+    r"\basync_transport\b": "sync_transport",
     r"\ba(close|read|iter_bytes)\b": r"\1",
 }
 

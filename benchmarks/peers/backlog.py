@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers import tally
 from benchmarks.peers.stage import Stage, fresh, settle
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 
 Command = tuple[str, ...]
@@ -98,7 +98,7 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
                         stdout=subprocess.PIPE if program.gated else out,
                         stderr=out,
                         start_new_session=True,
-                        preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+                        preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGKILL),
                     )
                 )
         if program.gated:
@@ -109,7 +109,7 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
         raise
     finally:
         # Not long: with an empty queue nothing is lost, whatever they still wait for.
-        bound.stop(processes, seconds=0.5)
+        child_process.stop(processes, seconds=0.5)
         for process in processes:
             for pipe in (process.stdin, process.stdout):
                 if pipe:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 from tests import servers
 from tests.running import clean_environment
@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
         server = stack.enter_context(servers.own_postgresql(max_connections=100))
         valkey = Valkey(directory / "valkey")
         process = valkey.start(clean_environment())
-        stack.callback(bound.stop, [process], seconds=5)
+        stack.callback(child_process.stop, [process], seconds=5)
         valkey.wait(process)
         yield Stage(server.url, valkey.url, directory)
 

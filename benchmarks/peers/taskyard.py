@@ -37,7 +37,7 @@ def fill(count: int) -> None:
 
     from taskyard.accounts.models import User
     from taskyard.core import lifecycle
-    from taskyard.core.values import NewTask
+    from taskyard.core.types import NewTask
 
     call_command("migrate", verbosity=0)
     users = User.objects.bulk_create(User(username=f"user-{n}", password="!") for n in range(USERS))

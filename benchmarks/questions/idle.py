@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.figures import Figure, until, value
 from benchmarks.yard import cpu_seconds
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 from tests.running import clean_environment
 
@@ -37,7 +37,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGTERM),
+                preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGTERM),
             )
         try:
             until(lambda: "is ready at" in log.read_text(), 60, "taskyard up")
@@ -50,7 +50,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
                 share.append(spent / (time.monotonic() - began))
                 memory.append(_proportional(process.pid))
         finally:
-            bound.stop([process], seconds=35)
+            child_process.stop([process], seconds=35)
     return [
         value("idle `taskyard up`, memory (PSS)", memory, lambda mb: f"{mb:.0f} MB", at_most=350),
         value("idle `taskyard up`, of a core", share, lambda of: f"{of:.1%}", at_most=0.02),

@@ -14,7 +14,7 @@ SUBMIT = """
 import time
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 users = list(User.objects.order_by("id"))
 first_due = time.time() + {lead}
 new = [

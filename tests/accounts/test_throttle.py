@@ -9,8 +9,8 @@ import pytest
 from django.db import connections
 from django.test import RequestFactory
 
-from taskyard.accounts import throttle
-from taskyard.accounts.addresses import address_of, client_of
+from taskyard.accounts import rate_limit
+from taskyard.accounts.addresses import client_ip, client_of
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
@@ -36,7 +36,7 @@ def redis_answered(
 
     The breaker is each test's own, so that one slow call is one test's trouble.
     """
-    monkeypatch.setattr(core_redis, "breaker", core_redis.Breaker())
+    monkeypatch.setattr(core_redis, "breaker", core_redis.CircuitBreaker())
     yield
     if "without_redis" not in request.node.name:
         away = [record.getMessage() for record in caplog.records if "without Redis" in record.msg]
@@ -117,9 +117,9 @@ def test_attempts_are_limited_by_the_rate_of_failures_where_nothing_is_said(
 ) -> None:
     settings.TASKYARD_LOGIN_RATE, settings.TASKYARD_ATTEMPT_RATE = "1/hour", None
     for _ in range(20):
-        throttle.count_attempt(address)
+        rate_limit.count_attempt(address)
     with pytest.raises(Throttled):
-        throttle.count_attempt(address)
+        rate_limit.count_attempt(address)
 
 
 def test_the_old_password_cannot_be_guessed_either(
@@ -139,7 +139,7 @@ def test_guesses_at_the_same_moment_do_not_outnumber_the_rate(
 
     def attempt(_: int) -> bool:
         try:
-            throttle.count_registration(address)
+            rate_limit.count_registration(address)
         except Throttled:
             return False
         finally:
@@ -155,17 +155,17 @@ def test_an_outage_during_a_login_is_no_failure(db: None, settings: Any, address
     for _ in range(3):
         with (
             pytest.raises(RuntimeError),
-            throttle.counting_failures(ValueError, username="a", address=address),
+            rate_limit.counting_failures(ValueError, username="a", address=address),
         ):
             raise RuntimeError
     with (
         pytest.raises(ValueError, match="wrong"),
-        throttle.counting_failures(ValueError, username="a", address=address),
+        rate_limit.counting_failures(ValueError, username="a", address=address),
     ):
         raise ValueError("wrong")
     with (
         pytest.raises(Throttled),
-        throttle.counting_failures(ValueError, username="a", address=address),
+        rate_limit.counting_failures(ValueError, username="a", address=address),
     ):
         pass
 
@@ -174,12 +174,12 @@ def test_a_window_ends(settings: Any, address: str) -> None:
     import time
 
     settings.TASKYARD_REGISTER_RATE = "1/s"
-    throttle.count_registration(address)
+    rate_limit.count_registration(address)
     with pytest.raises(Throttled) as refused:
-        throttle.count_registration(address)
+        rate_limit.count_registration(address)
     assert refused.value.retry_after == 1
     time.sleep(1.05)
-    throttle.count_registration(address)
+    rate_limit.count_registration(address)
 
 
 def test_without_redis_everybody_passes_and_the_log_says_so(
@@ -188,7 +188,7 @@ def test_without_redis_everybody_passes_and_the_log_says_so(
     settings.TASKYARD_REGISTER_RATE = "1/hour"
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     for _ in range(3):
-        throttle.count_registration(address)
+        rate_limit.count_registration(address)
     assert "throttle passed without Redis" in caplog.text
 
 
@@ -214,7 +214,7 @@ def test_an_address_is_as_true_as_the_proxies(
     settings.TASKYARD_TRUSTED_PROXIES = proxies
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.9", **headers)
-    assert address_of(request) == address
+    assert client_ip(request) == address
 
 
 @pytest.mark.parametrize(

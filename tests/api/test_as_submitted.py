@@ -8,7 +8,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 

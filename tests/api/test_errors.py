@@ -8,9 +8,9 @@ from django.db import connection
 from django.test import Client, RequestFactory
 
 from taskyard.api import errors
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core import lifecycle, messages
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import Rejected
 from tests.api.caller import Caller
 
 PROBLEM = "application/problem+json"
@@ -56,7 +56,7 @@ def test_texts_follow_the_language(api: Caller) -> None:
 
 
 def test_every_refusal_has_a_status_and_words() -> None:
-    refusals = [Refusal]
+    refusals = [Rejected]
     for kind in refusals:
         refusals += kind.__subclasses__()
     for kind in refusals[1:]:
@@ -72,9 +72,9 @@ def test_flaws_of_a_place_and_inside_it_stand_together() -> None:
     problem = errors.problem_of(
         InvalidInput(
             [
-                Flaw(("a",), "own", "whole"),
-                Flaw(("a", 0, "b"), "own", "inside"),
-                Flaw(("a",), "own", "whole again"),
+                FieldError(("a",), "own", "whole"),
+                FieldError(("a", 0, "b"), "own", "inside"),
+                FieldError(("a",), "own", "whole again"),
             ]
         )
     )

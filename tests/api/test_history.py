@@ -8,7 +8,7 @@ import pytest
 from taskyard.core import history, lifecycle
 from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Line, Traceback, Verdict
+from taskyard.core.types import Line, LossReason, Traceback
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 
@@ -18,7 +18,7 @@ BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 def said(api: Caller, count: int, *, dropped: int = 0) -> int:
     task_id = int(api.create().json()["id"])
     lines = [Line(BEGAN + timedelta(seconds=n), f"line {n}") for n in range(count)]
-    history.write_down(task_id, 1, lines, kept=0, dropped=dropped)
+    history.write_lines(task_id, 1, lines, kept=0, dropped=dropped)
     return task_id
 
 
@@ -47,7 +47,7 @@ def test_a_traceback_is_kept_with_its_attempt_and_told_if_the_operator_says_so(
 def test_a_late_ending_leaves_no_traceback(api: Caller, hand: Hand) -> None:
     api.create()
     (late,) = hand.claim()
-    lifecycle.rescue(Task.objects.all(), lambda task: Verdict.LOST)
+    lifecycle.rescue(Task.objects.all(), lambda task: LossReason.LOST)
     trace = Traceback("ValueError", "a.py:1 in f", "ValueError: no")
     assert not hand.finish(late, Status.ERROR, error_code="exception", traceback=trace)
     assert not AttemptTraceback.objects.exists()
@@ -65,7 +65,7 @@ def test_attempts_stand_in_order_and_say_how_each_ended(api: Caller, hand: Hand)
     task_id = api.create().json()["id"]
     hand.end(Status.PENDING, error_code="exception", error_message="ValueError: page 7")
     hand.claim()
-    lifecycle.rescue(Task.objects.all(), lambda task: Verdict.LOST)
+    lifecycle.rescue(Task.objects.all(), lambda task: LossReason.LOST)
     (claimed,) = hand.claim()
     running = api.get(f"tasks/{task_id}/attempts/").json()
     assert running["count"] == 3
@@ -122,7 +122,7 @@ def test_who_has_read_so_many_lines_gets_those_behind_them(api: Caller) -> None:
         address = (answer.json()["next"] or "").removeprefix("http://testserver/api/")
     assert seen == [f"line {n}" for n in range(25)]
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == []
-    history.write_down(task_id, 2, [Line(BEGAN, "more")], kept=25, dropped=0)
+    history.write_lines(task_id, 2, [Line(BEGAN, "more")], kept=25, dropped=0)
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == ["more"]
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.values import Ending
+from taskyard.core.types import AttemptResult
 from taskyard.live import changes
 from taskyard.live.changes import Position
 
@@ -40,7 +40,7 @@ def test_ids_go_beyond_31_bits(api: "Caller", user: object) -> None:
     since = changes.now()
     claimed, _more = lifecycle.claim("default", {"sum": 10}, worker_id=worker, process=7)
     assert [task.id for task in claimed] == ids
-    endings = [Ending(task, Status.COMPLETED, '{"result": 6}') for task in claimed]
+    endings = [AttemptResult(task, Status.COMPLETED, '{"result": 6}') for task in claimed]
     assert lifecycle.finish(endings) == set(ids)
     page = changes.read(owner_id, Position(since))
     assert [task.id for task in page.tasks] == ids

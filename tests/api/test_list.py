@@ -7,7 +7,7 @@ import pytest
 
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 

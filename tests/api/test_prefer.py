@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskyard.api.waits import seconds_of
+from taskyard.api.prefer_wait import seconds_of
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Account, IdempotencyKey, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, NewTask, Standing
+from taskyard.core.types import AttemptState, ClaimedTask, NewTask
 from tests.api.caller import Caller
 from tests.api.hand import Hand
 
@@ -71,9 +71,9 @@ def test_1000_cancels_against_finishes_end_once_and_as_answered(
     answers: list[tuple[int, str]] = []
     endings: list[list[Status]] = []
 
-    def end(claimed: Claimed, race: int) -> list[Status]:
+    def end(claimed: ClaimedTask, race: int) -> list[Status]:
         status = Status.COMPLETED
-        if race % 3 and lifecycle.report(claimed, None) is Standing.CANCELLING:
+        if race % 3 and lifecycle.report(claimed, None) is AttemptState.CANCELLING:
             status = Status.CANCELLED
         elif race % 5 == 0:
             status = Status.PENDING

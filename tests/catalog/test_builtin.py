@@ -60,7 +60,9 @@ def test_sum_refuses_other_input_and_says_where(
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
         SUM.validate(input_data)
-    assert [(flaw.path, flaw.code) for flaw in caught.value.flaws] == [(path, code)]
+    assert [(field_error.path, field_error.code) for field_error in caught.value.field_errors] == [
+        (path, code)
+    ]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, "5", True, 3601, 10**9, None])

@@ -16,7 +16,7 @@ from taskyard.catalog.run import (
     Suspend,
 )
 from taskyard.catalog.schema import InvalidInput, Signature
-from taskyard.catalog.task_type import BadResult, Registry, TaskType, UnknownTaskType
+from taskyard.catalog.task_type import InvalidResult, Registry, TaskType, UnknownTaskType
 from tests.catalog.test_builtin import new_run
 
 
@@ -136,18 +136,18 @@ def anything() -> Any:
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}, "\0", "\ud800", object()])
 def test_a_result_that_no_database_keeps_is_refused(value: Any) -> None:
-    with pytest.raises(BadResult) as caught:
+    with pytest.raises(InvalidResult) as caught:
         declare(anything).encode_result(value)
     assert caught.value.code == "result_invalid"
 
 
 def test_a_result_of_another_type_than_declared_is_refused() -> None:
-    with pytest.raises(BadResult):
+    with pytest.raises(InvalidResult):
         declare(word_count).encode_result(["not", "a", "dict"])
 
 
 def test_a_result_too_large_is_an_error_of_its_own() -> None:
-    with pytest.raises(BadResult) as caught:
+    with pytest.raises(InvalidResult) as caught:
         declare(anything, result_limit=100).encode_result("x" * 200)
     assert caught.value.code == "result_too_large"
 
@@ -248,7 +248,7 @@ def reporting(report: Callable[[Run], bool]) -> Run:
 
 
 def test_an_integer_that_could_not_be_read_again_is_no_result() -> None:
-    with pytest.raises(BadResult):
+    with pytest.raises(InvalidResult):
         declare(word_count).encode_result({"words": 10**4400})
     assert json.loads(declare(word_count).encode_result({"words": 10**1100})) == {"words": 10**1100}
 
@@ -282,17 +282,17 @@ def test_of_many_flaws_the_first_of_each_list_are_named() -> None:
     }
     with pytest.raises(InvalidInput) as refused:
         signature.check(data)
-    named = [flaw.path for flaw in refused.value.flaws]
+    named = [field_error.path for field_error in refused.value.field_errors]
     assert named == [("numbers", index) for index in range(2, 102)]
     data["numbers"] = [1]
     with pytest.raises(InvalidInput) as refused:
         signature.check(data)
-    named = [flaw.path for flaw in refused.value.flaws]
+    named = [field_error.path for field_error in refused.value.field_errors]
     assert named == [("names", f"k{index}") for index in range(3, 103)]
     data["names"] = {}
     with pytest.raises(InvalidInput) as refused:
         signature.check(data)
-    named = [flaw.path for flaw in refused.value.flaws]
+    named = [field_error.path for field_error in refused.value.field_errors]
     assert named == [("rows", 1, 1), ("rows", 2), ("more",)]
 
 
@@ -317,4 +317,4 @@ def test_what_the_model_refuses_is_refused(data: dict[str, Any], code: str) -> N
     signature.check({"count": 1, "tree": {"left": {"left": None}}, "ratio": 2})
     with pytest.raises(InvalidInput) as refused:
         signature.check(data)
-    assert code in [flaw.code for flaw in refused.value.flaws]
+    assert code in [field_error.code for field_error in refused.value.field_errors]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from taskyard.api.errors import pointer
-from taskyard.catalog import builtin
-from taskyard.catalog.schema import Flaw, InvalidInput, Signature
-from taskyard.client import words
+from taskyard.catalog import builtin, schema
+from taskyard.catalog.schema import InvalidInput, Signature
+from taskyard.client import i18n
 from taskyard.client.commands import checks
 from taskyard.client.errors import FieldError
 from taskyard.core import messages
@@ -56,14 +56,20 @@ def told(signature: Signature, data: dict[str, Any]) -> list[FieldError]:
     try:
         signature.check(data)
     except InvalidInput as error:
-        flaws = [Flaw(("input_data", *each.path), *_rest(each)) for each in error.flaws]
+        field_errors = [
+            schema.FieldError(("input_data", *each.path), *_rest(each))
+            for each in error.field_errors
+        ]
         with translation.override("en"):
-            return [FieldError(pointer(each), each.code, messages.of_flaw(each)) for each in flaws]
+            return [
+                FieldError(pointer(each), each.code, messages.of_field_error(each))
+                for each in field_errors
+            ]
     return []
 
 
-def _rest(flaw: Flaw) -> tuple[str, str, dict[str, Any]]:
-    return flaw.code, flaw.message, flaw.context
+def _rest(field_error: schema.FieldError) -> tuple[str, str, dict[str, Any]]:
+    return field_error.code, field_error.message, field_error.context
 
 
 # The first input of a cold machine may take seconds to make.
@@ -90,7 +96,7 @@ def test_whatever_is_said_here_the_server_says_in_the_same_words(
 def test_the_usual_mistakes_are_found_here(data: dict[str, Any]) -> None:
     refused = checks.refusal(SIGNATURES[0].input_schema, data)
     assert refused is not None
-    assert list(refused.errors) == told(SIGNATURES[0], data)[: checks.MOST_FLAWS]
+    assert list(refused.errors) == told(SIGNATURES[0], data)[: checks.MOST_FIELD_ERRORS]
 
 
 @pytest.mark.parametrize("seconds", [0, 3601, 1.5, "5", True, None, [], {}])
@@ -112,10 +118,10 @@ def test_what_fits_and_what_only_the_server_can_judge_is_let_through() -> None:
         assert checks.refusal(SIGNATURES[2].input_schema, data) is None
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
 def test_the_words_are_the_server_s(language: str) -> None:
-    folder = Path(words.__file__).parent / "locale"
-    ours = gettext.translation(words.DOMAIN, folder, [language])
+    folder = Path(i18n.__file__).parent / "locale"
+    ours = gettext.translation(i18n.DOMAIN, folder, [language])
     bound = dict.fromkeys(
         ("min_length", "max_length", "gt", "ge", "lt", "le"), "%(bound)s"
     )  # the server calls each by its keyword

@@ -8,15 +8,15 @@ import pytest
 
 from taskyard import client
 from taskyard.client import AsyncClient, Client, NewTask
-from taskyard.client.bodies import chunks
 from taskyard.client.commands import fields
 from taskyard.client.commands.fields import BadField
 from taskyard.client.commands.session import place
+from taskyard.client.encoding import chunks
 from taskyard.client.errors import FieldError, error_of
-from taskyard.client.events import EventReader, Told
-from taskyard.client.patience import Patience
-from taskyard.client.trust import trusted_by
-from taskyard.client.words import language
+from taskyard.client.events import ServerSentEvent, SSEDecoder
+from taskyard.client.i18n import language
+from taskyard.client.retry import RetryBudget
+from taskyard.client.ssl_context import create_ssl_context
 from tools import faces
 
 
@@ -28,9 +28,9 @@ def test_the_synchronous_face_is_the_asynchronous_one_without_waiting(source: Pa
 
 
 def test_without_tls_no_certificate_is_believed() -> None:
-    assert trusted_by("https://tasks.example.org") is True
-    assert trusted_by("HTTPS://tasks.example.org") is True
-    bare = trusted_by("http://127.0.0.1:8000")
+    assert create_ssl_context("https://tasks.example.org") is True
+    assert create_ssl_context("HTTPS://tasks.example.org") is True
+    bare = create_ssl_context("http://127.0.0.1:8000")
     assert isinstance(bare, ssl.SSLContext)
     assert (bare.verify_mode, bare.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert bare.get_ca_certs() == []
@@ -70,28 +70,28 @@ STREAM = (
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
 def test_events_are_read_however_the_bytes_come(size: int) -> None:
-    reader = EventReader()
+    reader = SSEDecoder()
     told = [
         each
         for start in range(0, len(STREAM), size)
         for each in reader.feed(STREAM[start : start + size])
     ]
-    assert told == [Told("7", '{"a":\u2028"б"}'), Told("9", "one\ntwo")]
+    assert told == [ServerSentEvent("7", '{"a":\u2028"б"}'), ServerSentEvent("9", "one\ntwo")]
     assert reader.last_id == "9"
     assert reader.retry_seconds == 1.5
     reader.restart()
-    assert [*reader.feed(b"id: 10\ndata: whole\n\n")] == [Told("10", "whole")]
+    assert [*reader.feed(b"id: 10\ndata: whole\n\n")] == [ServerSentEvent("10", "whole")]
 
 
 def test_patience_grows_and_ends() -> None:
-    patience = Patience(30)
-    pauses = [patience.pause() for _ in range(6)]
+    retry_budget = RetryBudget(30)
+    pauses = [retry_budget.pause() for _ in range(6)]
     assert all(pause is not None and pause <= 5 for pause in pauses)
     assert (pauses[0] or 9) < 0.21
     assert (pauses[5] or 0) > 2
-    assert patience.pause(3) == 3
-    assert patience.pause(31) is None  # longer than anybody will wait
-    assert Patience(0).pause() is None
+    assert retry_budget.pause(3) == 3
+    assert retry_budget.pause(31) is None  # longer than anybody will wait
+    assert RetryBudget(0).pause() is None
 
 
 def test_what_is_no_problem_document_is_an_error_all_the_same() -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.valkey import program
 from tests.brokers import Watched, behind_tls
 from tests.contract.client import User
@@ -110,7 +110,7 @@ def test_a_user_with_the_documented_rights_is_enough(new_live: Any, live: Live) 
 
 def test_a_cluster_is_refused_in_one_line(live: Live, tmp_path: Path) -> None:
     port = free_port()
-    process = bound.start(
+    process = child_process.start(
         [
             program(),
             *("--port", str(port), "--dir", str(tmp_path)),
@@ -133,7 +133,7 @@ def test_a_cluster_is_refused_in_one_line(live: Live, tmp_path: Path) -> None:
         assert doctor.returncode == 1
         assert "WRONG  broker      is a cluster; " in doctor.stdout
     finally:
-        bound.stop([process], seconds=5)
+        child_process.stop([process], seconds=5)
 
 
 def test_a_bare_celery_worker_is_refused_a_broker_that_evicts(live: Live) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from taskyard.worker.guard import DEAF_SECONDS
+from taskyard.worker.watchdog import NOT_CONSUMING_SECONDS
 from tests.contract.client import User
 from tests.running import Live
 
@@ -126,8 +126,8 @@ def test_a_worker_of_one_process_takes_every_bell_that_stands(
     assert user.wait(user.sum(1))["status"] == "completed"
     with live.celery() as celery:
         for _ in range(6):
-            celery.send_task("taskyard.bell", args=("default",), queue="default")
-    until = time.monotonic() + DEAF_SECONDS
+            celery.send_task("taskyard.wake_up", args=("default",), queue="default")
+    until = time.monotonic() + NOT_CONSUMING_SECONDS
     while live.messages():
         assert time.monotonic() < until, "it would be taken for deaf"
         time.sleep(0.1)
@@ -142,7 +142,7 @@ def test_a_queue_that_is_paused_makes_nobody_leave(new_live: Callable[..., Live]
         "from taskyard.core import queues; queues.pause('default', by_id=None)",
     )
     task_id = user.sum(1, 2)
-    until = time.monotonic() + DEAF_SECONDS + 5
+    until = time.monotonic() + NOT_CONSUMING_SECONDS + 5
     while time.monotonic() < until:
         assert not live.replace_those_that_left()
         time.sleep(0.5)

@@ -63,7 +63,7 @@ def test_the_only_process_finds_work_that_nobody_called_it_for(new_live: Any) ->
     # Submitted without a word to the broker, as by a web that is killed behind its commit.
     said = (
         "from django.conf import settings; settings.REDIS_URL = None\n"
-        "from taskyard.core import lifecycle; from taskyard.core.values import NewTask\n"
+        "from taskyard.core import lifecycle; from taskyard.core.types import NewTask\n"
         "from taskyard.accounts.models import User\n"
         f"owner = User.objects.get(username={user.name!r}).pk\n"
         "new = NewTask(task_type='sum', queue='default', input_data={'numbers': [2, 3]})\n"

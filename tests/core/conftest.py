@@ -7,7 +7,7 @@ import pytest
 
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
-from taskyard.core.values import Claimed, NewTask
+from taskyard.core.types import ClaimedTask, NewTask
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 
@@ -35,8 +35,10 @@ def submit(owner_id: int) -> Callable[..., Task]:
 
 
 @pytest.fixture
-def claim(worker_id: int) -> Callable[..., list[Claimed]]:
-    def claim(process: int = 1, **caps: int) -> list[Claimed]:
-        return lifecycle.claim("default", caps or CAPS, worker_id=worker_id, process=process)[0]
+def claim(worker_id: int) -> Callable[..., list[ClaimedTask]]:
+    def claim(process: int = 1, **batch_sizes: int) -> list[ClaimedTask]:
+        return lifecycle.claim(
+            "default", batch_sizes or CAPS, worker_id=worker_id, process=process
+        )[0]
 
     return claim

@@ -13,7 +13,7 @@ from taskyard.core.allowance import ROW_BYTES
 from taskyard.core.errors import ActiveLimitExceeded, BytesExceeded, SubmitRateExceeded
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending
+from taskyard.core.types import AttemptResult, ClaimedTask
 from tests.core.conftest import new_task
 
 Submit = Callable[..., Task]
@@ -82,13 +82,13 @@ def test_submits_at_the_same_moment_do_not_exceed_rate_and_budget(
 
 @pytest.mark.django_db
 def test_bytes_are_those_of_what_is_kept(
-    submit: Submit, claim: Callable[..., list[Claimed]], owner_id: int, settings: Any
+    submit: Submit, claim: Callable[..., list[ClaimedTask]], owner_id: int, settings: Any
 ) -> None:
     submit(input_data={"text": "ы" * 5000})
     small = submit()
     assert 2 * ROW_BYTES + 10_000 < of(owner_id).bytes < 2 * ROW_BYTES + 10_500
     result = b'"' + b"r" * 7000 + b'"'
-    lifecycle.finish([Ending(task, Status.COMPLETED, result=result) for task in claim()])
+    lifecycle.finish([AttemptResult(task, Status.COMPLETED, result=result) for task in claim()])
     kept = Task.objects.aggregate(Sum("size"))["size__sum"]
     assert of(owner_id).bytes == kept > 2 * ROW_BYTES + 24_000
     settings.TASKYARD_BYTES_PER_USER = kept

@@ -8,13 +8,13 @@ import pytest
 from taskyard.core import audit, bulk, lifecycle, quotas
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, Standing
+from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
 
 Submit = Callable[..., Task]
-Claim = Callable[..., list[Claimed]]
+Claim = Callable[..., list[ClaimedTask]]
 
 
 told: list[Any] = []
@@ -41,7 +41,7 @@ def test_the_next_are_cancelled_or_asked_and_told(
     with django_capture_on_commit_callbacks(execute=True):
         batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
     assert batches == [lifecycle.SWEEP, 2, 0]
-    assert lifecycle.report(running, None) is Standing.CANCELLING
+    assert lifecycle.report(running, None) is AttemptState.CANCELLING
     assert set(told) == {
         (owner_id, running.id, Status.IN_PROGRESS),
         *((owner_id, task_id, Status.CANCELLED) for task_id in waiting),
@@ -67,9 +67,9 @@ def test_what_failed_is_retried_once_and_what_completed_never(submit: Submit, cl
     failed, cancelled, completed = claim()
     lifecycle.finish(
         [
-            Ending(task=failed, status=Status.ERROR, error_code="no"),
-            Ending(task=cancelled, status=Status.CANCELLED),
-            Ending(task=completed, status=Status.COMPLETED, result="6"),
+            AttemptResult(task=failed, status=Status.ERROR, error_code="no"),
+            AttemptResult(task=cancelled, status=Status.CANCELLED),
+            AttemptResult(task=completed, status=Status.COMPLETED, result="6"),
         ]
     )
     assert bulk.retry(Task.objects.all(), seconds=5) == 2

@@ -9,12 +9,12 @@ from taskyard.core import deletion, lifecycle
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, Standing, Verdict
+from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, LossReason
 
 pytestmark = pytest.mark.django_db
 
 Submit = Callable[..., Task]
-Claim = Callable[..., list[Claimed]]
+Claim = Callable[..., list[ClaimedTask]]
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
@@ -22,9 +22,9 @@ def active(owner_id: int) -> int:
     return Account.objects.get(user_id=owner_id).active
 
 
-def suspend(task: Claimed) -> None:
+def suspend(task: ClaimedTask) -> None:
     lifecycle.finish(
-        [Ending(task=task, status=Status.IN_PROGRESS, wake_at=LATER, resumes=True, slept=1)]
+        [AttemptResult(task=task, status=Status.IN_PROGRESS, wake_at=LATER, resumes=True, slept=1)]
     )
 
 
@@ -47,8 +47,8 @@ def test_a_running_task_is_asked(submit: Submit, claim: Claim, owner_id: int) ->
     asked = lifecycle.cancel(task.id, by_id=owner_id)
     assert asked.status == "in_progress"
     assert asked.cancel_requested_at is not None
-    assert lifecycle.report(claimed, None) is Standing.CANCELLING
-    lifecycle.finish([Ending(task=claimed, status=Status.CANCELLED)])
+    assert lifecycle.report(claimed, None) is AttemptState.CANCELLING
+    lifecycle.finish([AttemptResult(task=claimed, status=Status.CANCELLED)])
     assert Task.objects.get().status == "cancelled"
     assert active(owner_id) == 0
 
@@ -57,7 +57,7 @@ def test_a_completion_that_comes_first_wins(submit: Submit, claim: Claim, owner_
     task = submit()
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
-    lifecycle.finish([Ending(task=claimed, status=Status.COMPLETED, result="6")])
+    lifecycle.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="6")])
     with pytest.raises(NotCancellable):
         lifecycle.cancel(task.id, by_id=owner_id)
     assert Task.objects.get().status == "completed"
@@ -71,7 +71,7 @@ def test_a_task_that_was_asked_to_stop_does_not_go_on(
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
     status = Status.PENDING if "error_code" in going_on else Status.IN_PROGRESS
-    lifecycle.finish([Ending(task=claimed, status=status, wake_at=LATER, **going_on)])  # type: ignore[arg-type]
+    lifecycle.finish([AttemptResult(task=claimed, status=status, wake_at=LATER, **going_on)])  # type: ignore[arg-type]
     assert Task.objects.get().status == "cancelled"
     assert active(owner_id) == 0
 
@@ -89,23 +89,23 @@ def test_a_lost_task_that_was_asked_to_stop_does_not_run_again(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "status", "attempt"),
+    ("reason_of", "status", "attempt"),
     [
-        (Verdict.LOST, "pending", 2),
-        (Verdict.UNCHARGED, "pending", 1),
-        (Verdict.TIMED_OUT, "error", None),
+        (LossReason.LOST, "pending", 2),
+        (LossReason.UNCHARGED, "pending", 1),
+        (LossReason.TIMED_OUT, "error", None),
     ],
 )
 def test_a_verdict_decides_what_is_charged(
-    submit: Submit, claim: Claim, worker_id: int, verdict: Verdict, status: str, attempt: int
+    submit: Submit, claim: Claim, worker_id: int, reason_of: LossReason, status: str, attempt: int
 ) -> None:
     submit()
     (stale,) = claim()
-    lifecycle.rescue(Task.objects.dropped_by(worker_id, []), verdict=lambda task: verdict)
+    lifecycle.rescue(Task.objects.dropped_by(worker_id, []), reason_of=lambda task: reason_of)
     assert Task.objects.get().status == status
     again = claim()
     assert [claimed.attempt for claimed in again] == ([attempt] if attempt else [])
-    assert lifecycle.finish([Ending(task=stale, status=Status.COMPLETED)]) == set()
+    assert lifecycle.finish([AttemptResult(task=stale, status=Status.COMPLETED)]) == set()
 
 
 def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: int) -> None:
@@ -134,6 +134,6 @@ def test_a_task_that_is_asked_to_stop_has_its_grace(
     task = submit()
     claim()
     lifecycle.cancel(task.id, by_id=None)
-    assert not Task.objects.overstaying(worker_id, grace_seconds=60)
-    assert list(Task.objects.overstaying(worker_id, grace_seconds=0)) == [task]
-    assert not Task.objects.overstaying(worker_id + 1, grace_seconds=0)
+    assert not Task.objects.past_cancel_grace(worker_id, grace_seconds=60)
+    assert list(Task.objects.past_cancel_grace(worker_id, grace_seconds=0)) == [task]
+    assert not Task.objects.past_cancel_grace(worker_id + 1, grace_seconds=0)

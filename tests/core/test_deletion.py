@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from taskyard.core import deletion, lifecycle
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending
+from taskyard.core.types import AttemptResult, ClaimedTask
 
 pytestmark = pytest.mark.django_db
 
@@ -20,12 +20,14 @@ def counts(owner_id: int) -> dict[str, int]:
 
 
 def test_every_ending_is_counted_and_every_deletion_too(
-    submit: Callable[..., Task], claim: Callable[..., list[Claimed]], owner_id: int
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], owner_id: int
 ) -> None:
     for _ in range(4):
         submit()
     done, failed, *_ = claim(sum=2)
-    lifecycle.finish([Ending(done, Status.COMPLETED), Ending(failed, Status.ERROR, "null", "x")])
+    lifecycle.finish(
+        [AttemptResult(done, Status.COMPLETED), AttemptResult(failed, Status.ERROR, "null", "x")]
+    )
     cancelled = lifecycle.cancel(Task.objects.filter(ready=True)[0].id, by_id=None)
     assert counts(owner_id) == {"active": 1, "completed": 1, "error": 1, "cancelled": 1}
     deletion.delete(cancelled)
@@ -35,11 +37,11 @@ def test_every_ending_is_counted_and_every_deletion_too(
 
 def test_a_purge_goes_on_where_it_was(
     submit: Callable[..., Task],
-    claim: Callable[..., list[Claimed]],
+    claim: Callable[..., list[ClaimedTask]],
     owner_id: int,
 ) -> None:
     ids = [submit().id for _ in range(5)]
-    lifecycle.finish([Ending(task, Status.COMPLETED) for task in claim()[:4]])
+    lifecycle.finish([AttemptResult(task, Status.COMPLETED) for task in claim()[:4]])
     long_ago = Now() - timedelta(days=9)
     Task.objects.filter(id__in=ids[:4]).update(created_at=long_ago)
     Task.objects.filter(id__in=ids[1:4]).update(finished_at=long_ago)

@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from taskyard.core import deletion, durations, lifecycle
+from taskyard.core.engine import dialect
 from taskyard.core.models import DurationCursor, Task
-from taskyard.core.sql import dialect
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending
+from taskyard.core.types import AttemptResult, ClaimedTask
 from tests.conftest import TEST_DB
 from tests.core.conftest import new_task
 
@@ -27,13 +27,15 @@ Of = tuple[str, str]
 
 
 @pytest.fixture
-def end(submit: Callable[..., Task], claim: Callable[..., list[Claimed]]) -> Callable[..., Task]:
+def end(
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]]
+) -> Callable[..., Task]:
     """Submit, claim and end a task, whose row then has these fields."""
 
     def end(status: Status = Status.COMPLETED, **fields: Any) -> Task:
         task = submit()
         for claimed in claim():
-            lifecycle.finish([Ending(task=claimed, status=status, result="1")])
+            lifecycle.finish([AttemptResult(task=claimed, status=status, result="1")])
         if fields:
             Task.objects.filter(id=task.id).update(**fields)
         task.refresh_from_db()
@@ -107,13 +109,13 @@ def test_each_task_counts_once_by_type_and_outcome(end: Callable[..., Task]) -> 
 
 
 def test_a_task_counts_when_it_has_ended(
-    submit: Callable[..., Task], claim: Callable[..., list[Claimed]]
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]]
 ) -> None:
     submit()
     assert counted("wait") == {}
     (claimed,) = claim()
     assert counted("wait") == {}
-    lifecycle.finish([Ending(task=claimed, status=Status.COMPLETED, result="1")])
+    lifecycle.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="1")])
     assert counted("wait") == counts("run") == {("sum", "completed"): 1}
 
 
@@ -216,7 +218,7 @@ def test_two_first_calls_at_once_agree(end: Callable[..., Task]) -> None:
 
 @pytest.mark.skipif(TEST_DB == "sqlite", reason="writers of SQLite come one by one")
 def test_what_was_numbered_early_and_committed_late_is_counted(
-    submit: Callable[..., Task], claim: Callable[..., list[Claimed]], other_id: int
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], other_id: int
 ) -> None:
     # Of two owners: the end of a task locks its owner's counter until the commit.
     submit()
@@ -226,13 +228,13 @@ def test_what_was_numbered_early_and_committed_late_is_counted(
 
     def end_slowly() -> None:
         with transaction.atomic():
-            lifecycle.finish([Ending(task=early, status=Status.COMPLETED, result="1")])
+            lifecycle.finish([AttemptResult(task=early, status=Status.COMPLETED, result="1")])
             written.set()
             assert may_commit.wait(10)
 
     with elsewhere(end_slowly):
         assert written.wait(10)
-        lifecycle.finish([Ending(task=late, status=Status.COMPLETED, result="1")])
+        lifecycle.finish([AttemptResult(task=late, status=Status.COMPLETED, result="1")])
         assert counted("run") == {("countdown", "completed"): 1}
         may_commit.set()
     assert counted("run") == {("sum", "completed"): 1, ("countdown", "completed"): 1}

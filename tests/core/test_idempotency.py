@@ -51,7 +51,7 @@ def test_a_key_is_forgotten_after_a_day(owner_id: int) -> None:
     IdempotencyKey.objects.update(created_at=Now() - timedelta(hours=25))
     assert idempotency.submit_once(owner_id, "k", "two", [new_task()])[1] is False
     IdempotencyKey.objects.update(created_at=Now() - timedelta(hours=25))
-    assert idempotency.forget_old(10) == 1
+    assert idempotency.delete_expired(10) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, transaction
 from taskyard.core import installation
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Installation
-from taskyard.core.redis import BrokerAway, key
+from taskyard.core.redis import BrokerUnavailable, key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,5 +45,5 @@ def test_without_the_database_there_is_no_name_and_no_error_but_a_broker_that_is
     def away(*args: Any) -> None:
         raise OperationalError("away")
 
-    with connection.execute_wrapper(away), pytest.raises(BrokerAway):
+    with connection.execute_wrapper(away), pytest.raises(BrokerUnavailable):
         key("bell", "default")

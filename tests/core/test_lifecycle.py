@@ -13,21 +13,23 @@ from taskyard.core import deletion, history, leases, lifecycle, quotas
 from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
-from taskyard.core.values import Claimed, Ending, Limits, Standing
+from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, Limits
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
 
 Submit = Callable[..., Task]
-Claim = Callable[..., list[Claimed]]
+Claim = Callable[..., list[ClaimedTask]]
 
 
-def completed(task: Claimed) -> Ending:
-    return Ending(task=task, status=Status.COMPLETED, result='{"result":6}')
+def completed(task: ClaimedTask) -> AttemptResult:
+    return AttemptResult(task=task, status=Status.COMPLETED, result='{"result":6}')
 
 
-def suspended(task: Claimed, wake_at: datetime) -> Ending:
-    return Ending(task=task, status=Status.IN_PROGRESS, wake_at=wake_at, resumes=True, slept=1)
+def suspended(task: ClaimedTask, wake_at: datetime) -> AttemptResult:
+    return AttemptResult(
+        task=task, status=Status.IN_PROGRESS, wake_at=wake_at, resumes=True, slept=1
+    )
 
 
 def active(owner_id: int) -> int:
@@ -163,9 +165,9 @@ def test_endings_of_all_kinds_are_written_together(
     lifecycle.finish(
         [
             completed(one),
-            Ending(task=two, status=Status.ERROR, error_code="bad", error_message="why"),
+            AttemptResult(task=two, status=Status.ERROR, error_code="bad", error_message="why"),
             suspended(three, later),
-            Ending(task=four, status=Status.PENDING, error_code="exception", wake_at=later),
+            AttemptResult(task=four, status=Status.PENDING, error_code="exception", wake_at=later),
         ]
     )
     tasks = {task.id: task for task in Task.objects.all()}
@@ -187,7 +189,7 @@ def test_a_suspended_task_goes_on_in_the_same_attempt(submit: Submit, claim: Cla
     (first,) = claim()
     lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(seconds=1))])
     assert claim() == []
-    assert lifecycle.wake() == {"default"}
+    assert lifecycle.release_due() == {"default"}
     (second,) = claim()
     assert (second.attempt, second.slept) == (1, 1)
     assert second.fence > first.fence
@@ -213,7 +215,7 @@ def test_what_is_not_due_is_not_woken(submit: Submit, claim: Claim) -> None:
     submit("countdown")
     (first,) = claim()
     lifecycle.finish([suspended(first, datetime.now(UTC) + timedelta(hours=1))])
-    assert lifecycle.wake() == set()
+    assert lifecycle.release_due() == set()
     assert claim() == []
 
 
@@ -259,10 +261,10 @@ def test_only_the_tasks_of_dead_processes_are_taken(submit: Submit, claim: Claim
 def test_progress_is_saved_only_by_the_current_attempt(submit: Submit, claim: Claim) -> None:
     submit()
     (claimed,) = claim()
-    assert lifecycle.report(claimed, '{"current":1}') is Standing.CURRENT
+    assert lifecycle.report(claimed, '{"current":1}') is AttemptState.CURRENT
     assert Task.objects.get().progress == {"current": 1}
     lifecycle.finish([completed(claimed)])
-    assert lifecycle.report(claimed, '{"current":2}') is Standing.LOST
+    assert lifecycle.report(claimed, '{"current":2}') is AttemptState.LOST
     assert Task.objects.get().progress == {"current": 1}
 
 
@@ -371,7 +373,7 @@ def test_a_suspended_task_whose_process_died_later_is_rescued(
     task = submit()
     (first,) = claim()
     lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(minutes=1))])
-    lifecycle.wake()
+    lifecycle.release_due()
     assert [again.id for again in claim(process=2)] == [task.id]
     lost = Task.objects.dropped_by(worker_id, [1])
     if dead == "worker":
@@ -388,7 +390,7 @@ def test_nothing_is_woken_before_its_time(submit: Submit, claim: Claim) -> None:
     lifecycle.finish([suspended(claimed, datetime.now(UTC) + timedelta(hours=1))])
     for _ in range(50):  # a machine that stalls has proven nothing
         Task.objects.update(wake_at=Now() + timedelta(seconds=0.5))
-        woken = lifecycle.wake()
+        woken = lifecycle.release_due()
         if Task.objects.filter(id=task.id, wake_at__gt=Now()).exists():
             return
         assert not woken or Task.objects.filter(wake_at=None).exists()

@@ -17,7 +17,7 @@ from taskyard.accounts.cleanup import delete_expired_tokens
 from taskyard.core import bulk, deletion, leases, lifecycle
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.values import Ending
+from taskyard.core.types import AttemptResult
 from tests.core.conftest import new_task
 
 pytestmark = [
@@ -160,7 +160,7 @@ def end(owners: list[int]) -> None:
         lifecycle.submit(owner_id, new_task())
     worker_id = leases.take(concurrency=1, queues=["default"])
     claimed, _ = lifecycle.claim("default", {"sum": 10}, worker_id=worker_id, process=1)
-    lifecycle.finish([Ending(task, Status.ERROR, error_code="no") for task in claimed])
+    lifecycle.finish([AttemptResult(task, Status.ERROR, error_code="no") for task in claimed])
 
 
 def test_a_retry_of_many_leaves_such_an_owners(owners: list[int]) -> None:

@@ -7,15 +7,15 @@ import pytest
 from django.db.models.functions import Now
 
 from taskyard.core import history, leases, lifecycle, queues
+from taskyard.core.engine import dialect
 from taskyard.core.models import LogLine, Task, Worker
-from taskyard.core.sql import dialect
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, Line
+from taskyard.core.types import AttemptResult, ClaimedTask, Line
 
 pytestmark = pytest.mark.django_db
 
 Submit = Callable[..., Task]
-Claim = Callable[..., list[Claimed]]
+Claim = Callable[..., list[ClaimedTask]]
 NOW = datetime.now(UTC)
 
 
@@ -34,12 +34,16 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
     assert history.attempts(task) == []
     (first,) = claim()
     lifecycle.finish(
-        [Ending(task=first, status=Status.PENDING, error_code="exception", error_message="no")]
+        [
+            AttemptResult(
+                task=first, status=Status.PENDING, error_code="exception", error_message="no"
+            )
+        ]
     )
     assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed"]
     (second,) = claim()
     assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed", "running"]
-    lifecycle.finish([Ending(task=second, status=Status.COMPLETED)])
+    lifecycle.finish([AttemptResult(task=second, status=Status.COMPLETED)])
     told = history.attempts(Task.objects.get())
     assert [(a.number, a.outcome, a.error_code) for a in told] == [
         (1, "failed", "exception"),
@@ -51,19 +55,19 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
 def test_each_attempt_has_its_own_start(submit: Submit, claim: Claim) -> None:
     submit()
     (first,) = claim()
-    lifecycle.finish([Ending(task=first, status=Status.PENDING, error_code="exception")])
+    lifecycle.finish([AttemptResult(task=first, status=Status.PENDING, error_code="exception")])
     (second,) = claim()
-    asleep = Ending(
+    asleep = AttemptResult(
         task=second, status=Status.IN_PROGRESS, slept=1, wake_at=datetime.now(UTC), resumes=True
     )
     lifecycle.finish([asleep])
     assert history.attempts(Task.objects.get())[1].started_at == second.claimed_at
-    lifecycle.wake()
+    lifecycle.release_due()
     (resumed,) = claim()
     assert resumed.attempt_started_at == second.claimed_at < resumed.claimed_at
-    lifecycle.finish([Ending(task=resumed, status=Status.PENDING, error_code="exception")])
+    lifecycle.finish([AttemptResult(task=resumed, status=Status.PENDING, error_code="exception")])
     (third,) = claim()
-    lifecycle.finish([Ending(task=third, status=Status.COMPLETED)])
+    lifecycle.finish([AttemptResult(task=third, status=Status.COMPLETED)])
     starts = [attempt.started_at for attempt in history.attempts(Task.objects.get())]
     assert starts == [first.claimed_at, second.claimed_at, third.claimed_at]
 
@@ -71,9 +75,9 @@ def test_each_attempt_has_its_own_start(submit: Submit, claim: Claim) -> None:
 def test_lines_beyond_the_limit_are_counted_where_they_are_missing(submit: Submit) -> None:
     task = submit()
     lines = [Line(NOW, f"line {n}") for n in range(600)]
-    kept = history.write_down(task.id, 1, lines, kept=0, dropped=5)
-    kept = history.write_down(task.id, 1, lines, kept=kept, dropped=0)
-    kept = history.write_down(task.id, 2, lines, kept=kept, dropped=1)
+    kept = history.write_lines(task.id, 1, lines, kept=0, dropped=5)
+    kept = history.write_lines(task.id, 1, lines, kept=kept, dropped=0)
+    kept = history.write_lines(task.id, 2, lines, kept=kept, dropped=1)
     assert kept == history.lines_kept(task.id) == history.LINES_KEPT
     gaps = LogLine.objects.filter(dropped__gt=0).order_by("id").values_list("dropped", flat=True)
     assert list(gaps) == [5, 200 + 601]
@@ -82,7 +86,7 @@ def test_lines_beyond_the_limit_are_counted_where_they_are_missing(submit: Submi
 def test_logged_lines_take_no_room_from_the_handlers_own(submit: Submit) -> None:
     task = submit()
     logged = [Line(NOW, "noise", "INFO")] * history.LINES_KEPT
-    history.write_down(task.id, 1, logged, kept=0, dropped=0)
+    history.write_lines(task.id, 1, logged, kept=0, dropped=0)
     assert history.lines_kept(task.id) == 0
     assert history.lines_kept(task.id, logged=True) == history.LINES_KEPT
 
@@ -140,4 +144,4 @@ def test_workers_of_one_machine_are_never_one(owner_id: int) -> None:
 
 def test_old_leases_are_deleted(worker_id: int) -> None:
     Worker.objects.update(lease_until=Now() - timedelta(days=2))
-    assert leases.forget_old() == 1
+    assert leases.delete_expired() == 1

@@ -12,7 +12,7 @@ from taskyard.core import leases, lifecycle
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Ending
+from taskyard.core.types import AttemptResult
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,7 +61,9 @@ def test_every_task_is_claimed_once_and_finished_once(django_user_model: Any) ->
             )
             if not claimed:
                 return mine
-            endings = [Ending(task=task, status=Status.COMPLETED, result="6") for task in claimed]
+            endings = [
+                AttemptResult(task=task, status=Status.COMPLETED, result="6") for task in claimed
+            ]
             assert len(lifecycle.finish(endings)) == len(claimed)
             mine += [task.id for task in claimed]
 

@@ -12,20 +12,20 @@ from taskyard.core import lifecycle
 from taskyard.core.models import Account, Attempt, Task, Worker
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Priority, Status
-from taskyard.core.values import Claimed, Ending, Verdict
+from taskyard.core.types import AttemptResult, ClaimedTask, LossReason
 
 Submit = Callable[..., Task]
 QUICK = {"sum": 100, "countdown": 0}
 
 
-def completing(locked: Sequence[Claimed]) -> list[Ending]:
-    return [Ending(task, Status.COMPLETED, b'{"result":6}') for task in locked]
+def completing(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
+    return [AttemptResult(task, Status.COMPLETED, b'{"result":6}') for task in locked]
 
 
 @pytest.mark.django_db
 def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
     submit()
-    assert lifecycle.run_locked("default", QUICK, completing) == (1, 1)
+    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 1)
     task = Task.objects.get()
     assert (task.status, task.attempt, task.fence) == ("completed", 1, 1)
     assert task.result == {"result": 6}
@@ -38,11 +38,13 @@ def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
 def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: int) -> None:
     submit()
 
-    def failing(locked: Sequence[Claimed]) -> list[Ending]:
+    def failing(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
         wake_at = locked[0].claimed_at
-        return [Ending(locked[0], Status.PENDING, "null", "exception", "no", wake_at=wake_at)]
+        return [
+            AttemptResult(locked[0], Status.PENDING, "null", "exception", "no", wake_at=wake_at)
+        ]
 
-    assert lifecycle.run_locked("default", QUICK, failing) == (1, 1)
+    assert lifecycle.run_in_transaction("default", QUICK, failing) == (1, 1)
     task = Task.objects.get()
     assert (task.status, task.attempt, task.ready) == ("pending", 1, False)
     assert Attempt.objects.get().error_code == "exception"
@@ -54,9 +56,9 @@ def test_the_queue_stops_at_what_must_be_claimed(submit: Submit) -> None:
     first = submit()
     submit("countdown", input_data={"seconds": 1})
     submit()
-    assert lifecycle.run_locked("default", QUICK, completing) == (3, 1)
+    assert lifecycle.run_in_transaction("default", QUICK, completing) == (3, 1)
     assert Task.objects.get(status="completed").id == first.id
-    assert lifecycle.run_locked("default", QUICK, completing) == (2, 0)
+    assert lifecycle.run_in_transaction("default", QUICK, completing) == (2, 0)
 
 
 @pytest.mark.django_db
@@ -69,7 +71,7 @@ def test_the_highest_priority_is_run_first_then_the_oldest(submit: Submit) -> No
     )
     order = []
     for _ in range(4):
-        lifecycle.run_locked("default", QUICK, lambda locked: completing(locked[:1]))
+        lifecycle.run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
         (ended,) = Task.objects.filter(status="completed").exclude(id__in=order)
         order.append(ended.id)
     assert order == [high.id, old.id, young.id, low.id]
@@ -79,11 +81,11 @@ def test_the_highest_priority_is_run_first_then_the_oldest(submit: Submit) -> No
 def test_one_may_be_claimed_while_it_runs(submit: Submit, worker_id: int) -> None:
     first, second, third = submit(), submit(), submit()
 
-    def run(locked: lifecycle.Locked) -> list[Ending]:
+    def run(locked: lifecycle.LockedTasks) -> list[AttemptResult]:
         locked.claim(locked[1], completing(locked[:1]), worker_id=worker_id, process=7)
         return []
 
-    assert lifecycle.run_locked("default", QUICK, run) == (3, 2)
+    assert lifecycle.run_in_transaction("default", QUICK, run) == (3, 2)
     found = {task.id: task for task in Task.objects.all()}
     assert found[first.id].status == "completed"
     assert (found[second.id].status, found[second.id].attempt) == ("in_progress", 1)
@@ -94,13 +96,13 @@ def test_one_may_be_claimed_while_it_runs(submit: Submit, worker_id: int) -> Non
 @pytest.mark.django_db
 def test_what_may_run_but_once_is_claimed(submit: Submit) -> None:
     submit(max_attempts=1)
-    assert lifecycle.run_locked("default", QUICK, completing) == (1, 0)
+    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 0)
 
 
 @pytest.mark.django_db
 def test_what_there_was_no_time_for_stays_as_it_was(submit: Submit) -> None:
     submit(), submit()
-    ended = lifecycle.run_locked("default", QUICK, lambda locked: completing(locked[:1]))
+    ended = lifecycle.run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
     assert ended == (2, 1)
     left = Task.objects.get(status="pending")
     assert (left.ready, left.attempt, left.fence) == (True, 0, 0)
@@ -113,11 +115,11 @@ def test_nothing_is_written_when_the_process_dies(submit: Submit) -> None:
     class Killed(BaseException):
         pass
 
-    def die(locked: Sequence[Claimed]) -> list[Ending]:
+    def die(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
         raise Killed
 
     with suppress(Killed), transaction.atomic():
-        lifecycle.run_locked("default", QUICK, die)
+        lifecycle.run_in_transaction("default", QUICK, die)
     task = Task.objects.get()
     assert (task.status, task.ready, task.fence) == ("pending", True, 0)
 
@@ -130,8 +132,8 @@ def dropped(worker_id: int) -> TaskQuerySet:
 def test_a_death_is_owned_up_to_and_charged(submit: Submit, worker_id: int) -> None:
     task = submit(max_attempts=2)
     for attempt in (1, 2):
-        lifecycle.own_up(task.id, attempt, worker_id=worker_id, process=7)
-        lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.LOST)
+        lifecycle.claim_for_dead_process(task.id, attempt, worker_id=worker_id, process=7)
+        lifecycle.rescue(dropped(worker_id), reason_of=lambda task: LossReason.LOST)
     task.refresh_from_db()
     assert (task.status, task.error_code, task.attempt) == ("error", "worker_lost", 2)
 
@@ -139,10 +141,10 @@ def test_a_death_is_owned_up_to_and_charged(submit: Submit, worker_id: int) -> N
 @pytest.mark.django_db
 def test_only_a_task_that_ran_unclaimed_is_owned_up_to(submit: Submit, worker_id: int) -> None:
     task = submit()
-    lifecycle.run_locked("default", QUICK, completing)
-    lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
+    lifecycle.run_in_transaction("default", QUICK, completing)
+    lifecycle.claim_for_dead_process(task.id, 1, worker_id=worker_id, process=7)
     other = submit()
-    lifecycle.own_up(other.id, 2, worker_id=worker_id, process=7)
+    lifecycle.claim_for_dead_process(other.id, 2, worker_id=worker_id, process=7)
     assert not Task.objects.filter(worker_id__isnull=False).exists()
 
 
@@ -152,7 +154,7 @@ def test_a_death_is_charged_once_however_often_it_is_owned_up_to(
 ) -> None:
     task = submit(max_attempts=3)
     for _ in range(2):  # a lock may keep it from being rescued in between
-        assert lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
+        assert lifecycle.claim_for_dead_process(task.id, 1, worker_id=worker_id, process=7)
     task.refresh_from_db()
     assert (task.attempt, task.process) == (1, 7)
 
@@ -161,14 +163,18 @@ def test_a_death_is_charged_once_however_often_it_is_owned_up_to(
 def test_a_death_that_is_noticed_late_counts_too(submit: Submit, worker_id: int) -> None:
     task = submit(max_attempts=2)
     (again,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)
-    assert lifecycle.own_up(task.id, again.fence, worker_id=worker_id, process=7, charged=False)
+    assert lifecycle.claim_for_dead_process(
+        task.id, again.fence, worker_id=worker_id, process=7, charged=False
+    )
     task.refresh_from_db()
     assert (task.attempt, task.process) == (1, 8)
     for _ in range(2):  # never more than there may be
-        assert lifecycle.own_up(task.id, again.fence, worker_id=worker_id, process=7)
+        assert lifecycle.claim_for_dead_process(
+            task.id, again.fence, worker_id=worker_id, process=7
+        )
     task.refresh_from_db()
     assert (task.attempt, task.process) == (2, 8)
-    lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.LOST)
+    lifecycle.rescue(dropped(worker_id), reason_of=lambda task: LossReason.LOST)
     task.refresh_from_db()
     assert (task.status, task.error_code) == ("error", "worker_lost")
 
@@ -181,13 +187,13 @@ def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None
     ran: list[int] = []
     start = threading.Barrier(4)
 
-    def run(locked: Sequence[Claimed]) -> list[Ending]:
+    def run(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
         ran.extend(task.id for task in locked)
         return completing(locked)
 
     def process() -> None:
         start.wait()
-        while lifecycle.run_locked("default", {"sum": 7}, run)[0]:
+        while lifecycle.run_in_transaction("default", {"sum": 7}, run)[0]:
             pass
         connection.close()
 
@@ -205,8 +211,8 @@ def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None
 @pytest.mark.django_db
 def test_what_was_handed_back_is_claimed(submit: Submit, worker_id: int) -> None:
     task = submit()
-    lifecycle.own_up(task.id, 1, worker_id=worker_id, process=7)
-    lifecycle.rescue(dropped(worker_id), verdict=lambda task: Verdict.UNCHARGED)
-    assert lifecycle.run_locked("default", QUICK, completing) == (1, 0)
+    lifecycle.claim_for_dead_process(task.id, 1, worker_id=worker_id, process=7)
+    lifecycle.rescue(dropped(worker_id), reason_of=lambda task: LossReason.UNCHARGED)
+    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 0)
     (claimed,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)
     assert claimed.attempt == 1

@@ -100,12 +100,12 @@ def test_a_number_is_exact(text: str, value: float) -> None:
 def test_json_that_is_none_is_said_with_its_place() -> None:
     with pytest.raises(InvalidInput) as error:
         form.read(FIELDS, {"/anything": "{"})
-    assert [flaw.path for flaw in error.value.flaws] == [("anything",)]
+    assert [field_error.path for field_error in error.value.field_errors] == [("anything",)]
 
 
 def test_a_flaw_stands_at_the_innermost_field() -> None:
     with pytest.raises(InvalidInput) as error:
         SIGNATURE.check({**INPUT, "numbers": [1, "x"], "point": {"x": 1, "y": "z"}, "more": 1})
-    texts = form.texts(FIELDS, error.value.flaws, form.written_all(FIELDS, INPUT))
+    texts = form.texts(FIELDS, error.value.field_errors, form.written_all(FIELDS, INPUT))
     assert set(texts) == {"/numbers", "/numbers/1", "/point/y", ""}
     assert texts["/numbers"][0].startswith("2: ")

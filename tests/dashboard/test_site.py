@@ -9,7 +9,7 @@ from django.test import Client
 
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 
 RUSSIAN, ENGLISH = "Мои задачи", "My tasks"
 

@@ -14,7 +14,7 @@ from django.test import Client
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 
 
 def submit(page: Client, name: str = "sum", **typed: Any) -> Any:

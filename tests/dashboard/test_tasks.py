@@ -14,7 +14,7 @@ from taskyard.accounts.models import User
 from taskyard.core import history, lifecycle
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Line, NewTask, Traceback
+from taskyard.core.types import Line, NewTask, Traceback
 from taskyard.dashboard import listing, searching
 from taskyard.dashboard.listing import Filters
 from tests import asking
@@ -171,7 +171,7 @@ def test_many_are_cancelled_or_deleted(page: Client, ann: User, hand: Hand) -> N
 def test_a_task_is_told_from_its_creation_to_its_end(page: Client, ann: User, hand: Hand) -> None:
     (task,) = submit(ann, input_data={"numbers": [9007199254740991, 2**70]}, tags=(EVIL,))
     (claimed,) = hand.claim()
-    history.write_down(task.pk, 1, [Line(task.created_at, EVIL)], kept=0, dropped=3)
+    history.write_lines(task.pk, 1, [Line(task.created_at, EVIL)], kept=0, dropped=3)
     running = page.get(f"/tasks/{task.pk}/").text
     assert "Running" in running
     assert "data-stream=" in running
@@ -220,7 +220,7 @@ def test_the_part_has_only_the_new_lines(page: Client, ann: User, hand: Hand) ->
     (task,) = submit(ann)
     (claimed,) = hand.claim()
     lines = [Line(task.created_at, f"line {number}") for number in range(3)]
-    history.write_down(task.pk, 1, lines, kept=0, dropped=0)
+    history.write_lines(task.pk, 1, lines, kept=0, dropped=0)
     first = task.log_lines.order_by("id").first()
     assert first is not None
     part = page.get(f"/tasks/{task.pk}/part/?after={first.pk}", headers=PART).text
@@ -355,7 +355,7 @@ def test_a_search_goes_on_behind_the_tasks_it_looked_at(page: Client, ann: User)
 
 def test_a_search_that_takes_too_long_ends(ann: User) -> None:
     submit(ann, many=2000, input_data={"text": "x" * 2000})
-    tasks = searching.matching(Task.objects.visible_to(ann.pk), "nowhere")
+    tasks = searching.matching(Task.objects.owned_by(ann.pk), "nowhere")
     with pytest.raises(searching.TookTooLong), searching.bounded(0.001):
         list(tasks)
     # The connection is as good as before.

@@ -10,7 +10,7 @@ from django.test import Client
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from tests.asking import ASKED, IN_LISTS
 from tests.dashboard.forms import sent_by
 

@@ -12,8 +12,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from taskyard import Run, task_type
 from taskyard.core import messages
-from taskyard.core.errors import Refusal
-from taskyard.core.values import Verdict
+from taskyard.core.errors import Rejected
+from taskyard.core.types import LossReason
 from taskyard.server import cli, doctor, env
 from tests.docs.pages import REFERENCE, ROOT, named, table
 from tools import reference
@@ -86,8 +86,8 @@ def test_every_public_member_of_run_is_there() -> None:
 def test_every_error_code_is_there() -> None:
     codes = named(REFERENCE / "errors-and-logs.md")
     assert set(messages.MESSAGES) <= codes
-    assert {each.code for each in _subclasses(Refusal)} <= codes
-    assert {verdict.value for verdict in Verdict} <= codes
+    assert {each.code for each in _subclasses(Rejected)} <= codes
+    assert {verdict.value for verdict in LossReason} <= codes
     assert set(_codes_in_the_source()) <= codes
 
 
@@ -124,7 +124,7 @@ def _methods(view: Any) -> set[str] | None:
     return {method for method in methods if hasattr(found, method)}
 
 
-def _subclasses(kind: type[Refusal]) -> Iterator[type[Refusal]]:
+def _subclasses(kind: type[Rejected]) -> Iterator[type[Rejected]]:
     for each in kind.__subclasses__():
         yield each
         yield from _subclasses(each)
@@ -138,7 +138,7 @@ def _trees() -> Iterator[ast.AST]:
 
 def _codes_in_the_source() -> Iterator[str]:
     """Codes given to problems, flaws and endings as plain text, or to exceptions of DRF's."""
-    place = {"Problem": 1, "Flaw": 1, "BadResult": 0, "end": 1, "_try_again": 3}
+    place = {"Problem": 1, "FieldError": 1, "InvalidResult": 0, "end": 1, "_try_again": 3}
     for tree in _trees():
         for node in ast.walk(tree):
             match node:

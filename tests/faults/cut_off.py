@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import psycopg
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 from tests.contract.client import User
 from tests.faults.proxy import Mode, Proxy
@@ -117,7 +117,7 @@ def _web(live: Live, port: int, environment: dict[str, str]) -> Iterator[subproc
         wait_for("a web is ready", lambda: _is_ready(port), seconds=40)
         yield process
     finally:
-        bound.stop([process], seconds=10)
+        child_process.stop([process], seconds=10)
 
 
 def _is_ready(port: int) -> bool:

@@ -25,7 +25,7 @@ import psutil
 import psycopg
 import redis
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 from tests.faults.blast_radius import one_in_trouble
 from tests.faults.cut_off import cut_off
@@ -124,7 +124,7 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
 
 
 def is_ready(live: Live, pid: int) -> bool:
-    """Whether a worker has said that it is ready, and its guard with it."""
+    """Whether a worker has said that it is ready, and its watchdog with it."""
     said = re.compile(rf'ready\."[^\n]*"pid": ?{pid}\b')
     return said.search(live.log.read_text()) is not None
 
@@ -439,39 +439,39 @@ def _workers(truth: Truth) -> int:
     return int(truth.rows("SELECT count(*) FROM taskyard_worker")[0][0])
 
 
-def strange_bells(stage: Stage, long: bool) -> str:
-    """Bells doubled, out of order, stale, of queues that are not, and no bells at all."""
+def strange_messages(stage: Stage, long: bool) -> str:
+    """Wake-up messages doubled, out of order, stale, of no queue, and no messages at all."""
     jobs = 500 if long else 60
     with stage.trial(limit=5000) as trial:
-        bells = trial.live.celery()
+        celery = trial.live.celery()
         load = trial.ledger.load(jobs, sums, pool=trial.pool)
-        rung = 0
-        with bells.connection_for_write() as connection:
+        sent = 0
+        with celery.connection_for_write() as connection:
 
-            def ring(*args: Any, to: str = "default", name: str = "taskyard.bell") -> None:
-                bells.send_task(name, args=args, queue=to, connection=connection)
+            def send(*args: Any, to: str = "default", name: str = "taskyard.wake_up") -> None:
+                celery.send_task(name, args=args, queue=to, connection=connection)
 
-            while not load.done() or rung < 10 * jobs:
+            while not load.done() or sent < 10 * jobs:
                 for _ in range(10):
-                    ring("default")
-                    ring(random.choice(("default", "no-such-queue", "", "x" * 300, "\ud83d\udd14")))
-                ring("default", to="no-such-queue")
-                ring()  # names no queue
-                ring(["default"], {"queue": 7})
-                ring(None)
-                ring("default", name="taskyard.no-such-task")
-                rung += 25
+                    send("default")
+                    send(random.choice(("default", "no-such-queue", "", "x" * 300, "\ud83d\udd14")))
+                send("default", to="no-such-queue")
+                send()  # names no queue
+                send(["default"], {"queue": 7})
+                send(None)
+                send("default", name="taskyard.no-such-task")
+                sent += 25
         load.result()
         trial.ends_well()
         worker = trial.live.workers[0]
-        wait_for("every bell is heard", lambda: _waiting(trial) == 0, seconds=300)
+        wait_for("every message is taken", lambda: _waiting(trial) == 0, seconds=300)
         for number in range(20):
             assert trial.ledger.submit(sums(number))
         trial.ends_well()
         begun = Counter(m.task_id for m in trial.truth.moves() if m.begins)
-        assert set(begun.values()) == {1}, "a bell made a task run twice"
+        assert set(begun.values()) == {1}, "a message made a task run twice"
         assert lives(worker.pid)
-        return f"{rung} bells for {jobs} tasks: 0 effects, each task ran once"
+        return f"{sent} messages for {jobs} tasks: 0 effects, each task ran once"
 
 
 def _waiting(trial: Trial) -> int:
@@ -683,7 +683,7 @@ class Embedded:
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
-            bound.stop([self._process], seconds=40)
+            child_process.stop([self._process], seconds=40)
             assert self._process.stdout
             self._process.stdout.close()
 
@@ -695,7 +695,7 @@ class Embedded:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+                preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGKILL),
             )
         assert self._process.stdout
         assert self._process.stdout.readline(), self.log.read_text()[-4000:]
@@ -765,7 +765,7 @@ ROWS = (
         cut_off,
         ("postgresql",),
     ),
-    Row("bells doubled, reordered, unknown, stale, × 10", "0 effects", strange_bells),
+    Row("wake-up messages doubled, reordered, unknown, stale, × 10", "0 effects", strange_messages),
     Row(
         "disk full under SQLite",
         "503 or 507, no corruption, recovers",

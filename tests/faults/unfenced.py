@@ -3,7 +3,7 @@
 Only the tests can do this; the product has no switch for it.
 """
 
-from taskyard.core.sql import postgresql, sqlite
+from taskyard.core.engine import postgresql, sqlite
 
 FENCES = {
     postgresql: "AND t.fence = r.fence ",

@@ -9,10 +9,10 @@ import pytest
 from django.db import connection, transaction
 
 from taskyard.core import leases, lifecycle
+from taskyard.core.engine import dialect
 from taskyard.core.models import Task
-from taskyard.core.sql import dialect
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, NewTask
+from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
 from taskyard.live import changes
 from taskyard.live.changes import Position
 
@@ -74,13 +74,13 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
     task = submit()
     if way == "fast path":
         position = changes.resume(owner_id, None, None).after
-        assert lifecycle.run_locked("default", {"sum": 1}, completed) == (1, 1)
+        assert lifecycle.run_in_transaction("default", {"sum": 1}, completed) == (1, 1)
     else:
         worker_id = leases.take(concurrency=1, queues=[])
         claimed, _ = lifecycle.claim("default", {"sum": 1}, worker_id=worker_id, process=1)
         position = changes.resume(owner_id, None, None).after
         if way == "suspended":
-            nap = Ending(
+            nap = AttemptResult(
                 claimed[0], Status.IN_PROGRESS, wake_at=datetime.now(UTC), resumes=True, slept=1
             )
             lifecycle.finish([nap])
@@ -89,8 +89,8 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
     assert ids(changes.read(owner_id, position)) == ([] if way == "suspended" else [task.pk])
 
 
-def completed(tasks: Sequence[Claimed]) -> list[Ending]:
-    return [Ending(task, Status.COMPLETED, b"1") for task in tasks]
+def completed(tasks: Sequence[ClaimedTask]) -> list[AttemptResult]:
+    return [AttemptResult(task, Status.COMPLETED, b"1") for task in tasks]
 
 
 def test_transactions_that_commit_out_of_order_are_each_told_once(

@@ -11,7 +11,7 @@ from django.conf import settings
 from taskyard.core import lifecycle
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from taskyard.live.hints import Hint, heard, tell
 from taskyard.live.hub import Hub
 

@@ -14,7 +14,7 @@ from taskyard.api.streams import TaskStreams
 from taskyard.live import streams
 from taskyard.live.asgi import Message
 from taskyard.live.hub import Hub
-from taskyard.server.bridge import Bridge
+from taskyard.server.wsgi_adapter import WSGIAdapter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +36,7 @@ def ends_when(happens: Callable[[], object], user: User, *, seconds: float) -> b
         hub.start()
         handler = WSGIHandler()
         # The thread's connection would outlive the test's database.
-        bridge = Bridge(
+        bridge = WSGIAdapter(
             lambda *request: _and_close(lambda: handler(*request)), threads=1, max_body=1000
         )
         never = asyncio.Event()

@@ -43,7 +43,7 @@ def statement(
         Mutant(
             name=f"{name}-{database}",
             promise=promise,
-            file=f"{CORE}/sql/{database}.py",
+            file=f"{CORE}/engine/{database}.py",
             old=old,
             new=new,
             tests=tests,
@@ -174,11 +174,11 @@ LIFECYCLE = tuple(
         (
             "unproven-accepted",
             "a token of an older password submits nothing",
-            "        raise Unproven\n",
+            "        raise CredentialUnverified\n",
             "        credential = None\n",
         ),
         (
-            "bulk-no-ring",
+            "bulk-no-wakeup",
             "a worker is woken after a submit",
             "for (_, _, ready), each in zip(accepted, new, strict=True) if ready}",
             "for (_, _, ready), each in zip(accepted, new, strict=True) if not ready}",
@@ -196,10 +196,10 @@ LIFECYCLE = tuple(
             "False)",
         ),
         (
-            "fast-path-beyond-caps",
+            "fast-path-beyond-batch_sizes",
             "a type that must be claimed stops the fast path",
-            "fits = min(fits, 0 if must_be_claimed else caps[row[1]])",
-            "fits = min(fits, caps[row[1]])",
+            "fits = min(fits, 0 if must_be_claimed else batch_sizes[row[1]])",
+            "fits = min(fits, batch_sizes[row[1]])",
         ),
         (
             "no-own-up",
@@ -216,7 +216,7 @@ LIFECYCLE = tuple(
         (
             "sleeper-not-cancelled",
             "a task that is asked to stop while it ends an attempt is cancelled",
-            "            _settle_cancelled([ending.task.id for ending in going_on])\n",
+            "            _cancel_idle([ending.task.id for ending in going_on])\n",
             "            pass\n",
         ),
         (
@@ -258,7 +258,7 @@ LIFECYCLE = tuple(
         (
             "rescue-keeps-the-place",
             "a rescue that ends a task releases its place",
-            "                if fate.status in TERMINAL\n                for task in tasks",
+            "                if decision.status in TERMINAL\n                for task in tasks",
             "                if False\n                for task in tasks",
         ),
         (
@@ -276,7 +276,7 @@ LIFECYCLE = tuple(
         (
             "lost-unrecorded",
             "a lost attempt stands in the history",
-            "        history.record_lost(tasks, fate.code)\n",
+            "        history.record_lost(tasks, decision.code)\n",
             "        pass\n",
         ),
         (
@@ -327,7 +327,7 @@ RECORD = (
     Mutant(
         "late-commit-uncounted",
         "a transaction that was numbered early and committed late is counted",
-        f"{CORE}/sql/postgresql.py",
+        f"{CORE}/engine/postgresql.py",
         'oldest, beyond = int(since.split(":")[0])',
         'oldest, beyond = int(since.split(":")[1])',
         ("tests/core/test_durations.py",),
@@ -443,7 +443,7 @@ STREAMS = (
         "stream-of-everybody",
         "a stream tells its owner's tasks only",
         f"{LIVE}/changes.py",
-        "Task.objects.visible_to(owner_id).filter(id__gt=before.upto)",
+        "Task.objects.owned_by(owner_id).filter(id__gt=before.upto)",
         "Task.objects.filter(id__gt=before.upto)",
         ("tests/live",),
     ),
@@ -504,14 +504,14 @@ WORKERS = (
         "early-alarm-lost",
         "a timeout ends a handler, however short it is",
         f"{WORKER}/timer.py",
-        "        _raise_if_due()  # it may have rung already\n",
+        "        _raise_if_due()  # the alarm may have come already\n",
         "",
         ("tests/worker/test_attempts.py",),
     ),
     Mutant(
         "evidence-forgotten",
         "a task that was killed for its timeout is not run again, however late it is rescued",
-        f"{WORKER}/guard.py",
+        f"{WORKER}/watchdog.py",
         "if gone or self._killed:",
         "if False:",
         ("tests/worker/test_deaths.py",),
@@ -552,7 +552,7 @@ WORKERS = (
     Mutant(
         "once-uncharged",
         "at most once with max_attempts=1, also claimed with a poison",
-        f"{WORKER}/guard.py",
+        f"{WORKER}/watchdog.py",
         "if task.max_attempts > 1 and not self._runs(task):",
         "if not self._runs(task):",
         ("tests/worker/test_deaths.py",),
@@ -560,23 +560,23 @@ WORKERS = (
     Mutant(
         "once-handed-back",
         "at most once with max_attempts=1, also when it outlasts a drain",
-        f"{WORKER}/guard.py",
-        "return Verdict.LOST if why is Verdict.UNCHARGED and task.max_attempts == 1 else why",
+        f"{WORKER}/watchdog.py",
+        "return LossReason.LOST if why is LossReason.UNCHARGED and task.max_attempts == 1 else why",
         "return why",
         ("tests/worker/test_deaths.py",),
     ),
     Mutant(
         "no-cut-off",
         "a worker whose lease ran out stops its tasks",
-        f"{WORKER}/guard.py",
-        "            self._beaten_at = asked_at\n            self._end_running()\n",
+        f"{WORKER}/watchdog.py",
+        "            self._beaten_at = asked_at\n            self._kill_running()\n",
         "            self._beaten_at = asked_at\n",
         ("tests/worker/test_deaths.py",),
     ),
     Mutant(
         "no-look",
         "work that nobody was woken for is found",
-        f"{WORKER}/guard.py",
+        f"{WORKER}/watchdog.py",
         "            self._consumer.hand(queue, count)\n",
         "            pass\n",
         ("tests/worker/test_outages.py",),
@@ -584,10 +584,10 @@ WORKERS = (
     Mutant(
         "paused-looked-at",
         "no process is set to work at a paused queue",
-        f"{WORKER}/upkeep.py",
+        f"{WORKER}/maintenance.py",
         "if queue not in closed\n",
         "if True\n",
-        ("tests/worker/test_bell.py",),
+        ("tests/worker/test_wakeup.py",),
     ),
     Mutant(
         "listens-when-cut-off",
@@ -601,7 +601,7 @@ WORKERS = (
     Mutant(
         "ends-with-zero",
         "an end that nobody asked for is not a success",
-        f"{WORKER}/hooks.py",
+        f"{WORKER}/celery_signals.py",
         "if not _is_exit_code(state.should_stop)",
         "if False and not _is_exit_code(state.should_stop)",
         ("tests/worker/test_deaths.py",),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from taskyard.server.bridge import Bridge
+from taskyard.server.wsgi_adapter import WSGIAdapter
 
 LIMIT = 1000
 
@@ -67,7 +67,7 @@ def application() -> Application:
 
 @pytest.fixture(scope="module")
 def port(application: Application) -> Iterator[int]:
-    bridge = Bridge(application, threads=2, max_body=LIMIT)
+    bridge = WSGIAdapter(application, threads=2, max_body=LIMIT)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(bridge, http="httptools", lifespan="off", ws="none", log_config=None)

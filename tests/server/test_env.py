@@ -10,7 +10,7 @@ import pytest
 
 from taskyard.server import env
 from taskyard.server.database import database
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import ConfigurationError
 from tests.running import clean_environment
 
 GOOD_KEY = "kP3vXq9sTz7mWc2LrN8bYd5hJf6gAe4u"
@@ -61,12 +61,12 @@ def test_nothing_given_is_the_documented_default() -> None:
     ],
 )
 def test_a_bad_environment_is_refused_with_its_reason(given: dict[str, str], said: str) -> None:
-    with pytest.raises(BadEnvironment, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         read(**given)
 
 
 def test_a_refusal_never_repeats_a_secret() -> None:
-    with pytest.raises(BadEnvironment) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         read(DATABASE_URL="mysql://user:hunter2@db/x")
     assert "hunter2" not in str(refused.value)
 
@@ -75,13 +75,13 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(GOOD_KEY + "\n")
     assert read(DJANGO_SECRET_KEY_FILE=str(file))["DJANGO_SECRET_KEY"] == GOOD_KEY
-    with pytest.raises(BadEnvironment, match="both set"):
+    with pytest.raises(ConfigurationError, match="both set"):
         read(DJANGO_SECRET_KEY_FILE=str(file), DJANGO_SECRET_KEY=GOOD_KEY)
 
 
 @pytest.mark.parametrize("variable", [v for v in env.VARIABLES if v.may_be_file])
 def test_every_address_and_secret_may_come_from_a_file(variable: env.Variable) -> None:
-    with pytest.raises(BadEnvironment, match=f"{variable.name}_FILE cannot be read"):
+    with pytest.raises(ConfigurationError, match=f"{variable.name}_FILE cannot be read"):
         read(**{f"{variable.name}_FILE": "/nowhere/at/all"})
 
 
@@ -128,7 +128,7 @@ def test_a_module_of_task_types_that_is_not_there_is_one_line(tmp_path: Path) ->
 def test_an_evicting_redis_is_refused(tmp_path: Path) -> None:
     import redis
 
-    from taskyard.server import bound
+    from taskyard.server import child_process
     from taskyard.server.valkey import Valkey
 
     server = Valkey(tmp_path / "broker")
@@ -149,7 +149,7 @@ def test_an_evicting_redis_is_refused(tmp_path: Path) -> None:
             assert result.stderr.count("\n") == 1
             assert "allkeys-lru" in result.stderr
     finally:
-        bound.stop([process], seconds=5)
+        child_process.stop([process], seconds=5)
 
 
 def test_a_postgresql_address_is_taken_apart(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_postgresql_address_is_taken_apart(tmp_path: Path) -> None:
     assert found["OPTIONS"]["sslmode"] == "require"
     assert found["OPTIONS"]["session"]["plan_cache_mode"] == "force_generic_plan"
     assert "pool" not in found["OPTIONS"]
-    with pytest.raises(BadEnvironment, match="names no database"):
+    with pytest.raises(ConfigurationError, match="names no database"):
         database("postgres://db.example", home=tmp_path, for_worker=False)
 
 
@@ -198,7 +198,7 @@ def test_numbers_and_flags_of_an_address_are_read_as_such() -> None:
     ],
 )
 def test_an_option_that_is_of_no_use_is_said_in_one_line(address: str, said: str) -> None:
-    with pytest.raises(BadEnvironment, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         _postgresql(address)
 
 
@@ -218,7 +218,7 @@ def test_options_of_an_address_are_merged_with_ours() -> None:
     assert found["session"]["TimeZone"] == "UTC"
     other = _postgresql("postgres://h/d?options=-N%20-c%20jit=off")["OPTIONS"]
     assert other["options"] == "-N -c jit=off"
-    with pytest.raises(BadEnvironment, match="options are lost with pool_mode=transaction"):
+    with pytest.raises(ConfigurationError, match="options are lost with pool_mode=transaction"):
         _postgresql("postgres://h/d?options=-cjit%3Doff&pool_mode=transaction")
 
 

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from taskyard.server import bound, listener
+from taskyard.server import child_process, listener
 from tests.running import Live
 from tests.servers import free_port
 
@@ -45,7 +45,7 @@ class Port:
         return httpx.get(self.url, timeout=60).status_code
 
     def close(self) -> None:
-        bound.stop([self.holder], seconds=5)
+        child_process.stop([self.holder], seconds=5)
         for web in self.webs:
             web.kill()
             web.communicate()

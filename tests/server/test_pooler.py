@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 from tests.conftest import TEST_DB, USUAL, migrated_database
 from tests.contract.client import User
@@ -66,7 +66,7 @@ def pgbouncer(directory: Path, mode: str, database: str) -> Iterator[str]:
             ["pgbouncer", settings],
             stdout=log,
             stderr=log,
-            preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGTERM),
+            preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGTERM),
             **other,
         )
     try:
@@ -74,7 +74,7 @@ def pgbouncer(directory: Path, mode: str, database: str) -> Iterator[str]:
         _wait_for(f"{address}/plain", directory / "log")
         yield address
     finally:
-        bound.stop([process], seconds=5)
+        child_process.stop([process], seconds=5)
 
 
 def _wait_for(address: str, log: Path) -> None:

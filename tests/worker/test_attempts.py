@@ -16,8 +16,8 @@ from taskyard.catalog.run import Cancelled, Run, TimedOut
 from taskyard.core import leases, lifecycle
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.values import Claimed, Ending, NewTask
-from taskyard.worker import identity, runner
+from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
+from taskyard.worker import executor, identity
 from taskyard.worker.handler_database import database
 from taskyard.worker.reporter import Reporter
 from taskyard.worker.timer import time_limit
@@ -25,7 +25,7 @@ from tests import task_types  # noqa: F401  # registers them
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CAPS = {"sum": 100, "keeps-and-fails": 1}
-Claim = Callable[..., Claimed]
+Claim = Callable[..., ClaimedTask]
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def claim(owner_id: int) -> Claim:
     """Submit a task and claim it; without a type, claim what waits."""
     worker_id = leases.take(concurrency=1, queues=["default"])
 
-    def claim(task_type: str | None = None, **input_data: Any) -> Claimed:
+    def claim(task_type: str | None = None, **input_data: Any) -> ClaimedTask:
         if task_type:
             new = NewTask(task_type=task_type, queue="default", input_data=input_data)
             lifecycle.submit(owner_id, new)
-        lifecycle.wake()
+        lifecycle.release_due()
         (claimed,), _ = lifecycle.claim("default", CAPS, worker_id=worker_id, process=1)
         return claimed
 
     return claim
 
 
-def run_of(task: Claimed) -> Run:
+def run_of(task: ClaimedTask) -> Run:
     reporter = Reporter(task)
     return Run(
         task_id=task.id,
@@ -65,9 +65,9 @@ def test_a_checkpoint_outlives_a_failed_attempt(claim: Claim) -> None:
     task = claim("keeps-and-fails")
     for attempt in (1, 2):
         assert task.attempt == attempt
-        lifecycle.finish([runner.execute(task)])
+        lifecycle.finish([executor.execute(task)])
         task = claim()
-    lifecycle.finish([runner.execute(task)])
+    lifecycle.finish([executor.execute(task)])
     assert Task.objects.get().result == [1, 2, 3]
 
 
@@ -105,7 +105,7 @@ def test_an_ending_waits_for_the_database(claim: Claim, owner_id: int) -> None:
     rename(Account._meta.db_table, "away")
     repairing = threading.Thread(target=repair)
     repairing.start()
-    runner._finish([Ending(task, Status.COMPLETED, b'{"result":6}')])
+    executor._finish([AttemptResult(task, Status.COMPLETED, b'{"result":6}')])
     repairing.join()
     assert Task.objects.get().result == {"result": 6}
     assert Account.objects.get(user_id=owner_id).active == 0
@@ -140,7 +140,7 @@ def test_what_is_handed_back_waits_for_a_lock(
         other.inc_thread_sharing()
         releasing = threading.Thread(target=let_go)
         releasing.start()
-        runner._hand_back(Task.objects.all())
+        executor._hand_back(Task.objects.all())
         releasing.join()
     assert Task.objects.get().ready
 
@@ -168,4 +168,4 @@ def test_a_timeout_leaves_nothing_torn(claim: Claim) -> None:
         assert said == kept or said == {"number": (kept or {"number": 0})["number"] + 1}
     found = Task.objects.get()
     assert found.progress["message"] == str(found.progress["current"])
-    assert lifecycle.finish([Ending(task, Status.COMPLETED, b'{"result":1}')]) == {task.id}
+    assert lifecycle.finish([AttemptResult(task, Status.COMPLETED, b'{"result":1}')]) == {task.id}

@@ -1,6 +1,6 @@
 """As Taskyard is served: one process of uvicorn, Django in four threads."""
 
 from benchmarks.peers.ordinary.wsgi import application as wsgi
-from taskyard.server.bridge import Bridge
+from taskyard.server.wsgi_adapter import WSGIAdapter
 
-application = Bridge(wsgi, threads=4, max_body=1_000_000)
+application = WSGIAdapter(wsgi, threads=4, max_body=1_000_000)

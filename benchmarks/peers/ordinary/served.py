@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.peers.backlog import Command, Program, python, run, working
 from benchmarks.peers.stage import Stage, fresh, rows
-from taskyard.server import bound
+from taskyard.server import child_process
 from tests import servers
 
 ENOUGH = 1_000_000_000
@@ -150,7 +150,7 @@ def _web(form: Form, stage: Stage, port: int) -> Iterator[None]:
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=bound.die_with_parent(os.getpid(), signal.SIGKILL),
+            preexec_fn=child_process.die_with_parent(os.getpid(), signal.SIGKILL),
         )
     try:
         _wait_for(process, port, form.sockets)
@@ -159,7 +159,7 @@ def _web(form: Form, stage: Stage, port: int) -> Iterator[None]:
         sys.stderr.write(log.read_text(errors="replace")[-4000:])
         raise
     finally:
-        bound.stop([process], seconds=10)
+        child_process.stop([process], seconds=10)
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, sockets: int) -> None:

@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from benchmarks.sockets import bound_socket
-from taskyard.server import bound
+from taskyard.server import child_process
 
 PROCESSES = 2
 
@@ -33,7 +33,7 @@ def main(port: int) -> None:
     parent = os.getpid()
     for _ in range(PROCESSES - 1):
         if not os.fork():
-            bound.die_with_parent(parent, signal.SIGKILL)()
+            child_process.die_with_parent(parent, signal.SIGKILL)()
             break
     serve(port)
 

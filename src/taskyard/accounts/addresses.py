@@ -10,7 +10,7 @@ UNKNOWN = "unknown"
 LONGEST = 100
 
 
-def address_of(request: HttpRequest) -> str:
+def client_ip(request: HttpRequest) -> str:
     """Who asks: an IPv4 address, an IPv6 network of 64 bits, or "unknown"."""
     meta = request.META
     return client_of(

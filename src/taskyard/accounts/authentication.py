@@ -25,19 +25,19 @@ class TokenAuthentication(BaseAuthentication):
         return CHALLENGE
 
 
-class Claimant:
+class LazyUser:
     """Who is named by a valid token, and not yet looked up."""
 
     is_authenticated = True
 
     def __init__(self, access: str) -> None:
-        self.claim = tokens.claim_of(access)
+        self.claim = tokens.decode(access)
         self._access = access
 
     # Django's: until Python 3.12 the standard library's holds one lock for all of a class, and one
     # owner's wait for the database would be everybody's.
     @cached_property
-    def proven(self) -> User:
+    def verified(self) -> User:
         """The user; raises TokenRefused."""
         return tokens.owner_of(self._access)
 
@@ -45,10 +45,10 @@ class Claimant:
 class ClaimAuthentication(BaseAuthentication):
     """For views whose own statement proves that the token is still good, or that look it up."""
 
-    def authenticate(self, request: Request) -> tuple[Claimant, str] | None:
+    def authenticate(self, request: Request) -> tuple[LazyUser, str] | None:
         """Raises as TokenAuthentication does."""
         access = token_of(request)
-        return None if access is None else (Claimant(access), access)
+        return None if access is None else (LazyUser(access), access)
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE

@@ -1,21 +1,21 @@
 """Refusals of this room. They carry a code and know no HTTP."""
 
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import Rejected
 
 
-class TokenRefused(Refusal):
+class TokenRefused(Rejected):
     """A token that is not, or no longer, good for what it was presented for."""
 
     code = "token_not_valid"
 
 
-class LoginRefused(Refusal):
+class LoginRefused(Rejected):
     """No active user has this name and this password; which of the three, nobody is told."""
 
     code = "no_active_account"
 
 
-class Throttled(Refusal):
+class Throttled(Rejected):
     """Too often; worth another try in ``retry_after`` seconds."""
 
     code = "throttled"

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
-from taskyard.accounts.names import LONGEST, name_key
+from taskyard.accounts.usernames import LONGEST, name_key
 
 # Django's classes take no parameters when they run, only when they are checked.
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from taskyard.accounts import names, throttle
+from taskyard.accounts import rate_limit, usernames
 from taskyard.accounts.errors import LoginRefused
 from taskyard.accounts.hashers import normalize
 from taskyard.accounts.models import User
 from taskyard.accounts.validators import LONGEST_PASSWORD as LONGEST_PASSWORD
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core import lifecycle
 
 
@@ -24,18 +24,18 @@ def register(*, username: str, password: str, address: str) -> User:
     Only attempts that could make a user count against the address.
     """
     # Before it is normalized: a character can become eighteen.
-    if flaws := _flaws("username", lambda: names.check_length(username)):
-        raise InvalidInput(flaws)
-    user = User(username=names.normalize(username))
-    flaws = [
-        *_flaws("username", lambda: names.check(user.username)),
-        *_password_flaws("password", password, user),
+    if field_errors := _field_errors("username", lambda: usernames.check_length(username)):
+        raise InvalidInput(field_errors)
+    user = User(username=usernames.normalize(username))
+    field_errors = [
+        *_field_errors("username", lambda: usernames.check(user.username)),
+        *_password_errors("password", password, user),
     ]
-    if flaws:
-        raise InvalidInput(flaws)
-    throttle.count_registration(address)
-    taken = Flaw(("username",), "username_taken", "This username is already taken.")
-    if User.objects.filter(username_key=names.name_key(username)).exists():
+    if field_errors:
+        raise InvalidInput(field_errors)
+    rate_limit.count_registration(address)
+    taken = FieldError(("username",), "username_taken", "This username is already taken.")
+    if User.objects.filter(username_key=usernames.name_key(username)).exists():
         raise InvalidInput([taken])
     user.password = make_password(password)
     try:
@@ -49,8 +49,8 @@ def register(*, username: str, password: str, address: str) -> User:
 
 def log_in(*, username: str, password: str, address: str) -> User:
     """The user. Raises LoginRefused after as long as a login takes, and Throttled."""
-    throttle.count_attempt(address)
-    with throttle.counting_failures(LoginRefused, username=username, address=address):
+    rate_limit.count_attempt(address)
+    with rate_limit.counting_failures(LoginRefused, username=username, address=address):
         user = authenticate(username=username, password=password)
         if not isinstance(user, User):
             raise LoginRefused
@@ -59,32 +59,32 @@ def log_in(*, username: str, password: str, address: str) -> User:
 
 def change(user: User, *, old: str, new: str, address: str) -> None:
     """Set a new password, which ends every token given before. Raises InvalidInput, Throttled."""
-    if flaws := _password_flaws("new_password", new, user):
-        raise InvalidInput(flaws)
-    throttle.count_attempt(address)
-    with throttle.counting_failures(InvalidInput, username=user.username, address=address):
+    if field_errors := _password_errors("new_password", new, user):
+        raise InvalidInput(field_errors)
+    rate_limit.count_attempt(address)
+    with rate_limit.counting_failures(InvalidInput, username=user.username, address=address):
         if not user.check_password(old):
             message = "The old password is not right."
-            raise InvalidInput([Flaw(("old_password",), "password_incorrect", message)])
+            raise InvalidInput([FieldError(("old_password",), "password_incorrect", message)])
     user.set_password(new)
     user.save(update_fields=["password"])
 
 
-def _password_flaws(field: str, password: str, user: User) -> list[Flaw]:
+def _password_errors(field: str, password: str, user: User) -> list[FieldError]:
     # Before any validator or hash: both take longer the longer the password is.
     if len(password) > LONGEST_PASSWORD:
         message = f"At most {LONGEST_PASSWORD} characters are allowed."
         context = {"max_length": LONGEST_PASSWORD}
-        return [Flaw((field,), "string_too_long", message, context)]
-    return _flaws(field, lambda: validate_password(normalize(password), user))
+        return [FieldError((field,), "string_too_long", message, context)]
+    return _field_errors(field, lambda: validate_password(normalize(password), user))
 
 
-def _flaws(field: str, check: Callable[[], None]) -> list[Flaw]:
+def _field_errors(field: str, check: Callable[[], None]) -> list[FieldError]:
     try:
         check()
     except ValidationError as error:
         return [
-            Flaw((field,), each.code or "invalid", str(message))
+            FieldError((field,), each.code or "invalid", str(message))
             for each in error.error_list
             for message in each.messages
         ]

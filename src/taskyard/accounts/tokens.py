@@ -61,7 +61,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Claim:
+class TokenClaims:
     """What a token says. Whether its user is still there and the same, the database knows."""
 
     user_id: int
@@ -75,12 +75,12 @@ def issue(user: User) -> Pair:
     return Pair(str(_for_user(AccessToken, user)), str(refresh))
 
 
-def claim_of(access: str) -> Claim:
+def decode(access: str) -> TokenClaims:
     """Whom a token names that was signed by us and has not expired; raises TokenRefused."""
     return valid_until(access)[0]
 
 
-def valid_until(access: str) -> tuple[Claim, float]:
+def valid_until(access: str) -> tuple[TokenClaims, float]:
     """The same, and when it expires, in seconds of the epoch."""
     claim, expires_at = _verified(access)
     if expires_at <= time.time():
@@ -89,7 +89,7 @@ def valid_until(access: str) -> tuple[Claim, float]:
 
 
 @lru_cache(maxsize=4096)
-def _verified(access: str) -> tuple[Claim, float]:
+def _verified(access: str) -> tuple[TokenClaims, float]:
     """Whom a token names, and until when: it says so as long as it lives."""
     claim, token = _claimed(AccessToken, access)
     return claim, float(token["exp"])
@@ -97,7 +97,7 @@ def _verified(access: str) -> tuple[Claim, float]:
 
 def owner_of(access: str) -> User:
     """The active user whom an access token names, in one query; raises TokenRefused."""
-    return _holder(claim_of(access))
+    return _holder(decode(access))
 
 
 def refresh(text: str) -> Pair:
@@ -214,19 +214,19 @@ def _read(kind: type[Kind], text: str) -> tuple[User, Kind]:
     return _holder(claim), token
 
 
-def _holder(claim: Claim) -> User:
+def _holder(claim: TokenClaims) -> User:
     user = User.objects.active(claim.user_id)
     if user is None or not constant_time_compare(claim.credential, _fingerprint(user)):
         raise TokenRefused
     return user
 
 
-def _claimed(kind: type[Kind], text: str) -> tuple[Claim, Kind]:
+def _claimed(kind: type[Kind], text: str) -> tuple[TokenClaims, Kind]:
     if len(text) > LONGEST_TOKEN:
         raise TokenRefused
     try:
         token = kind(text)  # type: ignore[arg-type]  # the library's annotation is not its use
-        claim = Claim(_usable_id(token["user_id"]), _check_text(token[FINGERPRINT]))
+        claim = TokenClaims(_usable_id(token["user_id"]), _check_text(token[FINGERPRINT]))
         _check_text(token["jti"])
     except UNREADABLE:
         raise TokenRefused from None

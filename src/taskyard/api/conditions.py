@@ -13,19 +13,19 @@ from django.utils.http import parse_etags
 from rest_framework.request import Request
 
 from taskyard.api.json import MEDIA_TYPE
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import Rejected
 
 ANY = ["*"]
 PRECONDITION_FAILED = 412
 
 
-class PreconditionFailed(Refusal):
+class PreconditionFailed(Rejected):
     """The resource is not as the request supposes."""
 
     code = "precondition_failed"
 
 
-class IfMatchInvalid(Refusal):
+class IfMatchInvalid(Rejected):
     """If-Match is not a list of entity tags."""
 
     code = "if_match_invalid"

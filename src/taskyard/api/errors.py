@@ -19,8 +19,8 @@ from taskyard.accounts.authentication import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import conditions, idempotency
 from taskyard.api.json import dumps
-from taskyard.catalog.schema import MOST_FLAWS as MOST_FLAWS
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.catalog.schema import MOST_FIELD_ERRORS as MOST_FIELD_ERRORS
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core import database_errors, messages
 from taskyard.core.database_errors import Outage
 from taskyard.core.errors import (
@@ -29,7 +29,7 @@ from taskyard.core.errors import (
     KeyReused,
     NotCancellable,
     NotRetryable,
-    Refusal,
+    Rejected,
     StillActive,
     SubmitRateExceeded,
 )
@@ -37,7 +37,7 @@ from taskyard.core.errors import (
 PROBLEM = "application/problem+json"
 RETRY_AFTER_OUTAGE = "5"
 RETRY_AFTER_BUSY = "1"
-STATUS_OF_REFUSAL: dict[type[Refusal], int] = {
+STATUS_OF_REFUSAL: dict[type[Rejected], int] = {
     TokenRefused: 401,
     LoginRefused: 401,
     Throttled: 429,
@@ -62,7 +62,7 @@ class Problem:
     status: int
     code: str
     detail: str
-    flaws: Sequence[Flaw] = ()
+    field_errors: Sequence[FieldError] = ()
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -95,8 +95,8 @@ def problem_of(exc: BaseException) -> Problem | None:
         return Problem(503, "unavailable", detail, headers={"Retry-After": after})
     match exc:
         case InvalidInput():
-            return _invalid(exc.flaws)
-        case Refusal():
+            return _invalid(exc.field_errors)
+        case Rejected():
             wait = getattr(exc, "retry_after", None)
             headers = {} if wait is None else {"Retry-After": str(wait)}
             status = STATUS_OF_REFUSAL.get(type(exc), 400)
@@ -197,10 +197,12 @@ def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     return HttpResponse(dumps(data), content_type, status=problem.status, headers=problem.headers)
 
 
-def _invalid(flaws: Sequence[Flaw]) -> Problem:
-    if len(flaws) == 1 and not flaws[0].path:
-        return Problem(400, flaws[0].code, messages.of_flaw(flaws[0]), flaws)
-    return Problem(400, "invalid", _("The request is not valid."), flaws[:MOST_FLAWS])
+def _invalid(field_errors: Sequence[FieldError]) -> Problem:
+    if len(field_errors) == 1 and not field_errors[0].path:
+        return Problem(
+            400, field_errors[0].code, messages.of_field_error(field_errors[0]), field_errors
+        )
+    return Problem(400, "invalid", _("The request is not valid."), field_errors[:MOST_FIELD_ERRORS])
 
 
 def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
@@ -212,12 +214,18 @@ def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
             "detail": problem.detail,
             "code": problem.code,
             "errors": [
-                {"pointer": pointer(flaw), "code": flaw.code, "detail": messages.of_flaw(flaw)}
-                for flaw in problem.flaws
+                {
+                    "pointer": pointer(field_error),
+                    "code": field_error.code,
+                    "detail": messages.of_field_error(field_error),
+                }
+                for field_error in problem.field_errors
             ],
         }, PROBLEM
-    if len(problem.flaws) > 1 or any(flaw.path for flaw in problem.flaws):
-        return _tree(problem.flaws), "application/json"
+    if len(problem.field_errors) > 1 or any(
+        field_error.path for field_error in problem.field_errors
+    ):
+        return _tree(problem.field_errors), "application/json"
     return {"detail": problem.detail, "code": problem.code}, "application/json"
 
 
@@ -229,17 +237,19 @@ def _wants_problem(accept: str) -> bool:
     return False
 
 
-def pointer(flaw: Flaw) -> str:
+def pointer(field_error: FieldError) -> str:
     """The place in the request as a JSON pointer (RFC 6901)."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in flaw.path)
+    return "".join(
+        f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in field_error.path
+    )
 
 
-def _tree(flaws: Sequence[Flaw]) -> dict[str, Any]:
+def _tree(field_errors: Sequence[FieldError]) -> dict[str, Any]:
     """DRF's shape: texts in a list at the place, nested as the request is."""
     tree: dict[str, Any] = {}
-    for flaw in flaws:
+    for field_error in field_errors:
         # What is wrong with the whole stands where DRF has it.
-        *way, last = (str(step) for step in flaw.path or ("non_field_errors",))
+        *way, last = (str(step) for step in field_error.path or ("non_field_errors",))
         node = tree
         for step in way:
             known = node.setdefault(step, {})
@@ -249,5 +259,5 @@ def _tree(flaws: Sequence[Flaw]) -> dict[str, Any]:
         known = node.setdefault(last, [])
         if isinstance(known, dict):
             known = known.setdefault("non_field_errors", [])
-        known.append(messages.of_flaw(flaw))
+        known.append(messages.of_field_error(field_error))
     return tree

@@ -9,8 +9,8 @@ from django.core.exceptions import SuspiciousOperation
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.translation import gettext_lazy as _
 
-from taskyard.api.json import Parser, Unreadable
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.api.json import InvalidJson, Parser
+from taskyard.catalog.schema import FieldError, InvalidInput
 
 MOST_FIELDS = 100
 
@@ -26,7 +26,7 @@ class UrlEncoded(Parser):
                 raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
             )
         except UnicodeDecodeError:
-            raise Unreadable(_("The form is not UTF-8.")) from None
+            raise InvalidJson(_("The form is not UTF-8.")) from None
         except ValueError:
             raise _unreadable() from None
         return _plain(fields)
@@ -46,8 +46,8 @@ class Multipart(Parser):
         return _plain([(name, text) for name, texts in fields.lists() for text in texts])
 
 
-def _unreadable() -> Unreadable:
-    return Unreadable(_("The form cannot be read."))
+def _unreadable() -> InvalidJson:
+    return InvalidJson(_("The form cannot be read."))
 
 
 def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, text in fields:
         if "\0" in name or "\0" in text:
             message = "Null characters are not allowed."
-            flaw = Flaw((name.replace("\0", ""),), "null_characters_not_allowed", message)
-            raise InvalidInput([flaw])
+            field_error = FieldError(
+                (name.replace("\0", ""),), "null_characters_not_allowed", message
+            )
+            raise InvalidInput([field_error])
         found[name] = [found[name], text] if name in found else text
     return found

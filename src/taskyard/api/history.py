@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
-from taskyard.api.representation import stamp
+from taskyard.api.serialize import isoformat_utc
 from taskyard.core import messages
 from taskyard.core.history import PastAttempt
 from taskyard.core.models import LogLine
@@ -15,8 +15,8 @@ def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
         "outcome": attempt.outcome,
-        "started_at": stamp(attempt.started_at),
-        "ended_at": stamp(attempt.ended_at),
+        "started_at": isoformat_utc(attempt.started_at),
+        "ended_at": isoformat_utc(attempt.ended_at),
         "error": {"code": code, "message": message} if code else None,
         "traceback": (settings.TASKYARD_SHOW_TRACEBACKS and attempt.traceback) or None,
     }
@@ -24,7 +24,7 @@ def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
 
 def represent_line(line: LogLine) -> dict[str, Any]:
     return {
-        "at": stamp(line.at),
+        "at": isoformat_utc(line.at),
         "attempt": line.attempt,
         "level": line.level or None,
         "message": line.message,

@@ -7,21 +7,21 @@ from typing import Any
 from rest_framework.request import Request
 
 from taskyard.core import idempotency
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import Rejected
 from taskyard.core.models import Task
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 
 REPLAYED = {"Idempotency-Replayed": "true"}
 PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
-class KeyInvalid(Refusal):
+class KeyInvalid(Rejected):
     """The header is no key: 1 to 255 printable ASCII characters."""
 
     code = "idempotency_key_invalid"
 
 
-class TaskDeleted(Refusal):
+class TaskDeleted(Rejected):
     """The request was accepted under this key, and its task has been deleted since."""
 
     code = "idempotent_task_deleted"
@@ -57,7 +57,7 @@ def retry_once(
 
 def task_of(owner_id: int, task_id: int) -> Task:
     """The task that was made under a key, as it is now. Raises TaskDeleted."""
-    task = Task.objects.one_of(owner_id, task_id)
+    task = Task.objects.get_owned(owner_id, task_id)
     if task is None:
         raise TaskDeleted
     return task

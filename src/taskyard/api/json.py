@@ -11,9 +11,9 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from taskyard.core import exact_json
-from taskyard.core.exact_json import dumps as dumps
+from taskyard.core import strict_json
 from taskyard.core.intake import BODY_LIMIT as BODY_LIMIT
+from taskyard.core.strict_json import dumps as dumps
 
 MEDIA_TYPE = "application/json"
 BULK_LIMIT = 8 * 1024 * 1024
@@ -23,7 +23,7 @@ ACCOUNT_LIMIT = 16 * 1024
 LONGEST_CONTENT_TYPE = 256
 
 
-class Unreadable(exceptions.ParseError):
+class InvalidJson(exceptions.ParseError):
     """The body cannot be read; the text says where, as far as that is known."""
 
 
@@ -39,7 +39,7 @@ class TooLarge(exceptions.APIException):
 
 
 class Parser(BaseParser):
-    """Reads at most the view's ``body_limit`` bytes. Raises Unreadable, TooLarge, InvalidInput."""
+    """Reads at most the view's ``body_limit`` bytes. Raises InvalidJson, TooLarge, InvalidInput."""
 
     media_type = MEDIA_TYPE
 
@@ -79,7 +79,7 @@ class Renderer(BaseRenderer):
         return b"" if data is None else dumps(data)
 
 
-class AlwaysJson(BaseContentNegotiation):
+class JsonOnlyNegotiation(BaseContentNegotiation):
     """There is one form of answer, so nobody is refused for what they would rather have."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
@@ -103,11 +103,11 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 def loads(raw: bytes) -> Any:
-    """The value of a body. Raises Unreadable, InvalidInput for U+0000."""
+    """The value of a body. Raises InvalidJson, InvalidInput for U+0000."""
     try:
-        return exact_json.loads(raw)
-    except exact_json.Unreadable as error:
-        raise Unreadable(error.message) from None
+        return strict_json.loads(raw)
+    except strict_json.InvalidJson as error:
+        raise InvalidJson(error.message) from None
 
 
 def declared_size(request: Request) -> int:

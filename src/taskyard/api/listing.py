@@ -9,9 +9,9 @@ from pydantic import Field
 from rest_framework.request import Request
 
 from taskyard.api import selection
-from taskyard.api.paging import Changes, Page, PageQuery, envelope, numbered, read_query
-from taskyard.api.shapes import LARGEST_ID, Moment
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.api.pagination import Changes, Page, PageQuery, envelope, numbered, read_query
+from taskyard.api.schemas import LARGEST_ID, Moment
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
@@ -38,28 +38,30 @@ class TaskQuery(PageQuery):
 def task_list(request: Request, user_id: int) -> dict[str, Any]:
     """The answer to a list of the user's tasks. Raises InvalidInput, NotFound."""
     query = read_query(TaskQuery, request.query_params)
-    if flaws := _contradictions(query):
-        raise InvalidInput(flaws)
+    if field_errors := _contradictions(query):
+        raise InvalidInput(field_errors)
     tasks = selection.for_list(_matching(query, user_id), query.fields)
     page = _page(tasks, query, partial(_count, query, user_id))
     return envelope(request, page, lambda task: selection.listed(task, query.fields))
 
 
-def _contradictions(query: TaskQuery) -> list[Flaw]:
-    flaws = []
+def _contradictions(query: TaskQuery) -> list[FieldError]:
+    field_errors = []
     if query.task_type is not None:
         try:
             registry.get(query.task_type)
         except UnknownTaskType:
-            flaws.append(Flaw(("task_type",), "unknown_task_type", "There is no such task type."))
+            field_errors.append(
+                FieldError(("task_type",), "unknown_task_type", "There is no such task type.")
+            )
     if query.after is not None and query.ordering not in ("id", "-id"):
         message = "With after, the order can only be id or -id."
-        flaws.append(Flaw(("ordering",), "ordering_and_after", message))
-    return flaws
+        field_errors.append(FieldError(("ordering",), "ordering_and_after", message))
+    return field_errors
 
 
 def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
-    tasks = Task.objects.visible_to(user_id)
+    tasks = Task.objects.owned_by(user_id)
     if query.status:
         tasks = tasks.of(query.status)
     if query.task_type is not None:
@@ -93,7 +95,7 @@ def _count(query: TaskQuery, user_id: int) -> int | None:
     ended = account.ended(statuses)
     if statuses >= ACTIVE:
         return account.active + ended
-    active = Task.objects.visible_to(user_id).active().filter(status__in=statuses)
+    active = Task.objects.owned_by(user_id).active().filter(status__in=statuses)
     return ended + (active.count() if statuses & ACTIVE else 0)
 
 

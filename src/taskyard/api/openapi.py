@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from pydantic import BaseModel
 
 from taskyard import __version__
-from taskyard.api import for_clients, shapes
+from taskyard.api import for_clients, schemas
 from taskyard.api.errors import PROBLEM
 from taskyard.api.forms import Multipart, UrlEncoded
 from taskyard.api.json import MEDIA_TYPE
@@ -155,10 +155,10 @@ def documented(
         for status in sorted(every):
             description = WORDS[status]
             responses[status, MEDIA_TYPE] = OpenApiResponse(
-                shapes.ErrorAnswer, description=description
+                schemas.ErrorAnswer, description=description
             )
             responses[status, PROBLEM] = OpenApiResponse(
-                shapes.ProblemAnswer, description=description
+                schemas.ProblemAnswer, description=description
             )
         return extend_schema(
             operation_id=operation_id,
@@ -173,7 +173,7 @@ def documented(
 
 
 def _media_types(request: type[BaseModel]) -> tuple[str, ...]:
-    is_open = issubclass(request, shapes.Open)
+    is_open = issubclass(request, schemas.Open)
     return (MEDIA_TYPE, UrlEncoded.media_type, Multipart.media_type) if is_open else (MEDIA_TYPE,)
 
 
@@ -213,7 +213,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _parameter(described: dict[str, Any]) -> dict[str, Any]:
     if described["name"] == "task_id":
-        described["schema"] = {"type": "integer", "minimum": 0, "maximum": shapes.LARGEST_ID}
+        described["schema"] = {"type": "integer", "minimum": 0, "maximum": schemas.LARGEST_ID}
         described["description"] = "The id of an own task"
     found = for_clients.parameter(described)
     # An empty value counts as none.

@@ -8,8 +8,8 @@ from django.db.models.functions import Length
 from django.http import QueryDict
 
 from taskyard.api.json import dumps
-from taskyard.api.representation import represent
-from taskyard.catalog.schema import Flaw, InvalidInput
+from taskyard.api.serialize import serialize_task
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core.fields import JsonText
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
@@ -31,13 +31,13 @@ def chosen(parameters: QueryDict) -> list[str]:
     names = [name for name in given if name]
     if not {*names} <= {*NAMES}:
         expected = ", ".join(f"'{name}'" for name in NAMES)
-        raise InvalidInput([Flaw(("fields",), "literal_error", "", {"expected": expected})])
+        raise InvalidInput([FieldError(("fields",), "literal_error", "", {"expected": expected})])
     return names
 
 
 def part(task: Task, names: Iterable[str]) -> dict[str, Any]:
     """A task as it is answered, with these parts only; without names with all."""
-    whole = represent(task)
+    whole = serialize_task(task)
     return {name: whole[name] for name in NAMES if name in names} if names else whole
 
 
@@ -70,7 +70,7 @@ def listed(task: Task, names: Iterable[str]) -> dict[str, Any]:
     omitted += ["result"] if getattr(task, "left_out", False) else []
     if "input_data" in omitted:
         task.input_data = {}
-    return {**represent(task), "omitted": omitted} if omitted else represent(task)
+    return {**serialize_task(task), "omitted": omitted} if omitted else serialize_task(task)
 
 
 def _short(name: str) -> Q:

@@ -5,7 +5,7 @@ from typing import Any
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from taskyard.api.views import accounts, document, events, queues, submit, task_types, tasks
+from taskyard.api.views import accounts, events, openapi, queues, submit, task_types, tasks
 from taskyard.api.views.base import ApiView
 
 app_name = "api"
@@ -43,7 +43,7 @@ urlpatterns = [
     at("queues", queues.Queues),
     at("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
     at("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
-    at("schema", document.Schema, "schema"),
-    at("docs", document.Docs, "docs"),
-    re_path("", csrf_exempt(document.nothing_here)),
+    at("schema", openapi.Schema, "schema"),
+    at("docs", openapi.Docs, "docs"),
+    re_path("", csrf_exempt(openapi.nothing_here)),
 ]

@@ -26,6 +26,6 @@ def encode_json(value: Any, *, limit: int | None = None) -> str:
     return text
 
 
-def storable(text: str) -> str:
+def sanitize(text: str) -> str:
     """``text`` without what no database keeps: U+0000 and lone surrogates are replaced."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

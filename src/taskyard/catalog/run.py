@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from taskyard.catalog.encoding import encode_json, storable
+from taskyard.catalog.encoding import encode_json, sanitize
 
 REPORT_INTERVAL_SECONDS = 0.5
 LINES_A_REPORT = 100
@@ -154,7 +154,7 @@ class Run:
         What is said faster than some hundred lines a second, or beyond a thousand lines a task,
         is dropped and counted where it is missing. Raises Cancelled when asked to stop.
         """
-        text = storable(str(message))[:LINE_LENGTH]
+        text = sanitize(str(message))[:LINE_LENGTH]
         with self._saying:
             if len(self.lines) < LINES_A_REPORT:
                 self.lines.append((self.now(), text))
@@ -200,7 +200,7 @@ class Run:
                 "current": current,
                 "total": total,
                 "percent": percent,
-                "message": storable(message)[:500],
+                "message": sanitize(message)[:500],
                 "updated_at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
             }
         )

@@ -26,7 +26,7 @@ from taskyard.catalog.run import Run
 
 Path = tuple[str | int, ...]
 # Ten thousand wrong numbers are one mistake: no more flaws are looked for, and named, than these.
-MOST_FLAWS = 100
+MOST_FIELD_ERRORS = 100
 # More errors of pydantic's than these are not laid out, which takes longer than to find them.
 MOST_ERRORS = 3000
 MOST_KEYS = 1000
@@ -37,7 +37,7 @@ SECRETS = (Secret, SecretBytes, SecretStr)
 
 
 @dataclass(frozen=True)
-class Flaw:
+class FieldError:
     """One thing wrong with an input: where, which kind (pydantic's error type), in English."""
 
     path: Path
@@ -49,9 +49,13 @@ class Flaw:
 class InvalidInput(ValueError):
     """An input that its task type's signature does not admit."""
 
-    def __init__(self, flaws: Iterable[Flaw]) -> None:
-        self.flaws = tuple(flaws)
-        super().__init__("; ".join(f"{flaw.path}: {flaw.message}" for flaw in self.flaws))
+    def __init__(self, field_errors: Iterable[FieldError]) -> None:
+        self.field_errors = tuple(field_errors)
+        super().__init__(
+            "; ".join(
+                f"{field_error.path}: {field_error.message}" for field_error in self.field_errors
+            )
+        )
 
 
 class Signature:
@@ -110,23 +114,27 @@ class Signature:
         try:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
-            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+            raise InvalidInput(
+                [FieldError((), "json_invalid", "Input should be valid JSON")]
+            ) from None
         try:
             self._until_first.validate_json(text)
         except ValidationError as error:
             raise InvalidInput(self._first_flaws(error, json.loads(text))) from None
         except (ValueError, RecursionError):
-            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+            raise InvalidInput(
+                [FieldError((), "json_invalid", "Input should be valid JSON")]
+            ) from None
 
-    def _first_flaws(self, error: ValidationError, data: Any) -> Sequence[Flaw]:
+    def _first_flaws(self, error: ValidationError, data: Any) -> Sequence[FieldError]:
         """With the first flaw of each list known: a number of those behind it."""
-        known = flaws_of(error, data)
-        excerpt = _excerpt(data, [flaw.path for flaw in known])
+        known = field_errors_of(error, data)
+        excerpt = _excerpt(data, [field_error.path for field_error in known])
         try:
             self.model.model_validate_json(to_json(excerpt, inf_nan_mode="constants"))
         except ValidationError as more:
             if more.error_count() <= MOST_ERRORS:
-                return flaws_of(more, excerpt)
+                return field_errors_of(more, excerpt)
         return known
 
     def parse_json(self, text: str | bytes) -> dict[str, Any]:
@@ -139,9 +147,11 @@ class Signature:
         try:
             return self.model.model_validate_json(text)
         except ValidationError as error:
-            raise InvalidInput(flaws_of(error, json.loads(text))) from None
+            raise InvalidInput(field_errors_of(error, json.loads(text))) from None
         except (ValueError, RecursionError):
-            raise InvalidInput([Flaw((), "json_invalid", "Input should be valid JSON")]) from None
+            raise InvalidInput(
+                [FieldError((), "json_invalid", "Input should be valid JSON")]
+            ) from None
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -210,12 +220,12 @@ def _excerpt(data: Any, paths: Sequence[Path]) -> Any:
         last = max((step for step in inner if isinstance(step, int)), default=len(data))
         return [
             _excerpt(item, inner[index]) if index in inner else item
-            for index, item in enumerate(data[: last + MOST_FLAWS])
+            for index, item in enumerate(data[: last + MOST_FIELD_ERRORS])
         ]
     if isinstance(data, dict):
         last = max((place for place, key in enumerate(data) if key in inner), default=len(data))
         # So few keys may be those of a model, where none may be missing.
-        most = len(data) if len(data) <= MOST_KEYS else last + MOST_FLAWS
+        most = len(data) if len(data) <= MOST_KEYS else last + MOST_FIELD_ERRORS
         return {
             key: _excerpt(item, inner[key]) if key in inner else item
             for key, item in islice(data.items(), most)
@@ -228,28 +238,28 @@ def refuse_many_unknown(data: object, known: Collection[str]) -> None:
 
     Pydantic would make an error of each.
     """
-    if isinstance(data, dict) and len(data) > len(known) + MOST_FLAWS:
-        unknown = islice((key for key in data if key not in known), MOST_FLAWS)
+    if isinstance(data, dict) and len(data) > len(known) + MOST_FIELD_ERRORS:
+        unknown = islice((key for key in data if key not in known), MOST_FIELD_ERRORS)
         message = "Extra inputs are not permitted"
-        raise InvalidInput([Flaw((key,), "extra_forbidden", message) for key in unknown])
+        raise InvalidInput([FieldError((key,), "extra_forbidden", message) for key in unknown])
 
 
-def flaws_of(error: ValidationError, data: object) -> tuple[Flaw, ...]:
+def field_errors_of(error: ValidationError, data: object) -> tuple[FieldError, ...]:
     """The first of pydantic's errors with paths that exist in ``data``, one a path.
 
     Pydantic names the arm of a union in the path and reports every arm; a person wants the
     place and the arm that came closest, which is one that got past the type.
     """
-    flaws: dict[Path, Flaw] = {}
+    field_errors: dict[Path, FieldError] = {}
     for item in error.errors(include_url=False, include_input=False):
         path = _path_in(data, item["loc"], missing=item["type"] == "missing")
-        flaw = Flaw(path, item["type"], item["msg"], item.get("ctx", {}))
-        known = flaws.get(path)
-        if known is None and len(flaws) == MOST_FLAWS:
+        field_error = FieldError(path, item["type"], item["msg"], item.get("ctx", {}))
+        known = field_errors.get(path)
+        if known is None and len(field_errors) == MOST_FIELD_ERRORS:
             break
         if known is None or known.code.endswith("_type") or known.code == "int_from_float":
-            flaws[path] = flaw
-    return tuple(flaws.values())
+            field_errors[path] = field_error
+    return tuple(field_errors.values())
 
 
 def _path_in(data: object, loc: Path, *, missing: bool) -> Path:

@@ -27,7 +27,7 @@ class UnknownTaskType(LookupError):
     """No task type of that name is registered."""
 
 
-class BadResult(ValueError):
+class InvalidResult(ValueError):
     """A handler returned what cannot be kept: ``code`` says why."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -87,7 +87,7 @@ class TaskType:
         return cast("dict[str, Any]", input_data)
 
     @property
-    def asks_its_run(self) -> bool:
+    def takes_context(self) -> bool:
         """Whether the handler takes a Run: then it may report, sleep or stop in the middle."""
         return self.signature.run_parameter is not None
 
@@ -105,7 +105,7 @@ class TaskType:
         return self.handler(**arguments)
 
     def encode_result(self, value: Any) -> bytes:
-        """The result as JSON text; raises BadResult where it is not JSON or too large."""
+        """The result as JSON text; raises InvalidResult where it is not JSON or too large."""
         result = self.signature.result
         try:
             text = result.dump_json(value, warnings="error")
@@ -114,9 +114,11 @@ class TaskType:
             plain = result.dump_python(value, mode="json", warnings="error")
             return encode_json(plain, limit=self.result_limit).encode()
         except TooLarge as error:
-            raise BadResult("result_too_large", f"The result is too large: {error}") from error
+            raise InvalidResult("result_too_large", f"The result is too large: {error}") from error
         except (PydanticSerializationError, ValueError, TypeError) as error:
-            raise BadResult("result_invalid", f"Not what {self.name} declares: {error}") from error
+            raise InvalidResult(
+                "result_invalid", f"Not what {self.name} declares: {error}"
+            ) from error
 
 
 class Registry:

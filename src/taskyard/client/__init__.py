@@ -14,26 +14,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskyard.client.asynchronous import AsyncClient
+    from taskyard.client._async import AsyncClient
+    from taskyard.client._sync import Client
     from taskyard.client.errors import (
         ActiveLimitExceeded,
         ApiError,
+        AuthenticationError,
         Conflict,
+        ConnectionFailed,
         FieldError,
+        IdempotencyKeyReused,
         InvalidRequest,
-        KeyReused,
         NotFound,
-        NotLoggedIn,
         Refused,
         TaskyardError,
         Throttled,
         Unavailable,
-        Unreachable,
-        WaitedTooLong,
+        WaitTimeout,
     )
-    from taskyard.client.synchronous import Client
-    from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
-    from taskyard.client.values import (
+    from taskyard.client.models import (
         Attempt,
         Chunk,
         Event,
@@ -46,17 +45,25 @@ if TYPE_CHECKING:
         Task,
         TaskType,
     )
+    from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
 
 _MODULES = {
-    "asynchronous": ("AsyncClient",),
-    "synchronous": ("Client",),
+    "_async": ("AsyncClient",),
+    "_sync": ("Client",),
     "errors": (
         *("ActiveLimitExceeded", "ApiError", "Conflict", "FieldError", "InvalidRequest"),
-        *("KeyReused", "NotFound", "NotLoggedIn", "Refused", "TaskyardError", "Throttled"),
-        *("Unavailable", "Unreachable", "WaitedTooLong"),
+        *(
+            "IdempotencyKeyReused",
+            "NotFound",
+            "AuthenticationError",
+            "Refused",
+            "TaskyardError",
+            "Throttled",
+        ),
+        *("Unavailable", "ConnectionFailed", "WaitTimeout"),
     ),
     "tokens": ("MemoryTokens", "TokenStore", "Tokens"),
-    "values": (
+    "models": (
         *("Attempt", "Chunk", "Event", "Failure", "Limits", "LogLine", "NewTask", "Profile"),
         *("Progress", "Task", "TaskType"),
     ),
@@ -67,20 +74,21 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "Attempt",
+    "AuthenticationError",
     "Chunk",
     "Client",
     "Conflict",
+    "ConnectionFailed",
     "Event",
     "Failure",
     "FieldError",
+    "IdempotencyKeyReused",
     "InvalidRequest",
-    "KeyReused",
     "Limits",
     "LogLine",
     "MemoryTokens",
     "NewTask",
     "NotFound",
-    "NotLoggedIn",
     "Profile",
     "Progress",
     "Refused",
@@ -91,8 +99,7 @@ __all__ = [
     "TokenStore",
     "Tokens",
     "Unavailable",
-    "Unreachable",
-    "WaitedTooLong",
+    "WaitTimeout",
 ]
 
 

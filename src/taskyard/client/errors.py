@@ -10,11 +10,11 @@ class TaskyardError(Exception):
     """Everything that the client raises by itself."""
 
 
-class Unreachable(TaskyardError):
+class ConnectionFailed(TaskyardError):
     """No answer, or none that makes sense, for as long as the client tried."""
 
 
-class WaitedTooLong(TaskyardError, TimeoutError):
+class WaitTimeout(TaskyardError, TimeoutError):
     """The task had not ended when the time given to `wait` was over."""
 
     def __init__(self, task_id: int, seconds: float) -> None:
@@ -62,7 +62,7 @@ class ApiError(TaskyardError):
         self.errors = tuple(_counted(each, first) for each in self.errors)
 
 
-class NotLoggedIn(ApiError):
+class AuthenticationError(ApiError):
     """No token, or none that is valid any more (401)."""
 
 
@@ -86,7 +86,7 @@ class Conflict(Refused):
     """The state of the task does not allow it (409)."""
 
 
-class KeyReused(Refused):
+class IdempotencyKeyReused(Refused):
     """The Idempotency-Key was used with another request (422)."""
 
 
@@ -94,17 +94,17 @@ class Throttled(ApiError):
     """Too often (429); ``retry_after`` is in seconds."""
 
 
-class Unavailable(ApiError, Unreachable):
+class Unavailable(ApiError, ConnectionFailed):
     """The service is away (502, 503, 504) and did not come back in time."""
 
 
 _BY_CODE: dict[str, type[ApiError]] = {"active_limit_exceeded": ActiveLimitExceeded}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest,
-    401: NotLoggedIn,
+    401: AuthenticationError,
     404: NotFound,
     409: Conflict,
-    422: KeyReused,
+    422: IdempotencyKeyReused,
     429: Throttled,
     502: Unavailable,
     503: Unavailable,

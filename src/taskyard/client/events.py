@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerSentEvent:
     """One event: the last id that was said, and its data."""
 
     id: str
     data: str
 
 
-class EventReader:
+class SSEDecoder:
     """``feed`` it the bytes of a stream; ``last_id`` is where to go on after a break."""
 
     def __init__(self, last_id: str = "") -> None:
@@ -22,7 +22,7 @@ class EventReader:
         self._id = last_id
         self._data: list[str] = []
 
-    def feed(self, piece: bytes) -> Iterator[Told]:
+    def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
         """The events that are complete now. Lines end in a line feed alone: that is what our
         server sends, and JSON may hold every other character that splits lines."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
@@ -34,12 +34,12 @@ class EventReader:
         """Forget what was half read: the connection broke."""
         self._rest, self._id, self._data = b"", self.last_id, []
 
-    def _line(self, line: str) -> Told | None:
+    def _line(self, line: str) -> ServerSentEvent | None:
         if not line:
             # Only with its end is an event told; a broken one will be told again.
             self.last_id = self._id
             data, self._data = self._data, []
-            return Told(self.last_id, "\n".join(data)) if data else None
+            return ServerSentEvent(self.last_id, "\n".join(data)) if data else None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":

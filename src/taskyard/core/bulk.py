@@ -15,10 +15,10 @@ from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
 from taskyard.core.busy import WAIT_SECONDS
 from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.engine import dialect
 from taskyard.core.errors import QuotaExceeded
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.sql import dialect
 
 BATCH = 100
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from django.db import OperationalError, transaction
 
 from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.engine import dialect
 from taskyard.core.models import Account
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.sql import dialect
 
 WAIT_SECONDS = 0.1
 logger = logging.getLogger(__name__)

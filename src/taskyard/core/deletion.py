@@ -8,7 +8,7 @@ from django.db import OperationalError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, F, Q
 from django.db.models.functions import Greatest, Now
 
-from taskyard.core import busy, sql
+from taskyard.core import busy, engine
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
@@ -44,7 +44,7 @@ def purge(
     old = [task_id for task_id, long_ago in seen if long_ago]
     if not old:
         return 0, None
-    due = Task.objects.filter(sql.dialect().among(old), finished_at__lt=oldest_kept)
+    due = Task.objects.filter(engine.dialect().among(old), finished_at__lt=oldest_kept)
     deleted = 0
 
     def forget(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
@@ -67,7 +67,7 @@ def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
         seen = list(tasks.values_list("id", "owner_id", "status", "size"))
         owners = lock(owner_id for _, owner_id, _, _ in seen)
         found = [row for row in seen if row[1] not in owners]
-        sql.forget([task_id for task_id, _, _, _ in found])
+        engine.forget([task_id for task_id, _, _, _ in found])
         ended: dict[int, Counter[str]] = defaultdict(Counter)
         for _, owner_id, status, size in found:
             ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})

@@ -15,9 +15,9 @@ from django.db import connection, transaction
 from django.db.models import Case, Count, IntegerField, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
+from taskyard.core.engine import dialect
 from taskyard.core.models import Account, DurationCount, DurationCursor, Task
 from taskyard.core.querysets import Seconds
-from taskyard.core.sql import dialect
 
 # Upper bounds in seconds, inclusive.
 BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Refusal(Exception):
+class Rejected(Exception):
     """A request that a rule of the lifecycle refuses."""
 
     code = "refused"
@@ -13,25 +13,25 @@ class Refusal(Exception):
         self.params = params
 
 
-class NotCancellable(Refusal):
+class NotCancellable(Rejected):
     """The task has ended otherwise."""
 
     code = "already_finished"
 
 
-class NotRetryable(Refusal):
+class NotRetryable(Rejected):
     """Only a task that ended in error or was cancelled can be tried again."""
 
     code = "not_retryable"
 
 
-class StillActive(Refusal):
+class StillActive(Rejected):
     """An active task cannot be deleted; cancel it first."""
 
     code = "task_active"
 
 
-class KeyReused(Refusal):
+class KeyReused(Rejected):
     """The idempotency key belongs to a request with another body."""
 
     code = "idempotency_key_reused"
@@ -41,7 +41,7 @@ class QuotaExceeded(Exception):
     """What refusals have in common where the owner has, or does, as much as allowed."""
 
 
-class SubmitRateExceeded(QuotaExceeded, Refusal):
+class SubmitRateExceeded(QuotaExceeded, Rejected):
     """The owner submits too fast; worth another try in ``retry_after`` seconds."""
 
     code = "submit_rate_exceeded"
@@ -51,13 +51,13 @@ class SubmitRateExceeded(QuotaExceeded, Refusal):
         self.retry_after = retry_after
 
 
-class BytesExceeded(QuotaExceeded, Refusal):
+class BytesExceeded(QuotaExceeded, Rejected):
     """So much is kept of the owner's tasks that no more fits (``limit`` bytes)."""
 
     code = "bytes_limit_exceeded"
 
 
-class ActiveLimitExceeded(QuotaExceeded, Refusal):
+class ActiveLimitExceeded(QuotaExceeded, Rejected):
     """The owner has as many active tasks as allowed (``limit``)."""
 
     code = "active_limit_exceeded"
@@ -67,5 +67,5 @@ class ActiveLimitExceeded(QuotaExceeded, Refusal):
         self.limit = limit
 
 
-class Unproven(Exception):
+class CredentialUnverified(Exception):
     """A submit was not accepted, and by its credential alone nobody is told why."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from taskyard.catalog.run import About, Owner
 from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
 from taskyard.core.states import TERMINAL, Priority, Status
-from taskyard.core.values import MESSAGES, Ending, Line
+from taskyard.core.types import MESSAGES, AttemptResult, Line
 
 LINES_KEPT = 1000
 LINE_LENGTH = 2000
@@ -72,7 +72,7 @@ def about(task_id: int) -> About:
     return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
 
 
-def record_attempts(endings: Iterable[Ending]) -> None:
+def record_attempts(endings: Iterable[AttemptResult]) -> None:
     """Keep attempts that ended without ending their task."""
     rows = [
         Attempt(
@@ -89,7 +89,7 @@ def record_attempts(endings: Iterable[Ending]) -> None:
         Attempt.objects.bulk_create(rows)
 
 
-def record_tracebacks(endings: Iterable[Ending]) -> None:
+def record_tracebacks(endings: Iterable[AttemptResult]) -> None:
     """Keep the tracebacks of attempts that ended with an exception."""
     rows = [
         AttemptTraceback(
@@ -117,7 +117,7 @@ def record_lost(tasks: Iterable[Task], code: str) -> None:
     )
 
 
-def write_down(
+def write_lines(
     task_id: int, attempt: int, lines: Sequence[Line], *, kept: int, dropped: int
 ) -> int:
     """Keep log lines while there is room for them; how many lines the task has then.

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from taskyard.core import lifecycle
 from taskyard.core.errors import KeyReused
 from taskyard.core.models import IdempotencyKey
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 
 KEPT = timedelta(hours=24)
 
@@ -64,7 +64,7 @@ def fingerprint(endpoint: str, body: Any) -> str:
     return hashlib.sha256(b"%s\n%s" % (endpoint.encode(), canonical)).hexdigest()
 
 
-def forget_old(at_most: int) -> int:
+def delete_expired(at_most: int) -> int:
     """Delete keys past their time, the oldest first; how many."""
     old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).order_by("created_at")
     chosen = old.select_for_update(

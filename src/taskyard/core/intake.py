@@ -20,17 +20,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from taskyard.catalog.schema import (
-    MOST_FLAWS,
-    Flaw,
+    MOST_FIELD_ERRORS,
+    FieldError,
     InvalidInput,
     Path,
-    flaws_of,
+    field_errors_of,
     refuse_many_unknown,
 )
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
-from taskyard.core.exact_json import dumps
 from taskyard.core.states import Priority
-from taskyard.core.values import NewTask
+from taskyard.core.strict_json import dumps
+from taskyard.core.types import NewTask
 
 # Of one task's request, alone or in a bulk.
 BODY_LIMIT = 256 * 1024
@@ -62,13 +62,13 @@ Moment = Annotated[
 ]
 
 
-class Shape(BaseModel):
+class StrictModel(BaseModel):
     """A request: exact types, no unknown keys."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-Request = TypeVar("Request", bound=Shape)
+Request = TypeVar("Request", bound=StrictModel)
 
 
 def read(shape: type[Request], data: Any) -> Request:
@@ -76,17 +76,17 @@ def read(shape: type[Request], data: Any) -> Request:
     # Few keys are few errors; most requests are not looked at twice.
     if (
         isinstance(data, dict)
-        and len(data) > MOST_FLAWS
+        and len(data) > MOST_FIELD_ERRORS
         and shape.model_config.get("extra") == "forbid"
     ):
         refuse_many_unknown(data, shape.model_fields)
     try:
         return shape.model_validate(data)
     except ValidationError as error:
-        raise InvalidInput(flaws_of(error, data)) from None
+        raise InvalidInput(field_errors_of(error, data)) from None
 
 
-class TaskCreate(Shape):
+class TaskCreate(StrictModel):
     task_type: str
     input_data: Any = Field(json_schema_extra={"type": "object"})
     run_at: Moment | None = Field(None, description="Not before this moment")
@@ -110,9 +110,9 @@ def one(data: Any) -> NewTask:
         asked = read(TaskCreate, data)
         if asked.run_at is not None and asked.delay is not None:
             message = "Give either run_at or delay, not both."
-            raise InvalidInput([Flaw((), "run_at_and_delay", message)])
+            raise InvalidInput([FieldError((), "run_at_and_delay", message)])
     except InvalidInput as error:
-        raise InvalidInput([*error.flaws, *_flaws_of_input(data)]) from None
+        raise InvalidInput([*error.field_errors, *_errors_of_input(data)]) from None
     task_type, input_data = _fitting(asked.task_type, asked.input_data)
     return NewTask(
         task_type=task_type.name,
@@ -132,33 +132,33 @@ def _fitting(name: str, input_data: Any) -> tuple[TaskType, dict[str, Any]]:
     try:
         task_type = known_type(name)
     except InvalidInput as error:
-        raise InvalidInput([*error.flaws, *_flaws_of_any_input(input_data)]) from None
+        raise InvalidInput([*error.field_errors, *_errors_of_any_input(input_data)]) from None
     try:
         return task_type, task_type.validate(input_data)
     except InvalidInput as error:
         raise InvalidInput(within(("input_data",), error)) from None
 
 
-def _flaws_of_input(data: Any) -> Sequence[Flaw]:
+def _errors_of_input(data: Any) -> Sequence[FieldError]:
     """What else is wrong with a create whose options are wrong."""
     if not isinstance(data, dict):
         return ()
     # A missing input is said to be missing already.
     name, input_data = data.get("task_type"), data.get("input_data", {})
     if not isinstance(name, str):
-        return _flaws_of_any_input(input_data)
+        return _errors_of_any_input(input_data)
     try:
         _fitting(name, input_data) if "input_data" in data else known_type(name)
     except InvalidInput as error:
-        return error.flaws
+        return error.field_errors
     return ()
 
 
-def _flaws_of_any_input(input_data: Any) -> Sequence[Flaw]:
+def _errors_of_any_input(input_data: Any) -> Sequence[FieldError]:
     """What is wrong with an input, whatever its type."""
     if isinstance(input_data, dict):
         return ()
-    return [Flaw(("input_data",), "dict_type", "Input should be a valid dictionary")]
+    return [FieldError(("input_data",), "dict_type", "Input should be a valid dictionary")]
 
 
 def known_type(name: str) -> TaskType:
@@ -166,7 +166,7 @@ def known_type(name: str) -> TaskType:
         return registry.get(name)
     except UnknownTaskType:
         message = "There is no such task type."
-        raise InvalidInput([Flaw(("task_type",), "unknown_task_type", message)]) from None
+        raise InvalidInput([FieldError(("task_type",), "unknown_task_type", message)]) from None
 
 
 def check_size(asked: object) -> None:
@@ -178,11 +178,13 @@ def check_size(asked: object) -> None:
 def too_large() -> InvalidInput:
     """What is said of a task with more than ``BODY_LIMIT`` bytes."""
     return InvalidInput(
-        [Flaw((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
+        [FieldError((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
     )
 
 
-def within(place: Path, error: InvalidInput) -> Iterator[Flaw]:
+def within(place: Path, error: InvalidInput) -> Iterator[FieldError]:
     """The flaws of a part, as they stand in the whole."""
-    for flaw in error.flaws:
-        yield Flaw((*place, *flaw.path), flaw.code, flaw.message, flaw.context)
+    for field_error in error.field_errors:
+        yield FieldError(
+            (*place, *field_error.path), field_error.code, field_error.message, field_error.context
+        )

@@ -50,7 +50,7 @@ def revive(worker_id: int) -> bool:
     return bool(Worker.objects.filter(id=worker_id).update(lease_until=_expiry()))
 
 
-def forget_old() -> int:
+def delete_expired() -> int:
     """Delete leases that ran out a day ago; how many."""
     return Worker.objects.filter(lease_until__lt=Now() - timedelta(days=1)).delete()[0]
 

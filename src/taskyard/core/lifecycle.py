@@ -18,25 +18,25 @@ from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
-from taskyard.core import allowance, announcements, busy, history
+from taskyard.core import allowance, busy, history, notifications
+from taskyard.core.engine import dialect, rows_of, rows_of_new
 from taskyard.core.errors import (
+    CredentialUnverified,
     NotCancellable,
     NotRetryable,
-    Unproven,
 )
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.sql import dialect, rows_of, rows_of_new
 from taskyard.core.states import ACTIVE, TERMINAL, Status
-from taskyard.core.values import (
+from taskyard.core.types import (
     MESSAGES,
+    AttemptResult,
+    AttemptState,
     Change,
-    Claimed,
-    Ending,
-    Fate,
+    ClaimedTask,
+    LossReason,
     NewTask,
-    Standing,
-    Verdict,
+    RescueDecision,
 )
 
 SWEEP = 1000
@@ -44,9 +44,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 logger = logging.getLogger(__name__)
 
 
-def charge(task: Task) -> Verdict:
-    """The verdict where nothing is known: the attempt may have run, so it counts."""
-    return Verdict.LOST
+def assume_lost(task: Task) -> LossReason:
+    """The reason if nothing is known: the attempt may have run, so it counts."""
+    return LossReason.LOST
 
 
 def open_account(owner_id: int) -> None:
@@ -55,7 +55,7 @@ def open_account(owner_id: int) -> None:
 
 
 def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
-    """Accept one task; raises QuotaExceeded, with a credential Unproven.
+    """Accept one task; raises QuotaExceeded, with a credential CredentialUnverified.
 
     ``credential`` is the fingerprint of the owner's password, for whoever has not looked the owner
     up: the statement that takes the place then also sees that the owner is active and has it.
@@ -102,14 +102,14 @@ def _accept(
     }
     accepted = sql.submit(params)
     if not accepted and credential is not None:
-        raise Unproven
+        raise CredentialUnverified
     if not accepted:
         open_account(owner_id)
         accepted = sql.submit(params)
     if not accepted:
         raise allowance.refusal(owner_id, params)
     accepted.sort()
-    announcements.on_commit(
+    notifications.on_commit(
         {each.queue for (_, _, ready), each in zip(accepted, new, strict=True) if ready},
         [(owner_id, row[0], Status.PENDING) for row in accepted],
     )
@@ -117,8 +117,8 @@ def _accept(
 
 
 def claim(
-    queue: str, caps: dict[str, int], *, worker_id: int, process: int
-) -> tuple[list[Claimed], bool]:
+    queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
+) -> tuple[list[ClaimedTask], bool]:
     """Give this process the next ready tasks, in priority order, and say whether more wait.
 
     ``caps`` names the task types it knows and how many of each it will take together: the claim
@@ -128,22 +128,22 @@ def claim(
     rows = dialect().claim(
         {
             "queue": queue,
-            "caps": json.dumps(caps),
-            "limit": max(caps.values()) + 1,
+            "caps": json.dumps(batch_sizes),
+            "limit": max(batch_sizes.values()) + 1,
             "worker": worker_id,
             "process": process,
         }
     )
     rows.sort(key=lambda row: (-row[12], row[0]))
-    claimed = [Claimed._make((*row[:12], row[13] is not None)) for row in rows]
-    _tell((row[14], row[0], Status.IN_PROGRESS) for row in rows)
+    claimed = [ClaimedTask._make((*row[:12], row[13] is not None)) for row in rows]
+    _publish((row[14], row[0], Status.IN_PROGRESS) for row in rows)
     return claimed, bool(rows) and rows[0][15] > len(rows)
 
 
-class Locked(list[Claimed]):
+class LockedTasks(list[ClaimedTask]):
     """Tasks that an open transaction holds. Its end is also the end of this."""
 
-    def __init__(self, tasks: Iterable[Claimed], transaction: ExitStack) -> None:
+    def __init__(self, tasks: Iterable[ClaimedTask], transaction: ExitStack) -> None:
         super().__init__(tasks)
         self.is_open = True
         self.ended = 0
@@ -151,37 +151,37 @@ class Locked(list[Claimed]):
         self._transaction = transaction
 
     def claim(
-        self, task: Claimed, ended: Sequence[Ending], *, worker_id: int, process: int
+        self, task: ClaimedTask, ended: Sequence[AttemptResult], *, worker_id: int, process: int
     ) -> None:
         """Claim the task that runs, write how those before it ended, let go of the others."""
         try:
-            self.settle(ended)
+            self.finish_unclaimed(ended)
             self.ended += 1
             _claim_as_locked(
                 Task.objects.filter(id=task.id), task.fence, worker_id=worker_id, process=process
             )
             owner_id = Task.objects.values_list("owner_id", flat=True).get(id=task.id)
-            _tell([(owner_id, task.id, Status.IN_PROGRESS)])
+            _publish([(owner_id, task.id, Status.IN_PROGRESS)])
             self.is_open = False
             self._transaction.close()
         except Exception as error:
             self.failure = error
             raise
 
-    def settle(self, endings: Sequence[Ending]) -> None:
+    def finish_unclaimed(self, endings: Sequence[AttemptResult]) -> None:
         self.ended += len(endings)
         if not endings:
             return
-        current = dict(dialect().settle({"rows": rows_of(endings)}))
+        current = dict(dialect().finish_unclaimed({"rows": rows_of(endings)}))
         history.record_attempts(
             each for each in endings if each.status in ACTIVE and each.error_code
         )
         history.record_tracebacks(endings)
-        _tell((current[each.task.id], each.task.id, each.status) for each in endings)
+        _publish((current[each.task.id], each.task.id, each.status) for each in endings)
 
 
-def run_locked(
-    queue: str, caps: dict[str, int], run: Callable[[Locked], list[Ending]]
+def run_in_transaction(
+    queue: str, batch_sizes: dict[str, int], run: Callable[[LockedTasks], list[AttemptResult]]
 ) -> tuple[int, int]:
     """Lock the next ready tasks, have them run, and write how they ended: one transaction.
 
@@ -192,31 +192,38 @@ def run_locked(
     have ended. ``run`` may end fewer than it is given, and claim one while it runs, which is the
     last; that one's end it writes itself.
 
-    No attempt is written before it has run: where the process dies, ``own_up`` writes it.
+    No attempt is written before it has run. If the process dies, ``claim_for_dead_process`` writes
+    it.
     """
     with ExitStack() as stack:
         stack.enter_context(transaction.atomic())
         rows = dialect().lock(
-            {"queue": queue, "caps": json.dumps(caps), "limit": max(caps.values()) + 1}
+            {
+                "queue": queue,
+                "caps": json.dumps(batch_sizes),
+                "limit": max(batch_sizes.values()) + 1,
+            }
         )
-        locked = Locked(_runnable(rows, caps), stack)
+        locked = LockedTasks(_runnable(rows, batch_sizes), stack)
         if rows:
-            locked.settle(run(locked))
+            locked.finish_unclaimed(run(locked))
     return len(rows), locked.ended
 
 
-def _runnable(rows: Sequence[Sequence[Any]], caps: dict[str, int]) -> Iterator[Claimed]:
-    fits = max(caps.values())
+def _runnable(rows: Sequence[Sequence[Any]], batch_sizes: dict[str, int]) -> Iterator[ClaimedTask]:
+    fits = max(batch_sizes.values())
     now = EPOCH + timedelta(microseconds=rows[0][-1]) if rows else EPOCH
     for number, row in enumerate(rows, 1):
         must_be_claimed = row[-2]
-        fits = min(fits, 0 if must_be_claimed else caps[row[1]])
+        fits = min(fits, 0 if must_be_claimed else batch_sizes[row[1]])
         if number > fits:
             return
-        yield Claimed._make((*row[:-2], now, now, now, False))
+        yield ClaimedTask._make((*row[:-2], now, now, now, False))
 
 
-def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: bool = True) -> bool:
+def claim_for_dead_process(
+    task_id: int, fence: int, *, worker_id: int, process: int, charged: bool = True
+) -> bool:
     """Claim in a dead process's name the task that it was running without a claim.
 
     From then on it is like any other that its process has dropped. ``fence`` is that which the
@@ -225,7 +232,7 @@ def own_up(task_id: int, fence: int, *, worker_id: int, process: int, charged: b
     be asked again; to ask again after a claim changes nothing.
     """
     with transaction.atomic():
-        # Locked still, it is in another's hands already, and the guard may not wait for that.
+        # Locked still, it is in another's hands already, and the watchdog may not wait for that.
         task = Task.objects.filter(id=task_id).locked().first()
         if task is None:
             return not Task.objects.filter(id=task_id).exists()
@@ -259,7 +266,7 @@ def _claim_as_locked(tasks: TaskQuerySet, fence: int, *, worker_id: int, process
     )
 
 
-def finish(endings: Sequence[Ending]) -> set[int]:
+def finish(endings: Sequence[AttemptResult]) -> set[int]:
     """Write how attempts ended, all together; the ids of those that were still current.
 
     A terminal ending releases the quota place in the same transaction. An ending that is not in
@@ -273,11 +280,11 @@ def finish(endings: Sequence[Ending]) -> set[int]:
         history.record_attempts(ending for ending in going_on if ending.error_code)
         history.record_tracebacks(ending for ending in failed if ending.task.id in current)
         if going_on:
-            _settle_cancelled([ending.task.id for ending in going_on])
+            _cancel_idle([ending.task.id for ending in going_on])
     for ending in endings:
         if ending.task.id not in current:
             logger.warning("late write refused", extra={"task": ending.task.id})
-    _tell(
+    _publish(
         (current[ending.task.id], ending.task.id, ending.status)
         for ending in endings
         if ending.task.id in current
@@ -285,7 +292,7 @@ def finish(endings: Sequence[Ending]) -> set[int]:
     return set(current)
 
 
-def report(task: Claimed, progress: str | None) -> Standing:
+def report(task: ClaimedTask, progress: str | None) -> AttemptState:
     """Show how far a running task is (JSON text), and learn how its attempt stands."""
     held = Task.objects.held_by_attempt(task.id, task.fence)
     if progress is not None:
@@ -293,14 +300,14 @@ def report(task: Claimed, progress: str | None) -> Standing:
             held.update(progress=json.loads(progress), changed=dialect().change())
     found = held.values_list("owner_id", "cancel_requested_at").first()
     if found is None:
-        return Standing.LOST
+        return AttemptState.LOST
     owner_id, cancel_requested_at = found
     if progress is not None:
-        _tell([(owner_id, task.id, Status.IN_PROGRESS)])
-    return Standing.CURRENT if cancel_requested_at is None else Standing.CANCELLING
+        _publish([(owner_id, task.id, Status.IN_PROGRESS)])
+    return AttemptState.CURRENT if cancel_requested_at is None else AttemptState.CANCELLING
 
 
-def keep_checkpoint(task: Claimed, checkpoint: str) -> bool:
+def keep_checkpoint(task: ClaimedTask, checkpoint: str) -> bool:
     """Keep where a handler has got to (JSON text); false when the attempt is not current."""
     held = Task.objects.held_by_attempt(task.id, task.fence)
     return bool(held.update(checkpoint=json.loads(checkpoint), slept=0))
@@ -320,7 +327,7 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
             raise NotCancellable(status=task.status)
         _ask_to_stop([task_id], by_id)
         task.refresh_from_db()
-    _tell([(task.owner_id, task.id, Status(task.status))])
+    _publish([(task.owner_id, task.id, Status(task.status))])
     return task
 
 
@@ -340,7 +347,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
             _ask_to_stop(chosen, by_id)
             changed = Task.objects.filter(id__in=chosen).values_list("owner_id", "id", "status")
             changes = [(owner_id, task_id, Status(status)) for owner_id, task_id, status in changed]
-        _tell(changes)
+        _publish(changes)
         asked += len(changes)
         return busy.Looked(len(found), owners)
 
@@ -372,7 +379,7 @@ def retry(task: Task) -> Task:
         )
 
 
-def wake() -> set[str]:
+def release_due() -> set[str]:
     """Make ready what has waited long enough; the queues that have new work."""
     due = Task.objects.due_to_wake()
     if not due.exists():
@@ -383,10 +390,10 @@ def wake() -> set[str]:
     return set(chosen.values())
 
 
-def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> set[str]:
+def rescue(lost: TaskQuerySet, reason_of: Callable[[Task], LossReason] = assume_lost) -> set[str]:
     """Take tasks from processes that are gone; the queues that have new work.
 
-    ``verdict`` says what each is to be charged with. A task with attempts left becomes ready
+    ``reason_of`` says what each is charged with. A task with attempts left becomes ready
     again at once; one whose cancellation was asked for is cancelled; another ends in error. Left
     are those that somebody is changing at the moment, and of those that end the tasks of owners
     whose account is locked.
@@ -394,8 +401,13 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
     queues: set[str] = set()
 
     def take(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
-        looked, by_fate = _rescue_next(tasks, lock, verdict)
-        queues.update(task.queue for fate in by_fate if fate.again for task in by_fate[fate])
+        looked, by_decision = _rescue_next(tasks, lock, reason_of)
+        queues.update(
+            task.queue
+            for decision in by_decision
+            if decision.again
+            for task in by_decision[decision]
+        )
         return looked
 
     if lost.exists():
@@ -404,57 +416,57 @@ def rescue(lost: TaskQuerySet, verdict: Callable[[Task], Verdict] = charge) -> s
 
 
 def _rescue_next(
-    lost: TaskQuerySet, lock: busy.Lock, verdict: Callable[[Task], Verdict]
-) -> tuple[busy.Looked, dict[Fate, list[Task]]]:
+    lost: TaskQuerySet, lock: busy.Lock, reason_of: Callable[[Task], LossReason]
+) -> tuple[busy.Looked, dict[RescueDecision, list[Task]]]:
     with transaction.atomic():
-        found = [(task, _fate_of(task, verdict(task))) for task in lost.locked()[:SWEEP]]
-        owners = lock(task.owner_id for task, fate in found if fate.status in TERMINAL)
-        by_fate: dict[Fate, list[Task]] = {}
-        for task, fate in found:
-            if fate.status in ACTIVE or task.owner_id not in owners:
-                by_fate.setdefault(fate, []).append(task)
-        for fate, tasks in by_fate.items():
-            _take(tasks, fate)
+        found = [(task, _fate_of(task, reason_of(task))) for task in lost.locked()[:SWEEP]]
+        owners = lock(task.owner_id for task, decision in found if decision.status in TERMINAL)
+        by_decision: dict[RescueDecision, list[Task]] = {}
+        for task, decision in found:
+            if decision.status in ACTIVE or task.owner_id not in owners:
+                by_decision.setdefault(decision, []).append(task)
+        for decision, tasks in by_decision.items():
+            _apply_decision(tasks, decision)
         _release(
             Counter(
-                (task.owner_id, fate.status)
-                for fate, tasks in by_fate.items()
-                if fate.status in TERMINAL
+                (task.owner_id, decision.status)
+                for decision, tasks in by_decision.items()
+                if decision.status in TERMINAL
                 for task in tasks
             )
         )
-    for fate, tasks in by_fate.items():
+    for decision, tasks in by_decision.items():
         for task in tasks:
-            logger.warning("task taken back", extra={"task": task.id, "as": fate.code})
-        _tell((task.owner_id, task.id, fate.status) for task in tasks)
-    return busy.Looked(len(found), owners), by_fate
+            logger.warning("task taken back", extra={"task": task.id, "as": decision.code})
+        _publish((task.owner_id, task.id, decision.status) for task in tasks)
+    return busy.Looked(len(found), owners), by_decision
 
 
-def _fate_of(task: Task, verdict: Verdict) -> Fate:
-    return Fate.of(
-        verdict,
+def _fate_of(task: Task, reason_of: LossReason) -> RescueDecision:
+    return RescueDecision.of(
+        reason_of,
         cancelling=task.cancel_requested_at is not None,
         attempts_left=task.attempt < task.max_attempts,
     )
 
 
-def _tell(changes: Iterable[Change]) -> None:
-    announcements.on_commit((), changes)
+def _publish(changes: Iterable[Change]) -> None:
+    notifications.on_commit((), changes)
 
 
-def _take(tasks: list[Task], fate: Fate) -> None:
-    """Write one fate into rows that this transaction has locked."""
-    if fate.status == Status.PENDING and not fate.resumes:
-        history.record_lost(tasks, fate.code)
+def _apply_decision(tasks: list[Task], decision: RescueDecision) -> None:
+    """Write one decision into rows that this transaction has locked."""
+    if decision.status == Status.PENDING and not decision.resumes:
+        history.record_lost(tasks, decision.code)
     Task.objects.filter(id__in=[task.id for task in tasks]).update(
-        status=fate.status,
-        ready=fate.again,
-        resumes=fate.resumes,
+        status=decision.status,
+        ready=decision.again,
+        resumes=decision.resumes,
         worker=None,
         process=None,
-        error_code="" if fate.again else fate.code,
-        error_message="" if fate.again else MESSAGES[fate.code],
-        finished_at=None if fate.again else Now(),
+        error_code="" if decision.again else decision.code,
+        error_message="" if decision.again else MESSAGES[decision.code],
+        finished_at=None if decision.again else Now(),
         changed=dialect().change(),
     )
 
@@ -464,10 +476,10 @@ def _ask_to_stop(task_ids: list[int], by_id: int | None) -> None:
     Task.objects.filter(id__in=task_ids, cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=by_id, changed=dialect().change()
     )
-    _settle_cancelled(task_ids)
+    _cancel_idle(task_ids)
 
 
-def _settle_cancelled(task_ids: list[int]) -> None:
+def _cancel_idle(task_ids: list[int]) -> None:
     """Cancel those of these tasks that were asked to stop and that no process holds."""
     idle = Task.objects.active().filter(
         id__in=task_ids, cancel_requested_at__isnull=False, worker=None

@@ -12,9 +12,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from taskyard.catalog.schema import Flaw
+from taskyard.catalog.schema import FieldError
 from taskyard.catalog.task_type import TaskType
-from taskyard.core.values import MESSAGES as SAID
+from taskyard.core.types import MESSAGES as SAID
 
 _NUMBER = _("A number is expected.")
 _INTEGER = _("A whole number is expected.")
@@ -161,12 +161,12 @@ def of(code: str, otherwise: str, params: Mapping[str, Any]) -> str:
         return otherwise
 
 
-def of_flaw(flaw: Flaw) -> str:
-    context = flaw.context
+def of_field_error(field_error: FieldError) -> str:
+    context = field_error.context
     if isinstance(context.get("expected"), str):
         # Pydantic joins the choices by an English word.
         context = {**context, "expected": _LAST_CHOICE.sub(", ", context["expected"])}
-    return of(flaw.code, flaw.message, context)
+    return of(field_error.code, field_error.message, context)
 
 
 def of_failure(message: str) -> str:

@@ -53,11 +53,11 @@ class Seconds(Func):
 
 
 class TaskQuerySet(QuerySet["Task"]):
-    def visible_to(self, user_id: int) -> "TaskQuerySet":
+    def owned_by(self, user_id: int) -> "TaskQuerySet":
         """The tasks that this user owns; nobody else sees that they exist."""
         return self.filter(owner_id=user_id)
 
-    def one_of(self, user_id: int, task_id: int) -> "Task | None":
+    def get_owned(self, user_id: int, task_id: int) -> "Task | None":
         """This task, if this user owns it. A checkpoint is read only when it is asked for.
 
         Whoever watches asks again and again, so the statement is kept: to build it costs three
@@ -115,7 +115,7 @@ class TaskQuerySet(QuerySet["Task"]):
         """The task, while the claim of this fence still holds it."""
         return self.filter(id=task_id, fence=fence, worker_id__isnull=False)
 
-    def overstaying(self, worker_id: int, grace_seconds: float) -> "TaskQuerySet":
+    def past_cancel_grace(self, worker_id: int, grace_seconds: float) -> "TaskQuerySet":
         """Held by this worker though asked to stop ``grace_seconds`` ago."""
         limit = Now() - timedelta(seconds=grace_seconds)
         return self.filter(worker_id=worker_id, cancel_requested_at__lt=limit)

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import announcements, audit
+from taskyard.core import audit, notifications
 from taskyard.core.models import PausedQueue, Task
 
 COUNTS = {
@@ -30,7 +30,7 @@ def resume(name: str, *, by_id: int | None) -> None:
     with transaction.atomic():
         if PausedQueue.objects.filter(name=name).delete()[0]:
             audit.record(by_id, "resume_queue", name)
-        announcements.on_commit({name}, ())
+        notifications.on_commit({name}, ())
 
 
 def paused() -> set[str]:

@@ -4,14 +4,14 @@ from django.db import transaction
 
 from taskyard.core import audit, lifecycle
 from taskyard.core.models import Account, Task
-from taskyard.core.values import Limits
+from taskyard.core.types import Limits
 
 HOLDERS_NAMED = 1000
 
 
 def limits(owner_id: int) -> Limits:
     """What the owner may have and has; of the tasks that hold a place, the first are named."""
-    holders = Task.objects.visible_to(owner_id).active().order_by("id").values_list("id", flat=True)
+    holders = Task.objects.owned_by(owner_id).active().order_by("id").values_list("id", flat=True)
     named = list(holders[:HOLDERS_NAMED])
     limit, active = Account.quota_of(owner_id)
     # While all are named, the two agree, though more may have been submitted in between.

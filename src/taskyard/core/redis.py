@@ -38,11 +38,11 @@ return 1
 logger = logging.getLogger(__name__)
 
 
-class BrokerAway(Exception):
+class BrokerUnavailable(Exception):
     """Redis cannot be used, or could not a moment ago."""
 
 
-class BrokerRefuses(BrokerAway):
+class BrokerRefuses(BrokerUnavailable):
     """Redis answers, but with an error."""
 
 
@@ -52,7 +52,7 @@ class BrokerState(StrEnum):
     REFUSES = "refuses"
 
 
-class Breaker:
+class CircuitBreaker:
     """Remembers a failure for a few seconds."""
 
     def __init__(self) -> None:
@@ -60,15 +60,15 @@ class Breaker:
 
     @contextmanager
     def guarding(self, *failures: type[Exception]) -> Iterator[None]:
-        """Raises BrokerAway at once while open, and when the block fails in one of these ways."""
+        """Raises BrokerUnavailable at once while open, and if the block fails so."""
         if time.monotonic() < self._closed_again_at:
-            raise BrokerAway("failed a moment ago")
+            raise BrokerUnavailable("failed a moment ago")
         try:
             yield
         except failures as error:
             raise self._open(error) from error
 
-    def _open(self, error: Exception) -> BrokerAway:
+    def _open(self, error: Exception) -> BrokerUnavailable:
         now = time.monotonic()
         if is_refusal(error):
             self._closed_again_at = now + REFUSED_SECONDS
@@ -76,7 +76,7 @@ class Breaker:
             return BrokerRefuses(str(error))
         self._closed_again_at = now + OPEN_SECONDS
         logger.warning("broker away: %s", error)
-        return BrokerAway(str(error))
+        return BrokerUnavailable(str(error))
 
 
 def is_refusal(error: Exception) -> bool:
@@ -84,39 +84,39 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, ResponseError) or getattr(error, "status_code", None) is not None
 
 
-breaker = Breaker()
+breaker = CircuitBreaker()
 
 
 _connected = cache(connect)
 
 
 @contextmanager
-def client(own: Breaker | None = None) -> Iterator[Redis]:
-    """The shared client, as a context: ``with client() as redis``. Raises BrokerAway.
+def client(own: CircuitBreaker | None = None) -> Iterator[Redis]:
+    """The shared client, as a context: ``with client() as redis``. Raises BrokerUnavailable.
 
     A breaker of its ``own`` is for what may fail without a word about the rest.
     """
     if not settings.REDIS_URL:
-        raise BrokerAway("no broker is configured: set REDIS_URL")
+        raise BrokerUnavailable("no broker is configured: set REDIS_URL")
     with (own or breaker).guarding(RedisError, OSError):
         yield _connected(settings.REDIS_URL)
 
 
 def key(*parts: str) -> str:
-    """The name of a key or channel of this installation. Raises BrokerAway.
+    """The name of a key or channel of this installation. Raises BrokerUnavailable.
 
     Every name of ours is made here, so that installations, and others, can share a Redis.
     """
     try:
         return ":".join((PREFIX, installation_id(), *parts))
     except (DatabaseError, InterfaceError) as error:
-        raise BrokerAway(f"the installation is not known: {error}") from error
+        raise BrokerUnavailable(f"the installation is not known: {error}") from error
 
 
 def try_broker() -> None:
-    """Ask of the broker what the work needs of it. Raises BrokerAway, BrokerRefuses."""
+    """Ask of the broker what the work needs of it. Raises BrokerUnavailable, BrokerRefuses."""
     keys = REGISTRY, key("probe")
-    with client(Breaker()) as redis:
+    with client(CircuitBreaker()) as redis:
         redis.eval(_TRY, len(keys), *keys, installation_id(), FORGET_SECONDS, key("live"))
 
 
@@ -126,6 +126,6 @@ def broker_state() -> BrokerState:
         try_broker()
     except BrokerRefuses:
         return BrokerState.REFUSES
-    except BrokerAway:
+    except BrokerUnavailable:
         return BrokerState.AWAY
     return BrokerState.OK

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from taskyard.catalog.schema import Flaw, InvalidInput, Path
-from taskyard.core import exact_json, messages
+from taskyard.catalog.schema import FieldError, InvalidInput, Path
+from taskyard.core import messages, strict_json
 from taskyard.dashboard.fields import ABSENT, Field, row_count
 from taskyard.dashboard.pages import place
 
@@ -54,22 +54,22 @@ def written_all(fields: Iterable[Field], data: Mapping[str, Any]) -> dict[str, s
 def read(fields: Iterable[Field], typed: Mapping[str, str]) -> dict[str, Any]:
     """The input that was typed. Raises InvalidInput for JSON that is none."""
     data: dict[str, Any] = {}
-    flaws: list[Flaw] = []
+    field_errors: list[FieldError] = []
     for field in fields:
         try:
             value = _value(field, typed)
         except InvalidInput as error:
-            flaws += error.flaws
+            field_errors += error.field_errors
             continue
         if value is not ABSENT:
             data[str(field.path[-1])] = value
-    if flaws:
-        raise InvalidInput(flaws)
+    if field_errors:
+        raise InvalidInput(field_errors)
     return data
 
 
 def texts(
-    fields: Iterable[Field], flaws: Iterable[Flaw], typed: Mapping[str, str]
+    fields: Iterable[Field], field_errors: Iterable[FieldError], typed: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """What is wrong with an input, by the name of the innermost field; "" for what has none.
 
@@ -77,16 +77,16 @@ def texts(
     """
     known = {each.path: each for field in fields for each in field.every(typed)}
     found: dict[str, list[str]] = {}
-    for flaw in flaws:
-        length = len(flaw.path)
-        while length and flaw.path[:length] not in known:
+    for field_error in field_errors:
+        length = len(field_error.path)
+        while length and field_error.path[:length] not in known:
             length -= 1
-        within = place(flaw.path[length:])
-        text = messages.of_flaw(flaw)
-        name = known[flaw.path[:length]].name if length else ""
+        within = place(field_error.path[length:])
+        text = messages.of_field_error(field_error)
+        name = known[field_error.path[:length]].name if length else ""
         found.setdefault(name, []).append(f"{within}: {text}" if within else text)
-        if length < len(flaw.path) and name:
-            found.setdefault(f"{name}/{flaw.path[length]}", [])
+        if length < len(field_error.path) and name:
+            found.setdefault(f"{name}/{field_error.path[length]}", [])
     return found
 
 
@@ -168,28 +168,31 @@ def _nothing(field: Field) -> Any:
 
 def _row_values(field: Field, typed: Mapping[str, str]) -> list[Any]:
     values: list[Any] = []
-    flaws: list[Flaw] = []
+    field_errors: list[FieldError] = []
     for row in field.within(typed):
         try:
             values.append(read(row.fields, typed))
         except InvalidInput as error:
-            flaws += error.flaws
-    if flaws:
-        raise InvalidInput(flaws)
+            field_errors += error.field_errors
+    if field_errors:
+        raise InvalidInput(field_errors)
     return values
 
 
 def _items(field: Field, typed: Mapping[str, str]) -> list[Any]:
     item = cast("Field", field.item)
     values: list[Any] = []
-    flaws: list[Flaw] = []
+    field_errors: list[FieldError] = []
     for index, line in enumerate(lines_of(typed.get(field.name, ""))):
         try:
             values.append(_single(item, line, typed.get("zone", "")))
         except InvalidInput as error:
-            flaws += [replace(flaw, path=(*field.path, index)) for flaw in error.flaws]
-    if flaws:
-        raise InvalidInput(flaws)
+            field_errors += [
+                replace(field_error, path=(*field.path, index))
+                for field_error in error.field_errors
+            ]
+    if field_errors:
+        raise InvalidInput(field_errors)
     return values
 
 
@@ -212,25 +215,25 @@ def _single(field: Field, text: str, zone: str) -> Any:
 def number(text: str) -> Any:
     """The number, or what was typed instead of one."""
     text = text.strip()
-    if len(text) <= exact_json.DIGITS_LIMIT and NUMBER.fullmatch(text):
+    if len(text) <= strict_json.DIGITS_LIMIT and NUMBER.fullmatch(text):
         try:
-            return exact_json.loads(text.encode())
-        except exact_json.Unreadable:
+            return strict_json.loads(text.encode())
+        except strict_json.InvalidJson:
             pass
     return text
 
 
-def comma_flaw(path: Path, text: str) -> Flaw | None:
+def comma_error(path: Path, text: str) -> FieldError | None:
     """What is wrong with a number that has a comma: nobody can tell what it separates."""
     if "," not in text or not OF_NUMBERS.issuperset(text.strip()):
         return None
     message = "A number is expected, its fraction after a point: 1.5, not 1,5."
-    return Flaw(path, "number_with_comma", message)
+    return FieldError(path, "number_with_comma", message)
 
 
 def _refuse_comma(field: Field, text: str) -> None:
-    if flaw := comma_flaw(field.path, text):
-        raise InvalidInput([flaw])
+    if field_error := comma_error(field.path, text):
+        raise InvalidInput([field_error])
 
 
 def moment(text: str, zone: str) -> str:
@@ -267,12 +270,19 @@ def needs_zone(text: str) -> bool:
 
 def _json(field: Field, text: str) -> Any:
     try:
-        return exact_json.loads(text.encode())
-    except exact_json.Unreadable as error:
-        raise InvalidInput([Flaw(field.path, "json_unreadable", str(error.message))]) from None
+        return strict_json.loads(text.encode())
+    except strict_json.InvalidJson as error:
+        raise InvalidInput(
+            [FieldError(field.path, "json_unreadable", str(error.message))]
+        ) from None
     except InvalidInput as error:
-        flaws = [
-            Flaw((*field.path, *flaw.path), flaw.code, flaw.message, flaw.context)
-            for flaw in error.flaws
+        field_errors = [
+            FieldError(
+                (*field.path, *field_error.path),
+                field_error.code,
+                field_error.message,
+                field_error.context,
+            )
+            for field_error in error.field_errors
         ]
-        raise InvalidInput(flaws) from None
+        raise InvalidInput(field_errors) from None

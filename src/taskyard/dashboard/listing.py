@@ -68,7 +68,7 @@ class Filters:
         return urlencode([*pairs, *((name, str(value)) for name, value in changes.items())])
 
     def matching(self, user_id: int) -> TaskQuerySet:
-        tasks = Task.objects.visible_to(user_id)
+        tasks = Task.objects.owned_by(user_id)
         if self.statuses:
             tasks = tasks.of(self.statuses)
         if self.typed["type"]:
@@ -125,7 +125,7 @@ def page(user_id: int, filters: Filters) -> Page:
 
 def _searched(user_id: int, filters: Filters) -> Page:
     """Of the latest tasks, or of those before the place where another page has ended."""
-    mine = Task.objects.visible_to(user_id)
+    mine = Task.objects.owned_by(user_id)
     tasks = filters.matching(user_id)
     if filters.before is not None:
         mine, tasks = mine.filter(id__lt=filters.before), tasks.filter(id__lt=filters.before)

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
 from taskyard.accounts.models import User
-from taskyard.catalog.schema import Flaw, InvalidInput, Path
+from taskyard.catalog.schema import FieldError, InvalidInput, Path
 from taskyard.core import messages
 
 Params = ParamSpec("Params")
@@ -62,21 +62,23 @@ def posted(request: HttpRequest, *names: str) -> dict[str, str]:
     """These fields of a form; raises InvalidInput for what no database keeps."""
     found = {name: request.POST.get(name, "") for name in names}
     message = "Null characters are not allowed."
-    flaws = [
-        Flaw((name,), "null_characters_not_allowed", message)
+    field_errors = [
+        FieldError((name,), "null_characters_not_allowed", message)
         for name, value in found.items()
         if "\0" in value
     ]
-    if flaws:
-        raise InvalidInput(flaws)
+    if field_errors:
+        raise InvalidInput(field_errors)
     return found
 
 
-def texts_by_field(flaws: Iterable[Flaw]) -> dict[str, list[str]]:
+def texts_by_field(field_errors: Iterable[FieldError]) -> dict[str, list[str]]:
     """What is wrong, by the first step of its place; "" is the form as a whole."""
     found: dict[str, list[str]] = {}
-    for flaw in flaws:
-        found.setdefault(str(flaw.path[0]) if flaw.path else "", []).append(messages.of_flaw(flaw))
+    for field_error in field_errors:
+        found.setdefault(str(field_error.path[0]) if field_error.path else "", []).append(
+            messages.of_field_error(field_error)
+        )
     return found
 
 

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from django.http import QueryDict
 
-from taskyard.catalog.schema import Flaw, InvalidInput, Path
+from taskyard.catalog.schema import FieldError, InvalidInput, Path
 from taskyard.catalog.task_type import TaskType
-from taskyard.core import exact_json, intake, messages
+from taskyard.core import intake, messages, strict_json
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from taskyard.dashboard import form
 from taskyard.dashboard.fields import ABSENT, Field, fields_of, row_count
 
@@ -152,17 +152,17 @@ class Draft:
             self._put(data)
             if self.as_json:
                 message = "The fields cannot say this exactly."
-                raise InvalidInput([Flaw(("input_data",), "not_for_fields", message)])
+                raise InvalidInput([FieldError(("input_data",), "not_for_fields", message)])
 
     def input_data(self) -> Any:
         """Raises InvalidInput, its places within the request."""
         try:
             if not self.as_json:
                 return form.read(self.fields, self.typed)
-            return exact_json.loads(self.typed.get(RAW, "").encode())
-        except exact_json.Unreadable as error:
-            flaw = Flaw(("input_data",), "json_unreadable", str(error.message))
-            raise InvalidInput([flaw]) from None
+            return strict_json.loads(self.typed.get(RAW, "").encode())
+        except strict_json.InvalidJson as error:
+            field_error = FieldError(("input_data",), "json_unreadable", str(error.message))
+            raise InvalidInput([field_error]) from None
         except InvalidInput as error:
             raise InvalidInput(intake.within(("input_data",), error)) from None
 
@@ -182,8 +182,8 @@ class Draft:
             found["tags"] = tags
         for name in ("max_attempts", "timeout"):
             if options[name] and options[name] != _plain(getattr(self.task_type, name)):
-                if flaw := form.comma_flaw((name,), options[name]):
-                    raise InvalidInput([flaw])
+                if field_error := form.comma_error((name,), options[name]):
+                    raise InvalidInput([field_error])
                 found[name] = form.number(options[name])
         return found
 
@@ -193,25 +193,38 @@ class Draft:
         intake.check_size(body)
         try:
             # What the API would not read is not taken here either.
-            return intake.one(exact_json.loads(exact_json.dumps(body)))
-        except exact_json.Unreadable as error:
-            raise InvalidInput([Flaw((), "json_unreadable", str(error.message))]) from None
+            return intake.one(strict_json.loads(strict_json.dumps(body)))
+        except strict_json.InvalidJson as error:
+            raise InvalidInput([FieldError((), "json_unreadable", str(error.message))]) from None
 
     def errors(self, error: InvalidInput) -> dict[str, list[str]]:
         """The texts by the names of the fields they belong to; "" for the form as a whole."""
         of_input = [
-            Flaw(flaw.path[1:], flaw.code, flaw.message, flaw.context)
-            for flaw in error.flaws
-            if flaw.path[:1] == ("input_data",)
+            FieldError(
+                field_error.path[1:], field_error.code, field_error.message, field_error.context
+            )
+            for field_error in error.field_errors
+            if field_error.path[:1] == ("input_data",)
         ]
-        others = [flaw for flaw in error.flaws if flaw.path[:1] != ("input_data",)]
+        others = [
+            field_error
+            for field_error in error.field_errors
+            if field_error.path[:1] != ("input_data",)
+        ]
         found = form.texts(() if self.as_json else self.fields, of_input, self.typed)
         if self.as_json and "" in found:
-            found[RAW] = [f"{_pointer(flaw)} {messages.of_flaw(flaw)}".strip() for flaw in of_input]
+            found[RAW] = [
+                f"{_pointer(field_error)} {messages.of_field_error(field_error)}".strip()
+                for field_error in of_input
+            ]
             del found[""]
-        for flaw in others:
-            name = str(flaw.path[0]) if flaw.path and str(flaw.path[0]) in OPTIONS else ""
-            found.setdefault(name, []).append(messages.of_flaw(flaw))
+        for field_error in others:
+            name = (
+                str(field_error.path[0])
+                if field_error.path and str(field_error.path[0]) in OPTIONS
+                else ""
+            )
+            found.setdefault(name, []).append(messages.of_field_error(field_error))
         return found
 
     def _refuse_too_much(self) -> None:
@@ -224,13 +237,13 @@ class Draft:
         places: dict[str, Path] = {each.name: ("input_data", *each.path) for each in self.every()}
         places[RAW] = ("input_data",)
         message = "Null characters are not allowed."
-        flaws = [
-            Flaw(places.get(name, (name,)), "null_characters_not_allowed", message)
+        field_errors = [
+            FieldError(places.get(name, (name,)), "null_characters_not_allowed", message)
             for name, text in self.typed.items()
             if "\0" in text
         ]
-        if flaws:
-            raise InvalidInput(flaws)
+        if field_errors:
+            raise InvalidInput(field_errors)
 
     def _refuse_unknown_zone(self) -> None:
         """Raises InvalidInput for a zone that a time was typed in and that nobody here knows."""
@@ -245,7 +258,7 @@ class Draft:
             form.zone_of(zone)
         except ValueError:
             message = "This time zone is not known here. Name one like Europe/Moscow, or UTC."
-            raise InvalidInput([Flaw(("zone",), "unknown_time_zone", message)]) from None
+            raise InvalidInput([FieldError(("zone",), "unknown_time_zone", message)]) from None
 
     def _put(self, data: Any) -> None:
         if isinstance(data, Mapping):
@@ -287,8 +300,8 @@ def _plain(value: Any) -> str:
     return "" if value is None else repr(value).removesuffix(".0")
 
 
-def _pointer(flaw: Flaw) -> str:
-    return "".join(f"/{step}" for step in flaw.path)
+def _pointer(field_error: FieldError) -> str:
+    return "".join(f"/{step}" for step in field_error.path)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -12,8 +12,8 @@ from typing import Self
 from django.db import DataError
 from django.db.models import F, Q
 
+from taskyard.core.engine import dialect
 from taskyard.core.models import Task
-from taskyard.core.sql import dialect
 
 PAGE = 100
 # Owners asked for in one query, which databases bound.
@@ -93,7 +93,7 @@ def read(owner_id: int, position: Position, task_id: int | None = None) -> Page:
     """
     sql = dialect()
     before = Position(position.since, position.until or sql.cursor(), position.upto)
-    tasks = Task.objects.visible_to(owner_id).filter(id__gt=before.upto).defer("checkpoint")
+    tasks = Task.objects.owned_by(owner_id).filter(id__gt=before.upto).defer("checkpoint")
     if task_id is not None:
         tasks = tasks.filter(id=task_id)
     if before.since:

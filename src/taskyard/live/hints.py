@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import orjson
 
-from taskyard.core.redis import BrokerAway, client, key
-from taskyard.core.values import Change
+from taskyard.core.redis import BrokerUnavailable, client, key
+from taskyard.core.types import Change
 
 # More tasks than this at once, and the hint is only that much has changed.
 MOST_NAMED = 100
@@ -20,7 +20,7 @@ def common_channel() -> str:
 
 
 def channel(owner_id: int) -> str:
-    """Where an owner's hints go. Raises BrokerAway when the installation is not known."""
+    """Where an owner's hints go. Raises BrokerUnavailable when the installation is not known."""
     return key("live", str(owner_id))
 
 
@@ -44,7 +44,7 @@ def tell(changes: Iterable[Change]) -> None:
             for where, payload in payloads:
                 pipeline.publish(where, payload)
             pipeline.execute()
-    except BrokerAway:
+    except BrokerUnavailable:
         pass  # streams and waits read for themselves while the broker is away
 
 

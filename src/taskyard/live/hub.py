@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 
 from taskyard.core import redis_url
 from taskyard.core.database_errors import is_outage
-from taskyard.core.redis import BrokerAway
+from taskyard.core.redis import BrokerUnavailable
 from taskyard.live import changes, hints
 from taskyard.live.hints import Hint
 
@@ -180,7 +180,7 @@ class Hub:
         while self._pool:
             try:
                 await self._hear_all(self._pool)
-            except (BrokerAway, RedisError, OSError, TimeoutError) as error:
+            except (BrokerUnavailable, RedisError, OSError, TimeoutError) as error:
                 logger.warning("hints away: %s", error)
             if self._redis is not None:
                 pause = 0.1

@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.shortcuts import redirect
 
-from taskyard.accounts import names, passwords
-from taskyard.accounts.addresses import address_of
+from taskyard.accounts import passwords, usernames
+from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.errors import LoginRefused, Throttled
 from taskyard.core import messages
 
@@ -34,10 +34,10 @@ class LoginForm(AdminAuthenticationForm):
         return self.cleaned_data
 
     def _log_in(self, username: str, password: str) -> Any:
-        if len(username) > names.LONGEST or len(password) > passwords.LONGEST_PASSWORD:
+        if len(username) > usernames.LONGEST or len(password) > passwords.LONGEST_PASSWORD:
             raise LoginRefused
         return passwords.log_in(
-            username=username, password=password, address=address_of(self.request)
+            username=username, password=password, address=client_ip(self.request)
         )
 
 

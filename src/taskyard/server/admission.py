@@ -18,18 +18,18 @@ from django.urls import Resolver404, resolve
 from taskyard.accounts.addresses import client_of
 from taskyard.api.bearer import holder
 from taskyard.live.asgi import header
-from taskyard.server.bridge import (
+from taskyard.server.wsgi_adapter import (
     BUSY,
     REFUSAL,
     SIZE,
     UNREAD,
     Body,
-    Bridge,
-    ClientLeft,
+    ClientDisconnected,
     Message,
     Receive,
     Scope,
     Send,
+    WSGIAdapter,
     WSGIApp,
     declared_size,
 )
@@ -61,10 +61,10 @@ class Admission:
     """The ordinary application, behind bounds. One for all connections of the process."""
 
     def __init__(self, wsgi: WSGIApp) -> None:
-        self._bridge = Bridge(
+        self._bridge = WSGIAdapter(
             wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES
         )
-        self._hashing = Bridge(
+        self._hashing = WSGIAdapter(
             wsgi, threads=settings.TASKYARD_HASHING_THREADS, max_body=SHORT, may_grow=False
         )
         self._hashes = Budget(
@@ -92,7 +92,7 @@ class Admission:
                 await self._unread(scope, send, declared or body.size)
             else:
                 await self._longer(scope, body, send, declared)
-        except ClientLeft:
+        except ClientDisconnected:
             return
 
     def close(self) -> None:

@@ -25,25 +25,25 @@ from taskyard.server.http import Utf8Request
 wsgi = get_wsgi_application()
 wsgi.request_class = Utf8Request
 
+from taskyard.api.prefer_wait import PreferWait  # noqa: E402
 from taskyard.api.streams import TaskStreams  # noqa: E402
-from taskyard.api.waits import Waits  # noqa: E402
-from taskyard.core import announcements  # noqa: E402
+from taskyard.core import notifications  # noqa: E402
 from taskyard.dashboard.streams import PageStreams  # noqa: E402
 from taskyard.live.asgi import ASGIApp  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
 from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
-from taskyard.server.bridge import Receive, Scope, Send  # noqa: E402
+from taskyard.server.wsgi_adapter import Receive, Scope, Send  # noqa: E402
 
 # A stream is an open file; systems often begin with a thousand.
 MOST_OPEN_FILES = 65_536
 
 
-class OnePort:
+class Router:
     def __init__(self, ordinary: Admission, *, redis_url: str | None) -> None:
         self._ordinary = ordinary
         self._redis_url = redis_url
-        self._live: list[TaskStreams | PageStreams | Waits] = []
+        self._live: list[TaskStreams | PageStreams | PreferWait] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -60,16 +60,16 @@ class OnePort:
         allow_many_files()
         hub = Hub(self._redis_url)
         hub.start()
-        announcements.start()
+        notifications.start()
         when_told_to_stop(hub.let_go)
         look_at_connections_once()
-        settle_memory()
-        self._live = [kind(hub, self._ordinary) for kind in (TaskStreams, PageStreams, Waits)]
+        freeze_gc()
+        self._live = [kind(hub, self._ordinary) for kind in (TaskStreams, PageStreams, PreferWait)]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()
         self._ordinary.close()
-        announcements.stop()
+        notifications.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -120,7 +120,7 @@ def look_at_connections_once() -> None:
         request_started.disconnect(reset_queries)
 
 
-def settle_memory() -> None:
+def freeze_gc() -> None:
     """What was loaded stays: the collector need not look at it again with every few requests.
 
     It took a fifth of a create's time.
@@ -137,7 +137,7 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-application: ASGIApp = OnePort(
+application: ASGIApp = Router(
     Admission(wsgi),
     redis_url=settings.REDIS_URL,
 )

@@ -17,7 +17,7 @@ from psycopg.pq import Conninfo
 
 from taskyard.core import changes
 from taskyard.core.models import Installation
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import ConfigurationError
 
 NOT_OURS = "this is no backup of Taskyard"
 
@@ -25,20 +25,20 @@ NOT_OURS = "this is no backup of Taskyard"
 def backup(file: Path) -> None:
     """Write the database to the file, whole or not at all; it may be in use meanwhile.
 
-    Raises BadEnvironment.
+    Raises ConfigurationError.
     """
     write = _backup_sqlite if connection.vendor == "sqlite" else _backup_postgresql
     try:
         folder = tempfile.mkdtemp(dir=file.parent, prefix=".taskyard-backup-")
     except OSError as error:
-        raise BadEnvironment(f"{file}: {error.strerror}") from None
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
     try:
         draft = Path(folder) / "draft"
         write(draft)
         draft.chmod(0o600)
         draft.replace(file)
     except OSError as error:
-        raise BadEnvironment(f"{file}: {error.strerror}") from None
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -46,10 +46,10 @@ def backup(file: Path) -> None:
 def restore(file: Path, *, as_copy: bool) -> None:
     """Replace the database by that of a backup, and bring it to the current version.
 
-    ``as_copy`` gives it an id of its own, for use beside the original. Raises BadEnvironment.
+    ``as_copy`` gives it an id of its own, for use beside the original. Raises ConfigurationError.
     """
     if not file.is_file():
-        raise BadEnvironment(f"{file}: there is no such file")
+        raise ConfigurationError(f"{file}: there is no such file")
     if connection.vendor == "sqlite":
         _restore_sqlite(file)
     else:
@@ -80,7 +80,7 @@ def _restore_sqlite(file: Path) -> None:
             target.execute("PRAGMA journal_mode=DELETE")
             source.backup(target)
         except sqlite3.OperationalError as error:
-            raise BadEnvironment(
+            raise ConfigurationError(
                 f"{target_path} is in use ({error}): stop taskyard first"
             ) from None
     target_path.chmod(0o600)
@@ -92,10 +92,10 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source:
             source.execute("SELECT count(*) FROM taskyard_task").fetchone()
             if source.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise BadEnvironment(f"{file}: the backup is damaged")
+                raise ConfigurationError(f"{file}: the backup is damaged")
             yield source
     except sqlite3.DatabaseError as error:
-        raise BadEnvironment(f"{file}: {NOT_OURS}: {error}") from None
+        raise ConfigurationError(f"{file}: {NOT_OURS}: {error}") from None
 
 
 # PostgreSQL, by its own tools
@@ -108,7 +108,7 @@ def _backup_postgresql(draft: Path) -> None:
 def _restore_postgresql(file: Path) -> None:
     _check_migrations(_dumped_migrations(file))
     if others := _others():
-        raise BadEnvironment(
+        raise ConfigurationError(
             f"the database is in use by {others} other connections: stop web and workers first"
         )
     connection.close()
@@ -125,12 +125,12 @@ def _restore_postgresql(file: Path) -> None:
 def _dumped_migrations(file: Path) -> list[tuple[str, str]]:
     try:
         text = _run("pg_restore", "--data-only", "--table=django_migrations", "--file=-", str(file))
-    except BadEnvironment as error:
-        raise BadEnvironment(f"{file}: {NOT_OURS}: {error}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {NOT_OURS}: {error}") from None
     lines = iter(text.splitlines())
     copied = next((line for line in lines if line.startswith("COPY ")), None)
     if copied is None:
-        raise BadEnvironment(f"{file}: {NOT_OURS}")
+        raise ConfigurationError(f"{file}: {NOT_OURS}")
     names = copied.partition("(")[2].partition(")")[0].split(", ")
     rows = [dict(zip(names, line.split("\t"), strict=False)) for line in lines if "\t" in line]
     return [(row["app"], row["name"]) for row in rows]
@@ -164,7 +164,7 @@ def _where() -> str:
 
 
 def _run(program: str, *arguments: str) -> str:
-    """What the program printed. Raises BadEnvironment with the last line of its errors."""
+    """What the program printed. Raises ConfigurationError with the last line of its errors."""
     password = connection.get_connection_params().get("password")
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     try:
@@ -172,12 +172,12 @@ def _run(program: str, *arguments: str) -> str:
             [program, *arguments], env=environment, capture_output=True, check=False
         )
     except FileNotFoundError:
-        raise BadEnvironment(
+        raise ConfigurationError(
             f"{program} is not installed: it comes with PostgreSQL's client, postgresql-client"
         ) from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise BadEnvironment(_worst(lines) or f"{program} ended with {done.returncode}")
+        raise ConfigurationError(_worst(lines) or f"{program} ended with {done.returncode}")
     return done.stdout.decode(errors="replace")
 
 
@@ -187,9 +187,9 @@ def _worst(lines: list[str]) -> str:
 
 
 def _check_migrations(found: list[tuple[str, str]]) -> None:
-    """Raise BadEnvironment for a backup that was made by a version still to come."""
+    """Raise ConfigurationError for a backup that was made by a version still to come."""
     loader = MigrationLoader(None)
     known = set(loader.disk_migrations)
     for app, name in found:
         if app in loader.migrated_apps and (app, name) not in known:
-            raise BadEnvironment(f"the backup is of a newer version: it has {app}.{name}")
+            raise ConfigurationError(f"the backup is of a newer version: it has {app}.{name}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskyard.server import env, home, logs
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import ConfigurationError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -20,7 +20,7 @@ GRACE_SECONDS = 20
 
 
 def load_django() -> None:
-    """Set Django up. Raises BadEnvironment for a task type module that cannot be imported."""
+    """Set Django up. Raises ConfigurationError for a task type module that cannot be imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
     # Modules of task types lie where the command is typed, as Celery's users expect.
     sys.path.insert(0, os.getcwd())
@@ -33,7 +33,7 @@ def load_django() -> None:
     except UnusableModule as error:
         if env.read(os.environ)["TASKYARD_LOG_LEVEL"] == "DEBUG":
             traceback.print_exception(error.__cause__)
-        raise BadEnvironment(str(error)) from None
+        raise ConfigurationError(str(error)) from None
 
 
 def up(arguments: Sequence[str]) -> int:
@@ -96,7 +96,7 @@ def _sockets(
     try:
         return [take(listener), config.bind_socket()]
     except OSError as error:
-        raise BadEnvironment(str(error)) from None
+        raise ConfigurationError(str(error)) from None
 
 
 def worker(arguments: Sequence[str]) -> int:
@@ -113,7 +113,7 @@ def _become_a_worker() -> int:
     from django.conf import settings
 
     if settings.REDIS_URL is None:
-        raise BadEnvironment("no broker: set REDIS_URL, or run `taskyard up` beside it")
+        raise ConfigurationError("no broker: set REDIS_URL, or run `taskyard up` beside it")
     sys.stdout.flush()
     # Only the worker room imports Celery, so this process becomes it.
     os.execv(  # noqa: S606
@@ -243,11 +243,11 @@ def manage(arguments: Sequence[str]) -> int:
 
 
 def _refuse_elsewhere() -> None:
-    """Raise BadEnvironment where there is no installation, before anything is made there."""
+    """Raise ConfigurationError where there is no installation, before anything is made there."""
     values = env.read(os.environ)
     directory: Path = values["TASKYARD_HOME"]
     if values["DATABASE_URL"] is None and not (directory / "taskyard.sqlite3").exists():
-        raise BadEnvironment(
+        raise ConfigurationError(
             f"there is no database in {directory}: "
             "change to the folder of the installation, or set TASKYARD_HOME or DATABASE_URL"
         )
@@ -255,7 +255,7 @@ def _refuse_elsewhere() -> None:
 
 @contextmanager
 def _database_errors() -> Iterator[None]:
-    """Errors of the database as one line. Raises BadEnvironment."""
+    """Errors of the database as one line. Raises ConfigurationError."""
     from django.db import DatabaseError, InterfaceError
 
     try:
@@ -264,7 +264,7 @@ def _database_errors() -> Iterator[None]:
         _refuse_elsewhere()
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = ": run `taskyard migrate`" if _lacks_tables(error) else ""
-        raise BadEnvironment(f"the database cannot be used: {first}{hint}") from None
+        raise ConfigurationError(f"the database cannot be used: {first}{hint}") from None
 
 
 def _lacks_tables(error: Exception) -> bool:
@@ -296,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen: str = parser.parse_args(given[:1]).command
     try:
         return COMMANDS[chosen](given[1:])
-    except BadEnvironment as error:
+    except ConfigurationError as error:
         print(f"taskyard: {error}", file=sys.stderr)
         return 2
 

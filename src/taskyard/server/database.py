@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from taskyard.server.env import BadEnvironment, boolean, choice
+from taskyard.server.env import ConfigurationError, boolean, choice
 from taskyard.server.postgresql import session
 
 CONNECT_SECONDS = 3
@@ -16,7 +16,7 @@ CONNECT_SECONDS_EACH = 2
 def database(
     url: str | None, *, home: Path, for_worker: bool, answer_seconds: float | None = None
 ) -> dict[str, Any]:
-    """Settings of the default database. Raises BadEnvironment for an address that is of no use.
+    """Settings of the default database. Raises ConfigurationError for an address that is of no use.
 
     ``answer_seconds`` is how long PostgreSQL may take to answer before it counts as away.
     """
@@ -25,7 +25,7 @@ def database(
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise BadEnvironment(f"DATABASE_URL: {error}") from None
+        raise ConfigurationError(f"DATABASE_URL: {error}") from None
     if parts.scheme == "sqlite":
         # As everywhere: sqlite:///relative.db and sqlite:////absolute.db
         return _sqlite(Path(unquote(parts.path)[1:]).absolute())
@@ -41,7 +41,7 @@ def _postgresql(
 ) -> dict[str, Any]:
     name = unquote(parts.path)[1:]
     if not name:
-        raise BadEnvironment("DATABASE_URL: names no database")
+        raise ConfigurationError("DATABASE_URL: names no database")
     hosts, ports = _hosts(parts.netloc.rpartition("@")[2])
     options = _options(parts.query)
     hosts, ports = options.pop("host", hosts), options.pop("port", ports)
@@ -51,7 +51,7 @@ def _postgresql(
         # A pooler takes no options when it is connected to.
         options.pop("options", None)
     if in_transactions and given != {}:
-        raise BadEnvironment("DATABASE_URL: options are lost with pool_mode=transaction")
+        raise ConfigurationError("DATABASE_URL: options are lost with pool_mode=transaction")
     return {
         "ENGINE": "taskyard.server.postgresql",
         "NAME": name,
@@ -99,7 +99,7 @@ def _host(text: str) -> tuple[str, str]:
         parts = urlsplit(f"//{text}")
         port = parts.port
     except ValueError as error:
-        raise BadEnvironment(f"DATABASE_URL: {error}") from None
+        raise ConfigurationError(f"DATABASE_URL: {error}") from None
     return unquote(parts.hostname or ""), str(port or "")
 
 
@@ -134,18 +134,18 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def _options(query: str) -> dict[str, Any]:
-    """The options of the address. Raises BadEnvironment for one that is not known."""
+    """The options of the address. Raises ConfigurationError for one that is not known."""
     from psycopg.pq import Conninfo
 
     known = {option.keyword.decode() for option in Conninfo.get_defaults()} | READERS.keys()
     options: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise BadEnvironment(f"DATABASE_URL: {name} is not an option of a connection")
+            raise ConfigurationError(f"DATABASE_URL: {name} is not an option of a connection")
         try:
             options[name] = READERS.get(name, str)(text)
         except ValueError as error:
-            raise BadEnvironment(f"DATABASE_URL: {name}: {error}") from None
+            raise ConfigurationError(f"DATABASE_URL: {name}: {error}") from None
     return options
 
 

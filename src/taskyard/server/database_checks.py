@@ -5,7 +5,7 @@ from warnings import catch_warnings, simplefilter
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import ConfigurationError
 from taskyard.server.postgresql.pooler import SessionsShared
 
 Finding = tuple[bool, str]
@@ -36,7 +36,7 @@ def session() -> Finding:
 def warnings() -> list[str]:
     """A line for each check that finds something.
 
-    Raises BadEnvironment for a database that cannot be used so. One that is away is no hindrance:
+    Raises ConfigurationError for a database that cannot be used so. One that is away is allowed:
     it may come.
     """
     try:
@@ -47,7 +47,7 @@ def warnings() -> list[str]:
         return [f"{name}: {detail}" for name, fine, detail in found if not fine]
     except (DatabaseError, InterfaceError) as error:
         if isinstance(error.__cause__, SessionsShared):
-            raise BadEnvironment(str(error)) from None
+            raise ConfigurationError(str(error)) from None
         return []
     finally:
         connection.close()

@@ -21,9 +21,9 @@ from taskyard.core.models import Worker
 from taskyard.core.redis import (
     PREFIX,
     REGISTRY,
-    BrokerAway,
     BrokerRefuses,
     BrokerState,
+    BrokerUnavailable,
     broker_state,
     client,
     try_broker,
@@ -71,7 +71,7 @@ def broker() -> Finding:
         try_broker()
     except BrokerRefuses as refusal:
         return False, f"refuses: {refusal}"
-    except BrokerAway as error:
+    except BrokerUnavailable as error:
         return False, f"does not answer: {error}"
     return True, "takes writes, scripts and messages"
 
@@ -148,7 +148,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     for check in CHECKS:
         try:
             fine, detail = check()
-        except (DatabaseError, OSError, BrokerAway) as error:
+        except (DatabaseError, OSError, BrokerUnavailable) as error:
             fine, detail = False, str(error).strip().partition("\n")[0]
         yield check.__name__, fine, detail
 

@@ -36,7 +36,7 @@ NAMES_OF_OTHERS = {
 }
 
 
-class BadEnvironment(Exception):
+class ConfigurationError(Exception):
     """The environment cannot be started with. The message is one line for the operator."""
 
 
@@ -191,7 +191,7 @@ VARIABLES: tuple[Variable, ...] = (
         "REDIS_URL",
         broker,
         None,
-        "Redis or Valkey, also by its sentinels: Celery's broker, bells, live hints, throttles.",
+        "Redis or Valkey, also by its sentinels: Celery's broker, wake-ups, live hints, throttles.",
         shown="embedded Valkey",
         may_be_file=True,
     ),
@@ -472,26 +472,26 @@ def _raw(variable: Variable, environ: Mapping[str, str]) -> str | None:
     if not path:
         return raw
     if raw is not None:
-        raise BadEnvironment(f"{variable.name} and {variable.name}_FILE are both set; give one")
+        raise ConfigurationError(f"{variable.name} and {variable.name}_FILE are both set; give one")
     try:
         return Path(path).read_text().strip() or None
     except (OSError, UnicodeDecodeError) as error:
-        raise BadEnvironment(f"{variable.name}_FILE cannot be read: {error}") from None
+        raise ConfigurationError(f"{variable.name}_FILE cannot be read: {error}") from None
 
 
 def read(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Every variable's value by name. Raises BadEnvironment on an unknown name or a bad value."""
+    """Every variable's value by name. Raises ConfigurationError for a bad name or value."""
     known = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES if v.may_be_file}
     for name in environ:
         if name.startswith("TASKYARD_") and name not in known | FOREIGN:
-            raise BadEnvironment(f"{name} is not a setting of Taskyard")
+            raise ConfigurationError(f"{name} is not a setting of Taskyard")
     values: dict[str, Any] = {}
     for variable in VARIABLES:
         raw = _raw(variable, environ)
         try:
             values[variable.name] = variable.default if raw is None else variable.read(raw)
         except ValueError as error:
-            raise BadEnvironment(f"{variable.name}: {error}") from None
+            raise ConfigurationError(f"{variable.name}: {error}") from None
     return values
 
 
@@ -506,20 +506,20 @@ def foreign_names(environ: Mapping[str, str]) -> str | None:
 
 
 def refuse_unsafe(values: Mapping[str, Any]) -> None:
-    """Raise BadEnvironment for a configuration that must not face the world."""
+    """Raise ConfigurationError for a configuration that must not face the world."""
     hosts: list[str] = values["DJANGO_ALLOWED_HOSTS"]
     if values["DJANGO_DEBUG"]:
         if not is_local(values["HOST"]) or any(not is_local(host) for host in hosts):
-            raise BadEnvironment("DJANGO_DEBUG is on with a host that is not local")
+            raise ConfigurationError("DJANGO_DEBUG is on with a host that is not local")
     elif any("*" in host for host in hosts):
-        raise BadEnvironment("DJANGO_ALLOWED_HOSTS: * admits every host; name yours")
+        raise ConfigurationError("DJANGO_ALLOWED_HOSTS: * admits every host; name yours")
     key: str | None = values["DJANGO_SECRET_KEY"]
     if key is None:
         return
     if len(key.encode()) < 32:
-        raise BadEnvironment("DJANGO_SECRET_KEY is shorter than 32 bytes")
+        raise ConfigurationError("DJANGO_SECRET_KEY is shorter than 32 bytes")
     if key.lower().startswith(WELL_KNOWN_KEYS) or len(set(key)) < 8:
-        raise BadEnvironment("DJANGO_SECRET_KEY is a well-known default; generate one")
+        raise ConfigurationError("DJANGO_SECRET_KEY is a well-known default; generate one")
 
 
 def is_local(host: str) -> bool:

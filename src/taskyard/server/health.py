@@ -17,8 +17,8 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.engine import prove_writable
 from taskyard.core.redis import BrokerState, broker_state
-from taskyard.core.sql import prove_writable
 
 OK = "ok"
 BOUND_SECONDS = 2.0

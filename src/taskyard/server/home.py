@@ -4,17 +4,17 @@ import os
 import secrets
 from pathlib import Path
 
-from taskyard.server.env import BadEnvironment
+from taskyard.server.env import ConfigurationError
 
 
 def prepare(home: Path) -> None:
-    """Make the directory, for its owner only. Raises BadEnvironment where that cannot be."""
+    """Make the directory, for its owner only. Raises ConfigurationError where that cannot be."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.stat().st_uid == os.getuid():
             home.chmod(0o700)
     except OSError as error:
-        raise BadEnvironment(f"TASKYARD_HOME cannot be used: {error}") from None
+        raise ConfigurationError(f"TASKYARD_HOME cannot be used: {error}") from None
 
 
 def write_private(path: Path, content: str) -> None:
@@ -27,7 +27,7 @@ def write_private(path: Path, content: str) -> None:
 
 
 def secret_key(home: Path, *, make: bool) -> str:
-    """The generated signing key; made by the process that needs it first. Raises BadEnvironment.
+    """The generated signing key; made by the first that needs it. Raises ConfigurationError.
 
     With ``make`` off no folder is made: a command typed in another folder gets a key of its own.
     """
@@ -57,4 +57,4 @@ def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError as error:
-        raise BadEnvironment(f"{path.name} in TASKYARD_HOME cannot be read: {error}") from None
+        raise ConfigurationError(f"{path.name} in TASKYARD_HOME cannot be read: {error}") from None

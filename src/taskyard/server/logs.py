@@ -151,7 +151,7 @@ def configuration(level: str, form: str, *, take_over: bool = False) -> dict[str
             # With DEBUG it writes what a template was given, cookies among it.
             "django.template": {"level": "INFO"},
             "uvicorn": {"level": "WARNING"},
-            # A line a bell says nothing that the tasks' own records do not.
+            # A line for each wake-up message adds nothing to the records of the tasks.
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
         },

@@ -41,7 +41,7 @@ from taskyard.server import health
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
 
 
-class Watcher:
+class MetricsClient:
     """Who may read the metrics and is no user of ours."""
 
     is_authenticated = is_staff = True
@@ -53,13 +53,13 @@ class WatcherAuthentication(BaseAuthentication):
     Where a proxy is declared, or shows, every request seems to come from this machine.
     """
 
-    def authenticate(self, request: Request) -> tuple[Watcher, None] | None:
+    def authenticate(self, request: Request) -> tuple[MetricsClient, None] | None:
         """Raises AuthenticationFailed for a malformed header."""
         token, wanted = token_of(request), settings.TASKYARD_METRICS_TOKEN
         if token is None:
-            return (Watcher(), None) if _is_local(request) else None
+            return (MetricsClient(), None) if _is_local(request) else None
         if wanted and secrets.compare_digest(token.encode(), wanted.encode()):
-            return Watcher(), None
+            return MetricsClient(), None
         return None
 
 

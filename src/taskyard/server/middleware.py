@@ -23,9 +23,9 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from taskyard.api import errors
-from taskyard.server.bridge import BUSY, REFUSAL
 from taskyard.server.logs import request_id
 from taskyard.server.requests import note_user
+from taskyard.server.wsgi_adapter import BUSY, REFUSAL
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -61,7 +61,7 @@ class RequestId:
         return response
 
 
-class ForBrowsers:
+class SecurityHeaders:
     """What every answer tells a browser, also those that are given before the rest is asked."""
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -76,7 +76,7 @@ class ForBrowsers:
         return response
 
 
-class ForPrograms:
+class ApiLocale:
     """What requests to the API pass in place of Django's middleware for a site.
 
     They name a host of ours, and a language in Accept-Language, most of them the same one.

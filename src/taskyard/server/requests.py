@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from taskyard.accounts.authentication import Claimant
+from taskyard.accounts.authentication import LazyUser
 from taskyard.live.asgi import ASGIApp, Message, Receive, Scope, Send
 from taskyard.server import logs
 
@@ -94,7 +94,7 @@ def note_user(request: HttpRequest) -> None:
     """Remember whose request it is, if that is known by now; nothing is looked up."""
     if (asked := request.META.get(logs.REQUEST)) is not None:
         user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
-        if type(user) is Claimant:
+        if type(user) is LazyUser:
             asked["user"] = user.claim.user_id
         elif type(user) is not SimpleLazyObject:  # which would be looked up here
             asked["user"] = getattr(user, "pk", None)

@@ -37,7 +37,7 @@ try:
         DATABASES["default"]["HANDLER_OPTIONS"] = database(
             _env["DATABASE_URL"], home=_env["TASKYARD_HOME"], for_worker=False
         )["OPTIONS"]
-except env.BadEnvironment as _error:
+except env.ConfigurationError as _error:
     sys.stderr.write(f"taskyard: {_error}\n")
     raise SystemExit(2) from None
 
@@ -80,7 +80,7 @@ TASKYARD_REFRESH_DAYS = _env["TASKYARD_REFRESH_DAYS"]
 TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
 TASKYARD_ROTATE_GRACE_SECONDS = _env["TASKYARD_ROTATE_GRACE_SECONDS"]
 # The lower rooms call upwards by name only.
-TASKYARD_BELL = "taskyard.worker.bell.ring"
+TASKYARD_BELL = "taskyard.worker.wakeup.notify"
 TASKYARD_TELL = "taskyard.live.hints.tell"
 
 DEBUG = _env["DJANGO_DEBUG"]
@@ -110,11 +110,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "taskyard.server.middleware.RequestId",
     *(["taskyard.server.forwarded.Forwarded"] if TASKYARD_TRUSTED_PROXIES else []),
-    "taskyard.server.middleware.ForBrowsers",
+    "taskyard.server.middleware.SecurityHeaders",
     "taskyard.server.health.Health",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "taskyard.server.middleware.ForPrograms",
+    "taskyard.server.middleware.ApiLocale",
     "taskyard.server.middleware.Refused",
     "taskyard.server.middleware.SiteSession",
     "taskyard.server.middleware.SiteLocale",
@@ -215,7 +215,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["taskyard.api.json.Renderer"],
     "DEFAULT_PARSER_CLASSES": ["taskyard.api.json.Parser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "taskyard.api.json.AlwaysJson",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "taskyard.api.json.JsonOnlyNegotiation",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

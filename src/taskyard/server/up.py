@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from taskyard.core import presence
-from taskyard.server import bound, env, home, valkey
-from taskyard.server.env import BadEnvironment
+from taskyard.server import child_process, env, home, valkey
+from taskyard.server.env import ConfigurationError
 
 TICK_SECONDS = 0.1
 STOP_SECONDS = 29.0  # for web and worker together; the broker goes after them
@@ -55,7 +55,7 @@ class Child:
         code = self.process.poll()
         if code is None:
             return
-        bound.kill_group(self.process)
+        child_process.kill_group(self.process)
         if now - self.started_at > STABLE_SECONDS:
             self.backoff = LEAST_BACKOFF_SECONDS
         logger.warning(
@@ -71,7 +71,7 @@ def say(line: str) -> None:
 
 
 def up() -> int:
-    """Run until a signal; the exit code. Raises BadEnvironment for what cannot be started."""
+    """Run until a signal; the exit code. Raises ConfigurationError for what cannot be started."""
     values = env.read(os.environ)
     env.refuse_unsafe(values)
     stopping: list[int] = []
@@ -118,9 +118,9 @@ def up() -> int:
     finally:
         (directory / "web-url").unlink(missing_ok=True)
         listener.close()
-        bound.stop([c.process for c in children], seconds=STOP_SECONDS)
+        child_process.stop([c.process for c in children], seconds=STOP_SECONDS)
         if broker:
-            bound.stop([broker.process], seconds=BROKER_STOP_SECONDS)
+            child_process.stop([broker.process], seconds=BROKER_STOP_SECONDS)
             (directory / "broker-url").unlink(missing_ok=True)
     return 0
 
@@ -174,7 +174,7 @@ def _listen(host: str, port: int) -> socket.socket | None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return None
-        raise BadEnvironment(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listener
 
 
@@ -184,8 +184,8 @@ def _start_broker(directory: Path, lock: int) -> Child:
     broker.launch()
     try:
         server.wait(broker.process)
-    except BadEnvironment:
-        bound.stop([broker.process], seconds=1)
+    except ConfigurationError:
+        child_process.stop([broker.process], seconds=1)
         raise
     # Settings read it, so `taskyard worker` by hand finds this broker too.
     home.write_private(directory / "broker-url", server.url)
@@ -209,7 +209,7 @@ def _load_django_and_migrate() -> None:
         changes.forget_another_cluster()
     except DatabaseError as error:
         first = str(error).strip().splitlines()[0]
-        raise BadEnvironment(f"the database cannot be used: {first}") from None
+        raise ConfigurationError(f"the database cannot be used: {first}") from None
     finally:
         connection.close()
 
@@ -220,7 +220,7 @@ def _command(*arguments: str) -> list[str]:
 
 def _web(listener: socket.socket) -> Child:
     def start() -> subprocess.Popen[bytes]:
-        return bound.start(
+        return child_process.start(
             _command("web", "--fd", str(listener.fileno())),
             env=os.environ,
             death_signal=signal.SIGKILL,
@@ -232,7 +232,7 @@ def _web(listener: socket.socket) -> Child:
 
 def _worker() -> Child:
     def start() -> subprocess.Popen[bytes]:
-        return bound.start(_command("worker"), env=os.environ, death_signal=signal.SIGKILL)
+        return child_process.start(_command("worker"), env=os.environ, death_signal=signal.SIGKILL)
 
     return Child("worker", start)
 

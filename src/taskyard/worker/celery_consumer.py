@@ -15,8 +15,8 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.asynchronous.timer import Entry
 
-from taskyard.worker.guard import Guard
-from taskyard.worker.turn import look
+from taskyard.worker.consumer import poll
+from taskyard.worker.watchdog import Watchdog
 
 TICK_SECONDS = 0.5
 # Celery is told of a death a moment before it can be seen, and looks again after 5 s.
@@ -44,8 +44,8 @@ class WakeUpConsumer(Consumer):
         self._handed: list[Any] = []
         self._said = ""
         self._connect_at = 0.0
-        self.guard = Guard(self)
-        self.guard.start()
+        self.watchdog = Watchdog(self)
+        self.watchdog.start()
         try:
             super().start()
         except Exception as error:
@@ -55,7 +55,7 @@ class WakeUpConsumer(Consumer):
     def hand(self, queue: str, times: int) -> None:
         """Have so many processes look at a queue, as if a message had come for each.
 
-        Called by the guard, from its thread.
+        Called by the watchdog, from its thread.
         """
         self.hub.call_soon(self._hand, queue, times)
 
@@ -100,12 +100,12 @@ class WakeUpConsumer(Consumer):
 
     def _may_consume(self) -> bool:
         ready = time.monotonic() >= self._connect_at
-        return ready and self.guard.reaches_database and self.guard.reaches_broker
+        return ready and self.watchdog.reaches_database and self.watchdog.reaches_broker
 
     def _leave_the_broker_when_cut_off(self) -> None:
-        if not self.guard.reaches_database:
+        if not self.watchdog.reaches_database:
             raise CutOff("the database is away")
-        if not self.guard.reaches_broker:
+        if not self.watchdog.reaches_broker:
             raise CutOff("the broker is away")
 
     def _run_the_pool(self) -> None:
@@ -130,11 +130,11 @@ class WakeUpConsumer(Consumer):
     def _hand(self, queue: str, times: int) -> None:
         self._handed = [each for each in self._handed if not each.ready()]
         for _ in range(min(times, self.pool.limit - len(self._handed))):
-            handed = self.pool.apply_async(look, (queue,), error_callback=_say_failed)
+            handed = self.pool.apply_async(poll, (queue,), error_callback=_say_failed)
             if handed is not None:
                 self._handed.append(handed)
 
 
 def _say_failed(error: Any) -> None:
-    if not isinstance(error.exception, WorkerLostError):  # the guard tells of the dead
+    if not isinstance(error.exception, WorkerLostError):  # the watchdog tells of the dead
         logger.error("a look at a queue failed: %s", error)

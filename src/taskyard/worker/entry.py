@@ -17,7 +17,7 @@ from taskyard.core import leases, presence
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
 from taskyard.worker import identity
-from taskyard.worker.app import served_queues
+from taskyard.worker.celery_app import served_queues
 
 PAUSE_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
@@ -34,7 +34,7 @@ def wait_for_database() -> None:
         _answered(installation_id)
 
 
-def enter(concurrency: int) -> None:
+def register(concurrency: int) -> None:
     """Take a lease, however long that is refused; keep its id where children inherit it."""
     queues = served_queues()
     with _leaving_when_told():
@@ -42,7 +42,7 @@ def enter(concurrency: int) -> None:
             lambda: leases.take(concurrency=concurrency, queues=queues, dead=identity.dead)
         )
     identity.presence().renewed(identity.worker_id)
-    identity.slots()
+    identity.process_table()
     connections.close_all()
     logger.info("worker entered", extra={"worker": identity.worker_id})
 

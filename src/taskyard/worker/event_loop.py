@@ -23,14 +23,14 @@ from taskyard.catalog.run import (
     TimedOut,
 )
 from taskyard.catalog.schema import InvalidInput
-from taskyard.catalog.task_type import BadResult
+from taskyard.catalog.task_type import InvalidResult
 from taskyard.worker import lifespan
 from taskyard.worker.handler_database import database
 
 # What is left running has so long to clean up after itself.
 LEFTOVER_SECONDS = 1.0
 # Of several things that were raised together, the first of these decides.
-BEFORE_A_BUG = (Cancelled, TimedOut, Fail, BadResult, InvalidInput)
+BEFORE_A_BUG = (Cancelled, TimedOut, Fail, InvalidResult, InvalidInput)
 AFTER_A_BUG = (Retry, Suspend)
 
 

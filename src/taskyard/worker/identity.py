@@ -4,7 +4,7 @@ from functools import cache
 
 from taskyard.core.presence import Presence
 from taskyard.worker.process_state import ProcessState
-from taskyard.worker.slots import Slots
+from taskyard.worker.process_table import ProcessTable
 
 # No worker: the database gives nothing to whoever claims without a lease.
 worker_id: int = 0
@@ -17,8 +17,8 @@ dead: list[int] = []
 
 
 @cache
-def slots() -> Slots:
-    return Slots()
+def process_table() -> ProcessTable:
+    return ProcessTable()
 
 
 @cache

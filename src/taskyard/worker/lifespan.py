@@ -1,6 +1,6 @@
 """How long a process of the pool lives: so many tasks, so much memory, then Celery forks another.
 
-For Celery a process that keeps vigil is busy with one task without an end, so its own limits would
+For Celery a process that listens is busy with one task without an end, so its own limits would
 never be asked. Ours are asked between tasks of Taskyard, and Celery's pool is told when to replace
 the process by the number that it compares with: it ends and is forked as Celery's flags say.
 """
@@ -42,11 +42,11 @@ class Lifespan:
         """Whether the process has to be replaced before it runs another task."""
         return self._is_over
 
-    def fit(self, caps: dict[str, int]) -> dict[str, int]:
+    def fit(self, batch_sizes: dict[str, int]) -> dict[str, int]:
         """How many of each type may be taken together by a process that still runs so many."""
         if self._tasks_left is None:
-            return caps
-        return {name: min(cap, max(1, self._tasks_left)) for name, cap in caps.items()}
+            return batch_sizes
+        return {name: min(cap, max(1, self._tasks_left)) for name, cap in batch_sizes.items()}
 
 
 class Replacement(int):

@@ -1,6 +1,6 @@
 """The purge: a thread of the worker's parent that deletes what is past its time, in batches.
 
-It takes turns with the guard, whose connection to the database and whose lock it shares: no
+It takes turns with the watchdog, whose connection to the database and whose lock it shares: no
 connection is open while the parent forks. A batch is as large as can be deleted in
 ``BATCH_SECONDS``, so that others wait no longer for a row, on SQLite for the whole database.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from taskyard.worker import identity, upkeep
+from taskyard.worker import identity, maintenance
 
 ROUND_SECONDS = 60.0
 BATCH_SECONDS = 0.1
@@ -47,7 +47,7 @@ class Purge(threading.Thread):
         """Delete the next ones; how long it took."""
         with self._lock:
             began = time.monotonic()
-            go_on_at = upkeep.purge(
+            go_on_at = maintenance.purge(
                 identity.worker_id, beyond_id=self._beyond_id, at_most=self._size
             )
             took = time.monotonic() - began

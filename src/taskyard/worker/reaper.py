@@ -11,30 +11,30 @@ import select
 import signal
 from typing import NoReturn
 
+from taskyard.worker.process_table import ProcessTable
 from taskyard.worker.process_tree import end_session
-from taskyard.worker.slots import Slots
 
 _lifeline = -1
 
 
-def start(slots: Slots) -> None:
+def start(process_table: ProcessTable) -> None:
     """Start the reaper of this process and of the children that have a slot."""
     global _lifeline
-    slots.leave_to_the_reaper()
+    process_table.leave_to_the_reaper()
     reader, writer = os.pipe()
     middle = os.fork()
     if middle == 0:
         # Nobody's child: no part of the pool, and not to be waited for.
         os.setsid()
         if os.fork() == 0:
-            _wait(reader, slots)
+            _wait(reader, process_table)
         os._exit(0)
     os.waitpid(middle, 0)
     os.close(reader)
     _lifeline = writer
 
 
-def ensure(slots: Slots) -> None:
+def ensure(process_table: ProcessTable) -> None:
     """Start another reaper where the first has died."""
     if _lifeline < 0:
         return
@@ -42,7 +42,7 @@ def ensure(slots: Slots) -> None:
     poll.register(_lifeline, 0)  # an error is told of in any case: nobody reads any more
     if poll.poll(0):
         os.close(_lifeline)
-        start(slots)
+        start(process_table)
 
 
 def _let_go() -> None:
@@ -56,7 +56,7 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _wait(reader: int, slots: Slots) -> NoReturn:
+def _wait(reader: int, process_table: ProcessTable) -> NoReturn:
     try:
         for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(which, signal.SIG_IGN)
@@ -67,8 +67,8 @@ def _wait(reader: int, slots: Slots) -> NoReturn:
         os.closerange(3, reader)
         os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
         os.read(reader, 1)
-        for process in slots.left(set()):
-            end_session(process, began=slots.born(process))
-        slots.remove()
+        for process in process_table.dead(set()):
+            end_session(process, began=process_table.born(process))
+        process_table.remove()
     finally:
         os._exit(0)

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from taskyard.catalog.run import About, Run
 from taskyard.core import history, lifecycle
 from taskyard.core.database_errors import Outage, is_outage, outage_of
-from taskyard.core.values import Claimed, Line, Standing
+from taskyard.core.types import AttemptState, ClaimedTask, Line
 from taskyard.worker import task_log
 from taskyard.worker.handler_database import database, in_a_loop
 
@@ -28,7 +28,7 @@ class Reporter:
     progress and lines are put off, and a checkpoint is a part of that transaction.
     """
 
-    def __init__(self, task: Claimed) -> None:
+    def __init__(self, task: ClaimedTask) -> None:
         self._task = task
         self._progress: str | None = None
         self._lines_kept: int | None = None
@@ -59,11 +59,11 @@ class Reporter:
                 self._write_down(run)
                 return lifecycle.keep_checkpoint(self._task, checkpoint)
 
-        return until_answered(keep)
+        return retry_until_answered(keep)
 
     def look_up(self) -> About:
         """What the handler asks of its task that no claim brings."""
-        return until_answered(lambda: history.about(self._task.id))
+        return retry_until_answered(lambda: history.about(self._task.id))
 
     def close(self, run: Run) -> None:
         """The handler has ended: write its last lines; threads that it left behind say no more."""
@@ -78,7 +78,7 @@ class Reporter:
             try:
                 progress = run.last_progress
                 news = progress if progress != self._progress and not quietly else None
-                standing = lifecycle.report(self._task, news)
+                state = lifecycle.report(self._task, news)
                 if not quietly:
                     self._progress = progress
                     self._write_down(run)
@@ -89,7 +89,7 @@ class Reporter:
                 logger.warning("report put off: %s", error)
                 connection.close()
                 return False
-            return standing is not Standing.CURRENT
+            return state is not AttemptState.CURRENT
 
     def _write_down(self, run: Run) -> None:
         lines, dropped = run.take_lines()
@@ -98,7 +98,7 @@ class Reporter:
         try:
             if self._lines_kept is None:
                 self._lines_kept = history.lines_kept(self._task.id)
-            self._lines_kept = history.write_down(
+            self._lines_kept = history.write_lines(
                 self._task.id,
                 self._task.attempt,
                 [Line(at, message) for at, message in lines],
@@ -110,15 +110,15 @@ class Reporter:
             raise
 
 
-def to_the_end(task: Claimed, write: Callable[[], None]) -> None:
+def to_the_end(task: ClaimedTask, write: Callable[[], None]) -> None:
     """Write lines however long the database is away; what it refuses is left out."""
     try:
-        until_answered(write)
+        retry_until_answered(write)
     except DatabaseError as error:
         logger.error("lines refused: %s", error, extra={"task": task.id})
 
 
-def until_answered(ask: Callable[[], Answer], *, unless: Outage | None = None) -> Answer:
+def retry_until_answered(ask: Callable[[], Answer], *, unless: Outage | None = None) -> Answer:
     """Ask over our connection until the database answers: nobody goes on while it holds tasks."""
 
     def ask_or_close() -> Answer:

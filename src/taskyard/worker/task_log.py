@@ -13,9 +13,9 @@ import time
 from datetime import timedelta
 from typing import TextIO
 
-from taskyard.catalog.encoding import storable
+from taskyard.catalog.encoding import sanitize
 from taskyard.core import history
-from taskyard.core.values import Claimed, Line
+from taskyard.core.types import ClaimedTask, Line
 
 LEAST_LEVEL = logging.INFO
 LINES_A_REPORT = 100
@@ -26,7 +26,7 @@ NOT_THE_HANDLERS = ("taskyard", "celery", "kombu", "amqp", "billiard", "django.d
 class TaskLog:
     """The lines of one attempt that are not kept yet."""
 
-    def __init__(self, task: Claimed) -> None:
+    def __init__(self, task: ClaimedTask) -> None:
         self.task = task
         self._lines: list[Line] = []
         self._dropped = 0
@@ -41,7 +41,7 @@ class TaskLog:
             if len(self._lines) >= LINES_A_REPORT:
                 self._dropped += 1
                 return
-            self._lines.append(Line(at, storable(message)[: history.LINE_LENGTH], level))
+            self._lines.append(Line(at, sanitize(message)[: history.LINE_LENGTH], level))
 
     def keep(self) -> None:
         """Write down what there is. Raises DatabaseError, InterfaceError."""
@@ -53,7 +53,7 @@ class TaskLog:
         try:
             if self._kept is None:
                 self._kept = history.lines_kept(self.task.id, logged=True)
-            self._kept = history.write_down(
+            self._kept = history.write_lines(
                 self.task.id, self.task.attempt, lines, kept=self._kept, dropped=dropped
             )
         except BaseException:
@@ -66,14 +66,14 @@ class Running:
     """What this process runs now. To begin costs next to nothing: most handlers log nothing."""
 
     def __init__(self) -> None:
-        self._task: Claimed | None = None
+        self._task: ClaimedTask | None = None
         self._log: TaskLog | None = None
         self._strangers: frozenset[int | None] = frozenset()
         self.began_at = 0.0
         # Whether anything was printed since the last task ended: to ask each stream costs more.
         self.printed = False
 
-    def begin(self, task: Claimed) -> None:
+    def begin(self, task: ClaimedTask) -> None:
         """From now on what is logged and printed belongs to this task."""
         self.began_at = time.monotonic()
         if self._strangers or threading.active_count() > 1:

@@ -22,17 +22,17 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raises TimedOut in the block after ``seconds``.
 
     Only the main thread can be interrupted so, which is where Celery's processes run tasks; the
-    guard ends whoever does not let itself be interrupted.
+    watchdog ends whoever does not let itself be interrupted.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _Alarm.rang = False
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGALRM, _notify)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         _Alarm.armed = True
-        _raise_if_due()  # it may have rung already
+        _raise_if_due()  # the alarm may have come already
         yield
     finally:
         _Alarm.armed = False
@@ -50,7 +50,7 @@ def deferring() -> Iterator[None]:
         _raise_if_due()
 
 
-def _ring(signum: int, frame: FrameType | None) -> None:
+def _notify(signum: int, frame: FrameType | None) -> None:
     _Alarm.rang = True
     _raise_if_due()
 

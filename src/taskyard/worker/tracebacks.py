@@ -6,8 +6,8 @@ from pathlib import Path
 from traceback import FrameSummary, TracebackException
 from types import TracebackType
 
-from taskyard.catalog.encoding import storable
-from taskyard.core.values import Traceback
+from taskyard.catalog.encoding import sanitize
+from taskyard.core.types import Traceback
 
 LIMIT_BYTES = 16 * 1024
 FRAMES_KEPT = (50, 20, 10, 5, 2, 1)
@@ -28,8 +28,8 @@ def describe(error: BaseException) -> Traceback:
     innermost = TracebackException(type(error), error, began, limit=-FRAMES_KEPT[0], compact=True)
     return Traceback(
         exception_type=type(error).__qualname__[:LOCATION_LENGTH],
-        location=storable(_location(innermost))[:LOCATION_LENGTH],
-        text=storable(_fitting(error, began)),
+        location=sanitize(_location(innermost))[:LOCATION_LENGTH],
+        text=sanitize(_fitting(error, began)),
     )
 
 
@@ -46,7 +46,7 @@ def frames_of(error: BaseException) -> str:
     while told is not None:
         pieces.append("".join(told.stack.format()) + _name_of(told))
         told = told.__cause__ or told.__context__
-    return storable("\n".join(reversed(pieces))[-LIMIT_BYTES:])
+    return sanitize("\n".join(reversed(pieces))[-LIMIT_BYTES:])
 
 
 def _name_of(told: TracebackException) -> str:

@@ -43,7 +43,7 @@ def owner(new_user: "Callable[..., User]") -> "User":
 @pytest.fixture
 def submit(owner: "User") -> "Callable[..., Task]":
     from taskyard.core import lifecycle
-    from taskyard.core.values import NewTask
+    from taskyard.core.types import NewTask
 
     def make(task_type: str = "sum", *, by: Any = None, **options: Any) -> "Task":
         new = {"queue": "default", "input_data": {"numbers": [1, 2]}, **options}

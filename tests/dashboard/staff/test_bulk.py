@@ -11,7 +11,7 @@ from taskyard.accounts.models import User
 from taskyard.core import bulk, lifecycle
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 from tests.api.hand import Hand
 from tests.dashboard.staff.test_overview import history
 

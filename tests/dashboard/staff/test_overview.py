@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import queues
+from taskyard.core.engine import dialect
 from taskyard.core.models import Task, Worker
-from taskyard.core.sql import dialect
 from taskyard.core.states import Status
 from taskyard.dashboard.staff import charts, now, past
-from taskyard.server import bound
+from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 from tests.api.hand import Hand
 
@@ -84,7 +84,7 @@ def own_broker(settings: Any, tmp_path: Path) -> Iterator[redis.Redis]:
         with redis.Redis.from_url(server.url) as client:
             yield client
     finally:
-        bound.stop([process], seconds=5)
+        child_process.stop([process], seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_the_questions_about_history_have_their_index(owner: User) -> None:
         cursor.execute("ANALYZE taskyard_task")
     failures = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
     assert "task_failed" in failures.order_by("-finished_at").explain()
-    own = Task.objects.visible_to(owner.pk).of([Status.ERROR])
+    own = Task.objects.owned_by(owner.pk).of([Status.ERROR])
     # Where nobody else has any, that of all failures is as good.
     assert re.search("task(_owner)?_failed", own.order_by("-id")[:10].explain())
     looked_up = Task.objects.filter(dialect().among([1, 2, 3]))

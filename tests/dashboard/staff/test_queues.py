@@ -11,7 +11,7 @@ from taskyard.accounts.models import User
 from taskyard.core import queues
 from taskyard.core.models import AuditEntry, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Traceback
+from taskyard.core.types import Traceback
 from taskyard.dashboard.staff import past
 from tests.api.caller import Caller
 from tests.api.hand import Hand

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from taskyard.accounts.models import User
 from taskyard.core.models import LogLine, Task
 from taskyard.core.states import Status
-from taskyard.core.values import Traceback
+from taskyard.core.types import Traceback
 from taskyard.dashboard.staff import search
 from tests.api.hand import Hand
 from tests.dashboard.staff.test_overview import history

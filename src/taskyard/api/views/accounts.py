@@ -9,12 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from taskyard.accounts import passwords, profile, tokens
-from taskyard.accounts.addresses import address_of
+from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.models import User
-from taskyard.api import conditions, openapi, shapes
+from taskyard.api import conditions, openapi, schemas
 from taskyard.api.json import ACCOUNT_LIMIT, dumps
 from taskyard.api.openapi import documented
-from taskyard.api.representation import stamp
+from taskyard.api.serialize import isoformat_utc
 from taskyard.api.views.base import ApiView, OpenView, user_of
 from taskyard.core import quotas
 
@@ -23,54 +23,54 @@ UNCACHED = {"Cache-Control": "no-store"}
 
 
 class Register(OpenView):
-    @documented("Register a user", shapes.Registration, {201: shapes.Registered}, (400, 429))
+    @documented("Register a user", schemas.Registration, {201: schemas.Registered}, (400, 429))
     def post(self, request: Request) -> Response:
         """Makes a user, who may then log in. The name is compared without regard to case."""
-        asked = shapes.read(shapes.Registration, request.data)
+        asked = schemas.read(schemas.Registration, request.data)
         user = passwords.register(
             username=asked.username,
             password=asked.password,
-            address=address_of(request._request),
+            address=client_ip(request._request),
         )
         return Response({"id": user.pk, "username": user.username}, 201)
 
 
 class Token(OpenView):
-    @documented("Log in", shapes.Login, {200: shapes.TokenPair}, (400, 401, 429))
+    @documented("Log in", schemas.Login, {200: schemas.TokenPair}, (400, 401, 429))
     def post(self, request: Request) -> Response:
         """Answers an access token for the Authorization header, and a refresh token to renew it."""
-        asked = shapes.read(shapes.Login, request.data)
+        asked = schemas.read(schemas.Login, request.data)
         user = passwords.log_in(
             username=asked.username,
             password=asked.password,
-            address=address_of(request._request),
+            address=client_ip(request._request),
         )
         return Response(_pair(tokens.issue(user)), headers=UNCACHED)
 
 
 class TokenRefresh(OpenView):
     @documented(
-        "Get a new access token", shapes.RefreshRequest, {200: shapes.AccessToken}, (400, 401)
+        "Get a new access token", schemas.RefreshRequest, {200: schemas.AccessToken}, (400, 401)
     )
     def post(self, request: Request) -> Response:
         """Answers a new access token, and a new refresh token if the server rotates them."""
-        asked = shapes.read(shapes.RefreshRequest, request.data)
+        asked = schemas.read(schemas.RefreshRequest, request.data)
         return Response(_pair(tokens.refresh(asked.refresh)), headers=UNCACHED)
 
 
 class TokenBlacklist(OpenView):
-    @documented("Log out", shapes.RefreshRequest, {200: shapes.Nothing}, (400, 401))
+    @documented("Log out", schemas.RefreshRequest, {200: schemas.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
         """Ends the refresh token. A token that has ended already is no error."""
-        tokens.log_out(shapes.read(shapes.RefreshRequest, request.data).refresh)
+        tokens.log_out(schemas.read(schemas.RefreshRequest, request.data).refresh)
         return Response({})
 
 
 class TokenVerify(OpenView):
-    @documented("Verify a token", shapes.VerifyRequest, {200: shapes.Nothing}, (400, 401))
+    @documented("Verify a token", schemas.VerifyRequest, {200: schemas.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
         """Says whether a token, access or refresh, is valid now: 200 or 401."""
-        tokens.verify(shapes.read(shapes.VerifyRequest, request.data).token)
+        tokens.verify(schemas.read(schemas.VerifyRequest, request.data).token)
         return Response({})
 
 
@@ -80,7 +80,7 @@ class Me(ApiView):
     @documented(
         "Show the own profile",
         None,
-        {200: shapes.Profile, 304: None},
+        {200: schemas.Profile, 304: None},
         parameters=[openapi.IF_NONE_MATCH, openapi.ETAG],
     )
     def get(self, request: Request) -> HttpResponseBase:
@@ -89,14 +89,14 @@ class Me(ApiView):
 
     @documented(
         "Change the own profile",
-        shapes.ProfileChange,
-        {200: shapes.Profile},
+        schemas.ProfileChange,
+        {200: schemas.Profile},
         (400, 412),
         parameters=[openapi.IF_MATCH],
     )
     def patch(self, request: Request) -> Response:
         """Changes the fields that are given and keeps the others. An empty text clears a field."""
-        asked = shapes.read(shapes.ProfileChange, request.data)
+        asked = schemas.read(schemas.ProfileChange, request.data)
         user = user_of(request)
         with conditions.guarded(request, partial(_bodies, user)):
             profile.change(user, **asked.model_dump(exclude_unset=True))
@@ -107,23 +107,23 @@ class MePassword(ApiView):
     body_limit = ACCOUNT_LIMIT
 
     @documented(
-        "Change the own password", shapes.PasswordChange, {200: shapes.TokenPair}, (400, 429)
+        "Change the own password", schemas.PasswordChange, {200: schemas.TokenPair}, (400, 429)
     )
     def post(self, request: Request) -> Response:
         """Ends every token of the user, also the one of this request. The answer has new ones."""
-        asked = shapes.read(shapes.PasswordChange, request.data)
+        asked = schemas.read(schemas.PasswordChange, request.data)
         user = user_of(request)
         passwords.change(
             user,
             old=asked.old_password,
             new=asked.new_password,
-            address=address_of(request._request),
+            address=client_ip(request._request),
         )
         return Response(_pair(tokens.issue(user)), headers=UNCACHED)
 
 
 class Limits(ApiView):
-    @documented("Show the own quota", None, {200: shapes.LimitsAnswer})
+    @documented("Show the own quota", None, {200: schemas.LimitsAnswer})
     def get(self, request: Request) -> Response:
         """Says how many tasks may be active at once, how many are, and which."""
         limits = quotas.limits(user_of(request).pk)
@@ -156,5 +156,5 @@ def _profile(user: User) -> dict[str, Any]:
         "email": user.email,
         "first_name": user.first_name,
         "last_name": user.last_name,
-        "date_joined": stamp(user.date_joined),
+        "date_joined": isoformat_utc(user.date_joined),
     }

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from taskyard.accounts.authentication import CHALLENGE, Claimant, TokenAuthentication
+from taskyard.accounts.authentication import CHALLENGE, LazyUser, TokenAuthentication
 from taskyard.accounts.models import User
 from taskyard.api import errors
 from taskyard.api.forms import Multipart, UrlEncoded
@@ -17,7 +17,7 @@ from taskyard.api.json import (
     ACCOUNT_LIMIT,
     BODY_LIMIT,
     MEDIA_TYPE,
-    AlwaysJson,
+    JsonOnlyNegotiation,
     Parser,
     Renderer,
     TooLarge,
@@ -31,7 +31,7 @@ class ApiView(APIView):
     body_limit: ClassVar[int] = BODY_LIMIT
     parser_classes: Any = (Parser,)
     renderer_classes = (Renderer,)
-    content_negotiation_class = AlwaysJson
+    content_negotiation_class = JsonOnlyNegotiation
     authentication_classes: Any = (TokenAuthentication,)
     permission_classes: Any = (IsAuthenticated,)
     throttle_classes = ()
@@ -91,4 +91,4 @@ class OpenView(ApiView):
 def user_of(request: Request) -> User:
     """Whom the token names; only for views that let nobody else in. Raises TokenRefused."""
     user: Any = request.user
-    return user.proven if isinstance(user, Claimant) else cast("User", user)
+    return user.verified if isinstance(user, LazyUser) else cast("User", user)

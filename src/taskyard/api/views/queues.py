@@ -7,7 +7,7 @@ from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import shapes
+from taskyard.api import schemas
 from taskyard.api.openapi import documented
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.core import queues
@@ -19,7 +19,7 @@ class StaffView(ApiView):
 
 class Queues(StaffView):
     @documented(
-        "List the queues", None, {200: shapes.QueuesAnswer}, (403,), operation_id="queues_list"
+        "List the queues", None, {200: schemas.QueuesAnswer}, (403,), operation_id="queues_list"
     )
     def get(self, request: Request) -> Response:
         """Lists every queue, with the number of tasks that wait, sleep and run. Only for staff."""
@@ -27,7 +27,7 @@ class Queues(StaffView):
 
 
 class QueuePause(StaffView):
-    @documented("Pause a queue", None, {200: shapes.QueueAnswer}, (403, 404))
+    @documented("Pause a queue", None, {200: schemas.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
         """No task of the queue begins from now on; running tasks go on. Only for staff. A queue
         that is paused already is no error."""
@@ -37,7 +37,7 @@ class QueuePause(StaffView):
 
 
 class QueueResume(StaffView):
-    @documented("Resume a queue", None, {200: shapes.QueueAnswer}, (403, 404))
+    @documented("Resume a queue", None, {200: schemas.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
         """Tasks of the queue begin again. Only for staff. A queue that runs already is no error."""
         _known(name)

@@ -8,16 +8,16 @@ from django.urls import get_script_prefix, reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.accounts.authentication import Claimant, ClaimAuthentication
-from taskyard.api import idempotency, intake, shapes
+from taskyard.accounts.authentication import ClaimAuthentication, LazyUser
+from taskyard.api import idempotency, intake, schemas
 from taskyard.api.json import BULK_LIMIT, declared_size
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
-from taskyard.api.representation import represent
+from taskyard.api.serialize import serialize_task
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.core import lifecycle
-from taskyard.core.errors import Unproven
+from taskyard.core.errors import CredentialUnverified
 from taskyard.core.models import Task
-from taskyard.core.values import NewTask
+from taskyard.core.types import NewTask
 
 
 class TaskCreate(ApiView):
@@ -25,8 +25,8 @@ class TaskCreate(ApiView):
 
     @documented(
         "Submit a task",
-        shapes.TaskCreate,
-        {201: shapes.TaskAnswer},
+        schemas.TaskCreate,
+        {201: schemas.TaskAnswer},
         (400, 409, 422, 429, 507),
         parameters=[*IDEMPOTENCY, PREFER, LOCATION, preference_applied(201)],
     )
@@ -49,8 +49,8 @@ class TaskBulk(ApiView):
 
     @documented(
         "Submit many tasks",
-        shapes.Bulk,
-        {201: shapes.BulkAnswer},
+        schemas.Bulk,
+        {201: schemas.BulkAnswer},
         (400, 422, 429, 507),
         parameters=IDEMPOTENCY,
     )
@@ -72,10 +72,10 @@ class TaskBulk(ApiView):
 
 def submit(request: Request, new: NewTask) -> Task:
     """Accept a task for the token's owner; the statement itself proves the token."""
-    claim = cast("Claimant", request.user).claim
+    claim = cast("LazyUser", request.user).claim
     try:
         return lifecycle.submit(claim.user_id, new, credential=claim.credential)
-    except Unproven:
+    except CredentialUnverified:
         return lifecycle.submit(user_of(request).pk, new)
 
 
@@ -83,7 +83,7 @@ def created(request: Request, task: Task, headers: Mapping[str, str] | None = No
     """201 with the task and its address."""
     site = f"{request.scheme}://{request.get_host()}"
     location = f"{site}{_tasks_address()}/{task.pk}/"
-    return Response(represent(task), 201, headers={"Location": location, **(headers or {})})
+    return Response(serialize_task(task), 201, headers={"Location": location, **(headers or {})})
 
 
 def _tasks_address() -> str:

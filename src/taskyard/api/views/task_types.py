@@ -6,7 +6,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.api import shapes
+from taskyard.api import schemas
 from taskyard.api.openapi import documented
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
@@ -15,7 +15,7 @@ from taskyard.core import messages
 
 class TaskTypes(ApiView):
     @documented(
-        "List the task types", None, {200: shapes.TaskTypesAnswer}, operation_id="task_types_list"
+        "List the task types", None, {200: schemas.TaskTypesAnswer}, operation_id="task_types_list"
     )
     def get(self, request: Request) -> Response:
         """Lists what can be run, with the JSON Schema of each input and result."""
@@ -23,7 +23,7 @@ class TaskTypes(ApiView):
 
 
 class TaskTypeDetail(ApiView):
-    @documented("Show a task type", None, {200: shapes.TaskTypeAnswer}, (404,))
+    @documented("Show a task type", None, {200: schemas.TaskTypeAnswer}, (404,))
     def get(self, request: Request, name: str) -> Response:
         """Shows one task type, with the JSON Schema of its input and result."""
         try:

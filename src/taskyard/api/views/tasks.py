@@ -16,14 +16,14 @@ from taskyard.api import (
     intake,
     listing,
     openapi,
-    paging,
+    pagination,
+    schemas,
     selection,
-    shapes,
 )
 from taskyard.api.history import represent_attempt, represent_line
 from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
-from taskyard.api.representation import represent
+from taskyard.api.serialize import serialize_task
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.api.views.submit import TaskCreate, created
 from taskyard.core import deletion, history, lifecycle
@@ -36,7 +36,7 @@ class Tasks(TaskCreate):
     @documented(
         "List the own tasks",
         None,
-        {200: shapes.TaskPage},
+        {200: schemas.TaskPage},
         (400, 404),
         parameters=parameters_of(listing.TaskQuery),
         operation_id="tasks_list",
@@ -51,7 +51,7 @@ class TaskDetail(ApiView):
     @documented(
         "Show a task",
         None,
-        {200: shapes.TaskAnswer, 304: None},
+        {200: schemas.TaskAnswer, 304: None},
         (404,),
         parameters=[
             openapi.IF_NONE_MATCH,
@@ -65,7 +65,7 @@ class TaskDetail(ApiView):
         without a body. With `Prefer: wait` the answer comes when the task has ended."""
         names = selection.chosen(request.query_params)
         task = own_task(request, task_id)
-        whole = dumps(represent(task))
+        whole = dumps(serialize_task(task))
         if not names:
             return conditions.tagged(request, whole)
         return conditions.tagged(request, dumps(selection.part(task, names)), whole)
@@ -88,7 +88,7 @@ class TaskCancel(ApiView):
     @documented(
         "Cancel a task",
         None,
-        {200: shapes.TaskAnswer, 202: shapes.TaskAnswer},
+        {200: schemas.TaskAnswer, 202: schemas.TaskAnswer},
         (400, 404, 409, 412),
         parameters=[openapi.IF_MATCH],
     )
@@ -100,14 +100,14 @@ class TaskCancel(ApiView):
                 task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
             except Task.DoesNotExist:
                 raise NotFound from None
-        return Response(represent(task), 200 if task.status == Status.CANCELLED else 202)
+        return Response(serialize_task(task), 200 if task.status == Status.CANCELLED else 202)
 
 
 class TaskRetry(ApiView):
     @documented(
         "Try a task again",
         None,
-        {201: shapes.TaskAnswer},
+        {201: schemas.TaskAnswer},
         (400, 404, 409, 412, 422, 429, 507),
         parameters=[*openapi.IDEMPOTENCY, openapi.IF_MATCH, openapi.LOCATION],
     )
@@ -128,16 +128,16 @@ class TaskAttempts(ApiView):
     @documented(
         "Show the attempts of a task",
         None,
-        {200: shapes.AttemptPage},
+        {200: schemas.AttemptPage},
         (400, 404),
-        parameters=parameters_of(paging.HistoryQuery),
+        parameters=parameters_of(pagination.HistoryQuery),
     )
     def get(self, request: Request, task_id: str) -> Response:
         """Lists the executions of a task in order. The last one may be running."""
-        query = paging.read_query(paging.HistoryQuery, request.query_params)
+        query = pagination.read_query(pagination.HistoryQuery, request.query_params)
         attempts = history.attempts(own_task(request, task_id))
         return Response(
-            paging.envelope(request, paging.growing(attempts, query), represent_attempt)
+            pagination.envelope(request, pagination.growing(attempts, query), represent_attempt)
         )
 
 
@@ -145,16 +145,18 @@ class TaskLogs(ApiView):
     @documented(
         "Read what a task said",
         None,
-        {200: shapes.LogPage},
+        {200: schemas.LogPage},
         (400, 404),
-        parameters=parameters_of(paging.HistoryQuery),
+        parameters=parameters_of(pagination.HistoryQuery),
     )
     def get(self, request: Request, task_id: str) -> Response:
         """Lists the lines of all attempts in order. `dropped` says how many lines are missing after
         one."""
-        query = paging.read_query(paging.HistoryQuery, request.query_params)
+        query = pagination.read_query(pagination.HistoryQuery, request.query_params)
         lines = own_task(request, task_id).log_lines.order_by("id")
-        return Response(paging.envelope(request, paging.growing(lines, query), represent_line))
+        return Response(
+            pagination.envelope(request, pagination.growing(lines, query), represent_line)
+        )
 
 
 def retried(request: Request, task_id: str) -> Task:
@@ -174,14 +176,14 @@ def bodies(request: Request, task_id: str) -> Iterator[bytes]:
     for task in own.select_for_update(of=("self",)):
         for language, _ in settings.LANGUAGES:
             with translation.override(language):
-                yield dumps(represent(task))
+                yield dumps(serialize_task(task))
 
 
 def own_task(request: Request, task_id: str) -> Task:
     """The user's task of this id; raises NotFound alike for another's and for none."""
     found: Task | None = None
-    if int(task_id) <= shapes.LARGEST_ID:
-        found = Task.objects.one_of(user_of(request).pk, int(task_id))
+    if int(task_id) <= schemas.LARGEST_ID:
+        found = Task.objects.get_owned(user_of(request).pk, int(task_id))
     if found is None:
         raise NotFound
     return found

@@ -14,7 +14,7 @@ from taskyard.client.commands.session import (
     connect,
 )
 from taskyard.client.commands.terminal import is_terminal, put
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 
 @command

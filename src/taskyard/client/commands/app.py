@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from taskyard.client.commands import account, bulk, tasks, terminal
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "login": account.login,

@@ -21,7 +21,7 @@ from taskyard.client.commands.ahead import ahead
 from taskyard.client.commands.fields import BadField, encoding_of, standard_input
 from taskyard.client.commands.session import AsJson, command, connect, say
 from taskyard.client.commands.terminal import is_terminal, put
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from taskyard.client import FieldError
@@ -197,14 +197,14 @@ def _note(key: str) -> Path:
 @contextmanager
 def _accounted(lines: _Lines) -> Iterator[None]:
     """Whatever stops it: how far it got, and on which lines something is wrong."""
-    from taskyard.client import ApiError, KeyReused, TaskyardError
+    from taskyard.client import ApiError, IdempotencyKeyReused, TaskyardError
 
     try:
         yield
     except (KeyboardInterrupt, TaskyardError, BadField) as error:
         if lines.done:
             say(_("%(count)s lines are accepted; begin again to go on") % {"count": lines.done})
-        if isinstance(error, KeyReused):
+        if isinstance(error, IdempotencyKeyReused):
             error.detail = _(
                 "Line %(number)s and those behind it were accepted before with another content. "
                 "Give --idempotency-key another name to submit all of them as new tasks."

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taskyard.client.errors import FieldError, InvalidRequest
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
@@ -53,7 +53,7 @@ BOUNDS = {
 }
 SPECIAL = {"prefixItems", "uniqueItems", "enum", "const", "format"}
 COUNTED = ("too_short", "too_long")
-MOST_FLAWS = 100
+MOST_FIELD_ERRORS = 100
 
 
 class _Unsaid(Exception):
@@ -63,14 +63,14 @@ class _Unsaid(Exception):
 def refusal(schema: Mapping[str, Any], given: Mapping[str, Any]) -> InvalidRequest | None:
     """What the server would answer to this input; None where it is fine, or the server's to say."""
     try:
-        flaws = _one_a_place(_said(_errors(schema, given)))
+        field_errors = _one_a_place(_said(_errors(schema, given)))
     except (_Unsaid, RecursionError):
         return None
-    if not flaws:
+    if not field_errors:
         return None
     order = [*schema.get("properties", {}), *given]
-    flaws.sort(key=lambda flaw: order.index(flaw[0][0]))
-    errors = [_error(*flaw) for flaw in flaws[:MOST_FLAWS]]
+    field_errors.sort(key=lambda field_error: order.index(field_error[0][0]))
+    errors = [_error(*field_error) for field_error in field_errors[:MOST_FIELD_ERRORS]]
     return InvalidRequest(400, "invalid", _("The request is not valid."), errors)
 
 
@@ -139,13 +139,13 @@ def _of_arms(error: "ValidationError") -> list["ValidationError"]:
     return [each for each in error.context if arms[each.relative_schema_path[0]] != "null"]
 
 
-def _one_a_place(flaws: Iterable[Flaw]) -> list[Flaw]:
+def _one_a_place(field_errors: Iterable[Flaw]) -> list[Flaw]:
     """The first at each place, but of a union's arms the one that got past the type."""
     found: dict[Path, Flaw] = {}
-    for flaw in flaws:
-        known = found.get(flaw[0])
+    for field_error in field_errors:
+        known = found.get(field_error[0])
         if known is None or known[1].endswith("_type"):
-            found[flaw[0]] = flaw
+            found[field_error[0]] = field_error
     # Whether a list's length or its items are complained of depends on which is seen first.
     counted = {path for path, code, _ in found.values() if code in COUNTED}
     if any(path[:length] in counted for path in found for length in range(len(path))):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 FIELD = re.compile(r"([^:=@]+)(:=@|=@|:=|=)(.*)", re.DOTALL)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from taskyard.client.commands.terminal import indented, is_terminal, json_text, on_one_line, put
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from taskyard.client import Task

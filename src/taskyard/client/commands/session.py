@@ -13,8 +13,8 @@ import typer
 
 from taskyard.client.commands.fields import BadField
 from taskyard.client.commands.terminal import indented, is_terminal, json_text, put
-from taskyard.client.words import gettext as _
-from taskyard.client.words import language
+from taskyard.client.i18n import gettext as _
+from taskyard.client.i18n import language
 
 if TYPE_CHECKING:
     from taskyard.client import ApiError, Client
@@ -40,8 +40,8 @@ def address() -> str:
     On this machine it is the one of the `taskyard up` that runs in this folder.
     """
     from taskyard.client import config
-    from taskyard.client.synchronous import DEFAULT_URL
-    from taskyard.client.trust import is_loopback
+    from taskyard.client._sync import DEFAULT_URL
+    from taskyard.client.ssl_context import is_loopback
 
     login, here = config.read(), config.running_here()
     if login is not None and here is not None and is_loopback(login.url):
@@ -93,14 +93,14 @@ def command(function: Command) -> Command:
     def run(*args: Any, **given: Any) -> Any:
         from httpx import InvalidURL
 
-        from taskyard.client import ApiError, NotFound, NotLoggedIn, Unreachable
+        from taskyard.client import ApiError, AuthenticationError, ConnectionFailed, NotFound
 
         as_json = bool(given.get("as_json"))
         try:
             return function(*args, **given)
         except (BadField, InvalidURL, UnicodeEncodeError) as error:
             raise typer.BadParameter(str(error)) from None
-        except NotLoggedIn as error:
+        except AuthenticationError as error:
             if error.code in ("not_logged_in", "token_not_valid"):
                 error.detail = _why_not_logged_in()
             _fail(error, NOT_LOGGED_IN, as_json)
@@ -108,7 +108,7 @@ def command(function: Command) -> Command:
             if isinstance(task_id := given.get("task_id"), int):
                 error.detail = _no_task(task_id)
             _fail(error, REFUSED, as_json)
-        except Unreachable as error:
+        except ConnectionFailed as error:
             if as_json:
                 _say_json({"code": "unreachable", "detail": str(error)})
             else:

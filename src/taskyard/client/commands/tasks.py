@@ -19,7 +19,7 @@ from taskyard.client.commands.terminal import (
     show_raw,
 )
 from taskyard.client.commands.watching import finish, told, until_ended
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from taskyard.client import Client, Task
@@ -260,7 +260,7 @@ def logs(
     """Read what a task said."""
     if raw:
         show_raw()
-    from taskyard.client import WaitedTooLong
+    from taskyard.client import WaitTimeout
 
     read, ended = 0, False
     with connect(patient=follow) as yard:
@@ -279,7 +279,7 @@ def logs(
             try:
                 # What it said last is read once more behind its end.
                 ended = yard.wait(task_id, timeout=1).ended
-            except WaitedTooLong:
+            except WaitTimeout:
                 continue
 
 

@@ -10,7 +10,7 @@ import typer
 from taskyard.client.commands import output
 from taskyard.client.commands.session import INTERRUPTED, TASK_FAILED, say
 from taskyard.client.commands.terminal import escaped, is_terminal, json_text, put
-from taskyard.client.words import gettext as _
+from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,7 +37,7 @@ def until_ended(client: "Client", task: "Task", *, bar: bool) -> "Task":
 
 def told(client: "Client", task_id: int) -> Iterator["Task"]:
     """The task at each of its changes: from the stream, or by asking where there is none."""
-    from taskyard.client import ApiError, WaitedTooLong
+    from taskyard.client import ApiError, WaitTimeout
 
     task = client.get(task_id)
     yield task
@@ -51,7 +51,7 @@ def told(client: "Client", task_id: int) -> Iterator["Task"]:
     while not task.ended:
         try:
             task = client.wait(task_id, timeout=POLL_SECONDS)
-        except WaitedTooLong:
+        except WaitTimeout:
             task = client.get(task_id)
         yield task
 

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
 from taskyard.core.models import Account, Task, Worker
-from taskyard.core.redis import BrokerAway, BrokerRefuses, BrokerState, try_broker
+from taskyard.core.redis import BrokerRefuses, BrokerState, BrokerUnavailable, try_broker
 from taskyard.core.states import Status
 
 MOST_WORKERS = 100
@@ -159,7 +159,7 @@ def broker() -> Broker:
         try_broker()
     except BrokerRefuses as error:
         state, refusal = BrokerState.REFUSES, str(error)
-    except BrokerAway:
+    except BrokerUnavailable:
         state = BrokerState.AWAY
     return Broker(state, _milliseconds_since(before), refusal)
 

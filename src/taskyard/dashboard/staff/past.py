@@ -18,8 +18,8 @@ from django.db.models import FloatField, Func, Max, OuterRef, Subquery
 from django.db.models.functions import Coalesce, Greatest, Left
 from django.utils import timezone
 
+from taskyard.core.engine import dialect
 from taskyard.core.models import AttemptTraceback, Task
-from taskyard.core.sql import dialect
 from taskyard.core.states import Status
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

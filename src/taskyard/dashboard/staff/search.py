@@ -8,8 +8,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.accounts.models import User
-from taskyard.accounts.names import LONGEST as LONGEST_NAME
-from taskyard.accounts.names import name_key
+from taskyard.accounts.usernames import LONGEST as LONGEST_NAME
+from taskyard.accounts.usernames import name_key
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import ACTIVE, Status
@@ -52,7 +52,7 @@ def matching(asked: dict[str, Any]) -> TaskQuerySet:
             tasks = tasks.filter(**{name: asked[name]})
     if "owner" in asked:
         owner = User.objects.filter(username_key=name_key(asked["owner"])).first()
-        tasks = tasks.none() if owner is None else tasks.visible_to(owner.pk)
+        tasks = tasks.none() if owner is None else tasks.owned_by(owner.pk)
     if "tag" in asked:
         tasks = tasks.tagged(asked["tag"])
     if "exception" in asked:

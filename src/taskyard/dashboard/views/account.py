@@ -13,12 +13,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from taskyard.accounts import names, passwords
-from taskyard.accounts.addresses import address_of
+from taskyard.accounts import passwords, usernames
+from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.errors import LoginRefused, Throttled
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import messages
-from taskyard.core.errors import Refusal
+from taskyard.core.errors import Rejected
 from taskyard.dashboard.pages import next_address, posted, signed_in, texts_by_field, user_of
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -36,8 +36,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     try:
         given = posted(request, "username", "password")
         _refuse_longer_than_any(given)
-        user = passwords.log_in(**given, address=address_of(request))
-    except (InvalidInput, Refusal) as error:
+        user = passwords.log_in(**given, address=client_ip(request))
+    except (InvalidInput, Rejected) as error:
         return _refused(request, "sign_in", error)
     login(request, user, backend=BACKEND)
     return HttpResponseRedirect(next_address(request))
@@ -53,8 +53,8 @@ def register(request: HttpRequest) -> HttpResponse:
         return _form(request, "register")
     try:
         given = posted(request, "username", "password")
-        user = passwords.register(**given, address=address_of(request))
-    except (InvalidInput, Refusal) as error:
+        user = passwords.register(**given, address=client_ip(request))
+    except (InvalidInput, Rejected) as error:
         return _refused(request, "register", error)
     login(request, user, backend=BACKEND)
     return HttpResponseRedirect(next_address(request))
@@ -80,9 +80,9 @@ def password(request: HttpRequest) -> HttpResponse:
             user,
             old=given["old_password"][: passwords.LONGEST_PASSWORD + 1],
             new=given["new_password"],
-            address=address_of(request),
+            address=client_ip(request),
         )
-    except (InvalidInput, Refusal) as error:
+    except (InvalidInput, Rejected) as error:
         return _refused(request, "password", error)
     update_session_auth_hash(request, user)
     notes.success(request, _("Your password has been changed. Everywhere else you are signed out."))
@@ -113,14 +113,14 @@ def _form(request: HttpRequest, name: str, status: int = 200, **context: Any) ->
     return render(request, f"dashboard/account/{name}.html", context, status=status)
 
 
-def _refused(request: HttpRequest, name: str, error: InvalidInput | Refusal) -> HttpResponse:
+def _refused(request: HttpRequest, name: str, error: InvalidInput | Rejected) -> HttpResponse:
     """The form again, each text where it belongs, without the passwords."""
     if isinstance(error, InvalidInput):
-        errors, status = texts_by_field(error.flaws), 400
+        errors, status = texts_by_field(error.field_errors), 400
     else:
         errors = {"": [messages.of(error.code, error.code, error.params)]}
         status = 429 if isinstance(error, Throttled) else 400
-    username = request.POST.get("username", "")[: names.LONGEST]
+    username = request.POST.get("username", "")[: usernames.LONGEST]
     response = _form(request, name, status, errors=errors, username=username)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
@@ -130,7 +130,7 @@ def _refused(request: HttpRequest, name: str, error: InvalidInput | Refusal) -> 
 def _refuse_longer_than_any(given: dict[str, str]) -> None:
     """Hashing takes longer the longer the password is, and nobody has one so long."""
     if (
-        len(given["username"]) > names.LONGEST
+        len(given["username"]) > usernames.LONGEST
         or len(given["password"]) > passwords.LONGEST_PASSWORD
     ):
         raise LoginRefused

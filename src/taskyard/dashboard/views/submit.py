@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
 from taskyard.core import idempotency, lifecycle, messages
-from taskyard.core.errors import Refusal
-from taskyard.core.exact_json import dumps
+from taskyard.core.errors import Rejected
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
+from taskyard.core.strict_json import dumps
 from taskyard.dashboard import widgets
 from taskyard.dashboard.pages import signed_in, user_of
 from taskyard.dashboard.request import Draft, as_curl, as_python
@@ -59,7 +59,7 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
         task_id = _submit_once(request, draft)
     except InvalidInput as error:
         return _form(request, draft, errors=draft.errors(error), status=400)
-    except Refusal as error:
+    except Rejected as error:
         text = messages.of(error.code, error.code, error.params)
         return _form(request, draft, errors={"": [text]}, status=400)
     return redirect("task", task_id)
@@ -102,7 +102,7 @@ def _first(request: HttpRequest, task_type: TaskType) -> Draft:
     """Blank, or filled in as the own task was that the address names."""
     again = request.GET.get("from", "")
     if again.isascii() and again.isdecimal() and len(again) < 19:
-        task = Task.objects.one_of(user_of(request).pk, int(again))
+        task = Task.objects.get_owned(user_of(request).pk, int(again))
         if task is not None and task.task_type == task_type.name:
             return Draft.of_task(task_type, task)
     return Draft.blank(task_type)

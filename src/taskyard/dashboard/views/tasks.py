@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages, quotas
-from taskyard.core.errors import NotCancellable, Refusal, StillActive
+from taskyard.core.errors import NotCancellable, Rejected, StillActive
 from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Account, LogLine, Task
 from taskyard.core.states import TERMINAL, Status
@@ -55,7 +55,7 @@ def rows(request: HttpRequest) -> HttpResponse:
     """What the list shows of some tasks, the quota, and how many tasks came since."""
     user_id = user_of(request).pk
     asked = listing.ids(request.GET.get("ids", ""))
-    mine = Task.objects.visible_to(user_id).filter(id__in=asked).defer(*listing.UNSEEN)
+    mine = Task.objects.owned_by(user_id).filter(id__in=asked).defer(*listing.UNSEEN)
     found = summaries.with_heads(mine)
     context: dict[str, Any] = {"tasks": found, **_quota(user_id)}
     newest = listing.ids(request.GET.get("newest", ""))
@@ -72,7 +72,7 @@ def change(request: HttpRequest) -> HttpResponse:
     """Cancel or delete the tasks that were selected."""
     user_id = user_of(request).pk
     selected = listing.ids(",".join(request.POST.getlist("task")), MOST_SELECTED)
-    found = Task.objects.visible_to(user_id).filter(id__in=selected)
+    found = Task.objects.owned_by(user_id).filter(id__in=selected)
     delete = request.POST.get("do") == "delete"
     done = _delete(found) if delete else _cancel(found, user_id)
     if not selected:
@@ -118,7 +118,7 @@ def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
     found = _own(request, task_id)
     try:
         lifecycle.cancel(found.pk, by_id=user_of(request).pk)
-    except Refusal as error:
+    except Rejected as error:
         _note(request, error)
     except Task.DoesNotExist:
         raise Http404 from None
@@ -133,8 +133,8 @@ def retry(request: HttpRequest, task_id: int) -> HttpResponse:
         intake.known_type(found.task_type)
         return redirect("task", lifecycle.retry(found).pk)
     except InvalidInput as error:
-        notes.error(request, messages.of_flaw(error.flaws[0]))
-    except Refusal as error:
+        notes.error(request, messages.of_field_error(error.field_errors[0]))
+    except Rejected as error:
         _note(request, error)
     except Task.DoesNotExist:
         raise Http404 from None
@@ -147,7 +147,7 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
     found = _own(request, task_id)
     try:
         deletion.delete(found)
-    except Refusal as error:
+    except Rejected as error:
         _note(request, error)
         return redirect("task", task_id)
     notes.success(request, _("Deleted: %(done)s.") % {"done": f"№ {task_id}"})
@@ -163,7 +163,7 @@ def events(request: HttpRequest) -> HttpResponse:
 
 def _own(request: HttpRequest, task_id: int) -> Task:
     """The task of whoever asks; raises Http404 alike for another's and for none."""
-    mine = Task.objects.visible_to(user_of(request).pk).defer("checkpoint")
+    mine = Task.objects.owned_by(user_of(request).pk).defer("checkpoint")
     found = mine.filter(pk=task_id).first() if task_id <= LARGEST_ID else None
     if found is None:
         raise Http404
@@ -236,5 +236,5 @@ def _delete(found: "QuerySet[Task]") -> int:
     return done
 
 
-def _note(request: HttpRequest, error: Refusal) -> None:
+def _note(request: HttpRequest, error: Rejected) -> None:
     notes.error(request, messages.of(error.code, error.code, error.params))

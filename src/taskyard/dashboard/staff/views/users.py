@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from taskyard.accounts import suspension
 from taskyard.accounts.models import User
-from taskyard.accounts.names import LONGEST, name_key
+from taskyard.accounts.usernames import LONGEST, name_key
 from taskyard.core import quotas
 from taskyard.core.models import Account
 from taskyard.dashboard.pages import next_address, user_of

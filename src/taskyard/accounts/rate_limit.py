@@ -1,0 +1,102 @@
+"""How often somebody may try. Windows are counted in Redis, one atomic step a decision.
+
+A window begins with its first count. Without Redis everybody passes: a broker that is away must
+not lock people out, and the log says so.
+"""
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from taskyard.accounts.errors import Throttled
+from taskyard.accounts.usernames import name_key
+from taskyard.core.rates import parse_rate
+from taskyard.core.redis import BrokerUnavailable, client
+from taskyard.core.redis import key as redis_key
+
+# What TASKYARD_ATTEMPT_RATE is where it is not set.
+ATTEMPTS_A_FAILURE = 20
+
+# -1 when there was room (and one place is now taken), else the milliseconds until there is.
+_TAKE = """
+local taken = tonumber(redis.call('GET', KEYS[1]) or '0')
+if taken >= tonumber(ARGV[1]) then return math.max(redis.call('PTTL', KEYS[1]), 0) end
+redis.call('INCR', KEYS[1])
+if taken == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return -1
+"""
+_GIVE_BACK = """
+if tonumber(redis.call('GET', KEYS[1]) or '0') > 0 then redis.call('DECR', KEYS[1]) end
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def count_registration(address: str) -> None:
+    """Raises Throttled when this address has registered too often."""
+    _take(_key("register", address), parse_rate(settings.TASKYARD_REGISTER_RATE))
+
+
+def count_attempt(address: str) -> None:
+    """Raises Throttled when somebody at this address has tried too often, rightly or wrongly.
+
+    Names are without end, and each attempt costs a hash.
+    """
+    limit = parse_rate(settings.TASKYARD_ATTEMPT_RATE)
+    if limit is None and (failures := parse_rate(settings.TASKYARD_LOGIN_RATE)):
+        limit = ATTEMPTS_A_FAILURE * failures[0], failures[1]
+    _take(_key("attempt", address), limit)
+
+
+@contextmanager
+def counting_failures(failure: type[Exception], *, username: str, address: str) -> Iterator[None]:
+    """Counts the block when it raises ``failure``; raises Throttled where too many did.
+
+    A place is taken before the password is looked at and given back unless it was wrong, so that
+    guesses made at the same moment cannot outnumber the rate, and an outage counts for nothing.
+    """
+    key = _key("login", name_key(username), address)
+    counted = _take(key, parse_rate(settings.TASKYARD_LOGIN_RATE))
+    try:
+        yield
+    except failure:
+        raise
+    except BaseException:
+        if counted:
+            _give_back(key)
+        raise
+    if counted:
+        _give_back(key)
+
+
+def _key(*parts: str) -> str:
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+    return f"{parts[0]}:{digest[:32]}"
+
+
+def _take(key: str, limit: tuple[int, int] | None) -> bool:
+    """Whether a place was taken; raises Throttled where there is none."""
+    if limit is None:
+        return False
+    try:
+        with client() as redis:
+            counter = redis_key("throttle", key)
+            wait = int(redis.eval(_TAKE, 1, counter, str(limit[0]), str(limit[1] * 1000)))
+    except BrokerUnavailable as error:
+        logger.warning("throttle passed without Redis: %s", error)
+        return False
+    if wait >= 0:
+        raise Throttled(max(1, math.ceil(wait / 1000)))
+    return True
+
+
+def _give_back(key: str) -> None:
+    try:
+        with client() as redis:
+            redis.eval(_GIVE_BACK, 1, redis_key("throttle", key))
+    except BrokerUnavailable as error:
+        logger.warning("throttle not given back without Redis: %s", error)

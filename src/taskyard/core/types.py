@@ -1,0 +1,153 @@
+"""The values that go in and out of the lifecycle."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple
+
+from taskyard.core.states import Priority, Status
+
+# Owner, task, and the status it has now.
+Change = tuple[int, int, Status]
+
+
+class NewTask(NamedTuple):
+    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware.
+
+    ``delay_microseconds`` makes a ``run_at`` of it, by the database's clock.
+    """
+
+    task_type: str
+    queue: str
+    input_data: dict[str, Any]
+    priority: int = Priority.NORMAL
+    max_attempts: int = 3
+    timeout_seconds: float | None = None
+    tags: tuple[str, ...] = ()
+    run_at: datetime | None = None
+    retry_of_id: int | None = None
+    delay_microseconds: int | None = None
+
+
+# What most tasks have, and a submit's rows leave out.
+DEFAULTS = NewTask._field_defaults
+
+
+class AttemptState(Enum):
+    """How a running attempt stands: current, asked to stop, or no longer the task's."""
+
+    CURRENT = "current"
+    CANCELLING = "cancelling"
+    LOST = "lost"
+
+
+class LossReason(Enum):
+    """What is known of a task whose process is gone; the values are error codes."""
+
+    LOST = "worker_lost"
+    KILLED = "cancelled_by_kill"
+    TIMED_OUT = "timeout"
+    UNCHARGED = "handed_back"
+
+
+MESSAGES = {
+    "worker_lost": "The worker was lost while it ran the task.",
+    "cancelled_by_kill": "The task did not stop when asked; its process was ended.",
+    "timeout": "The task took longer than its timeout.",
+    "handed_back": "The worker stopped and handed the task back.",
+    "unknown_task_type": "No such task type is known to the worker.",
+    "result_refused": "The database refused what the task returned.",
+}
+
+
+@dataclass(frozen=True)
+class RescueDecision:
+    status: Status
+    code: str
+    resumes: bool = False
+
+    @classmethod
+    def of(cls, reason: LossReason, *, cancelling: bool, attempts_left: bool) -> "RescueDecision":
+        """What becomes of a task whose process is gone."""
+        if cancelling:
+            return cls(Status.CANCELLED, reason.value)
+        if reason == LossReason.UNCHARGED:
+            return cls(Status.PENDING, reason.value, resumes=True)
+        if reason == LossReason.LOST and attempts_left:
+            return cls(Status.PENDING, reason.value)
+        return cls(Status.ERROR, reason.value)
+
+    @property
+    def again(self) -> bool:
+        return self.status == Status.PENDING
+
+
+@dataclass(frozen=True)
+class Limits:
+    """An owner's quota: how many, how many now, and the first of the tasks that hold them."""
+
+    active_limit: int
+    active: int
+    tasks: list[int]
+
+    @property
+    def available(self) -> int:
+        return max(0, self.active_limit - self.active)
+
+
+class ClaimedTask(NamedTuple):
+    """A task in the hands of this process, until it says how the attempt ended.
+
+    ``input_data`` is JSON text. ``started_at`` is when the first attempt began,
+    ``attempt_started_at`` when this one did, ``claimed_at`` when it was claimed this time (after
+    a sleep, say). Made by the ten thousand a second, hence a tuple.
+    """
+
+    id: int
+    task_type: str
+    fence: int
+    attempt: int
+    max_attempts: int
+    input_data: str
+    checkpoint: str | None
+    slept: int
+    timeout_seconds: float | None
+    started_at: datetime
+    attempt_started_at: datetime
+    claimed_at: datetime
+    cancel_requested: bool = False
+
+
+class Line(NamedTuple):
+    """A line of a task's log; ``level`` is empty for what the handler told its Run."""
+
+    at: datetime
+    message: str
+    level: str = ""
+
+
+class Traceback(NamedTuple):
+    """Where an exception came from; ``location`` is the innermost frame of the author's code."""
+
+    exception_type: str
+    location: str
+    text: str
+
+
+class AttemptResult(NamedTuple):
+    """How an attempt ended; ``wake_at`` says when to go on, if ever.
+
+    ``result``, ``progress`` and ``checkpoint`` are JSON text; no progress leaves what was there.
+    """
+
+    task: ClaimedTask
+    status: Status
+    result: str | bytes = "null"
+    error_code: str = ""
+    error_message: str = ""
+    progress: str = "null"
+    checkpoint: str = "null"
+    slept: int = 0
+    wake_at: datetime | None = None
+    resumes: bool = False
+    traceback: Traceback | None = None

@@ -1,0 +1,146 @@
+"""What Celery tells us of its processes: when a worker starts, forks, is ready, and ends.
+
+Celery logs what a receiver of a signal raises and goes on; a worker that goes on without its
+lease or its watchdog would do harm, so here such a process ends.
+"""
+
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+
+from celery import concurrency, signals
+from celery.concurrency.prefork import TaskPool
+from celery.worker import state
+from django.conf import settings
+from django.db import connections
+
+from taskyard.core.redis_server import why_unusable
+from taskyard.worker import (
+    celery_host,
+    entry,
+    identity,
+    lifespan,
+    process_tree,
+    reaper,
+    task_log,
+    watchdog,
+)
+from taskyard.worker.handler_database import database
+
+logger = logging.getLogger(__name__)
+# Of a handler's forks: kept, for closing them would end the handler's own.
+_inherited: list[Any] = []
+
+
+def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[..., None]:
+    @wraps(receiver)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            receiver(*args, **kwargs)
+        except Exception:
+            where = receiver.__name__
+            logger.critical("leaving, to be started again", extra={"at": where}, exc_info=True)
+            os._exit(os.EX_SOFTWARE)
+
+    return run
+
+
+@signals.celeryd_init.connect
+@ends_the_process_if_it_fails
+def wait_for_the_database(conf: Any, options: dict[str, Any], **kwargs: Any) -> None:
+    """Before Celery names anything in the broker: the names depend on the database."""
+    if not settings.REDIS_URL:
+        entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
+    if why := why_unusable(settings.REDIS_URL):
+        entry.refuse(why)
+    _refuse_other_pools(options.get("pool") or options.get("pool_cls") or conf.worker_pool)
+    entry.wait_for_database()
+
+
+def _refuse_other_pools(pool: Any) -> None:
+    if not issubclass(concurrency.get_implementation(pool), TaskPool):
+        entry.refuse("a worker runs its tasks in processes: start it with --pool prefork")
+
+
+@signals.worker_init.connect
+@ends_the_process_if_it_fails
+def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
+    _refuse_other_pools(sender.pool_cls)
+    entry.register(concurrency=sender.concurrency)
+    reaper.start(identity.process_table())
+    process_tree.adopt_orphans()
+    identity.processes = sender.concurrency
+    # What was loaded stays, and its pages are shared with the children as long as nobody writes.
+    gc.collect()
+    gc.freeze()
+
+
+@signals.worker_process_init.connect
+@ends_the_process_if_it_fails
+def capture_what_handlers_say(**kwargs: Any) -> None:
+    task_log.install()
+
+
+@signals.worker_process_init.connect
+@ends_the_process_if_it_fails
+def begin_a_process(**kwargs: Any) -> None:
+    identity.process_table().release()  # from now on the reaper knows this process
+    with suppress(PermissionError):  # it leads a session already
+        os.setsid()
+    process_tree.adopt_orphans()
+    process_tree.outlive_the_parent()
+    if os.getppid() != identity.parent_pid:
+        os._exit(os.EX_UNAVAILABLE)
+    process_tree.allow_children()
+    database.begin()
+    celery_host.give_back()
+    memory_kib = settings.TASKYARD_MAX_MEMORY_PER_CHILD
+    if memory_kib is None:
+        memory_kib = lifespan.fair_share_kib(identity.processes)
+    lifespan.begin(
+        tasks=settings.TASKYARD_MAX_TASKS_PER_CHILD or None, memory_kib=memory_kib or None
+    )
+    os.register_at_fork(after_in_child=_begin_a_fork)
+
+
+def _begin_a_fork() -> None:
+    """What a handler forks ends no task, and must not talk on its connections: it opens its own."""
+    identity.is_fork = True
+    for inherited in connections.all(initialized_only=True):
+        _inherited.append(inherited)
+        del connections[inherited.alias]
+    database.forget()
+
+
+@signals.task_received.connect
+def note_the_bell(**kwargs: Any) -> None:
+    if watchdog.current:
+        watchdog.current.heard_at = time.monotonic()
+
+
+@signals.worker_shutting_down.connect
+@ends_the_process_if_it_fails
+def drain_the_processes(**kwargs: Any) -> None:
+    if watchdog.current:
+        watchdog.current.drain()
+
+
+@signals.worker_shutdown.connect
+@ends_the_process_if_it_fails
+def leave_in_good_order(**kwargs: Any) -> None:
+    if watchdog.current:
+        watchdog.current.stop()
+    entry.leave()
+    if not _is_exit_code(state.should_stop) and not _is_exit_code(state.should_terminate):
+        logger.critical("Celery ended without being told: leaving, to be started again")
+        os._exit(os.EX_TEMPFAIL)
+
+
+def _is_exit_code(value: Any) -> bool:
+    """Whether a signal has asked Celery for the end: 0 says so too."""
+    return value is not None and value is not False

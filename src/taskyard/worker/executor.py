@@ -1,0 +1,355 @@
+"""Run tasks, in a worker's child process: call, catch everything, finish."""
+
+import contextvars
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from traceback import clear_frames
+from types import CoroutineType
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from taskyard.catalog.encoding import encode_json, sanitize
+from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
+from taskyard.catalog.schema import InvalidInput
+from taskyard.catalog.task_type import InvalidResult, TaskType, UnknownTaskType, registry
+from taskyard.core import lifecycle
+from taskyard.core.database_errors import Outage, is_outage
+from taskyard.core.models import Task
+from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.states import Status
+from taskyard.core.types import MESSAGES, AttemptResult, ClaimedTask, LossReason
+from taskyard.worker import identity, lifespan, process_tree, task_log
+from taskyard.worker.event_loop import deciding, event_loop
+from taskyard.worker.fast_path import (
+    QUICK_SECONDS,
+    TRANSACTION_BUDGET_SECONDS,
+    UNCLAIMED_LIMIT_SECONDS,
+    FastTypes,
+)
+from taskyard.worker.handler_database import database
+from taskyard.worker.reporter import PAUSE_SECONDS, Reporter, retry_until_answered, to_the_end
+from taskyard.worker.timer import deferring, time_limit
+from taskyard.worker.tracebacks import describe, frames_of
+
+HARD_LIMIT_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 10 * 365 * 24 * 3600.0
+MESSAGE_LENGTH = 2000
+logger = logging.getLogger(__name__)
+fast_types = FastTypes()
+
+
+def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
+    """Run claimed tasks and write how they ended; how many have.
+
+    The rest is handed back where the worker drains, or this process has to be replaced.
+    """
+    process_table = identity.process_table()
+    endings: list[AttemptResult] = []
+    noted = 0
+    with database.lent():
+        for task in claimed:
+            if process_table.draining or lifespan.lifespan.is_over:
+                break
+            process_table.hold(task.id, task.fence, seconds=_hard_limit(task))
+            began = time.perf_counter()
+            endings.append(execute(task))
+            took = time.perf_counter() - began
+            _record_duration(task, took)
+            if took > QUICK_SECONDS:  # it had the time to grow, or to start something
+                _clean_up_after(len(endings) - noted)
+                noted = len(endings)
+    _clean_up_after(len(endings) - noted)
+    process_table.release()
+    if endings:
+        _finish(endings)
+    if rest := claimed[len(endings) :]:
+        _hand_back(Task.objects.filter(id__in=[task.id for task in rest]))
+    return len(endings)
+
+
+def run_in_transaction(
+    locked: lifecycle.LockedTasks, *, on_claim: Callable[[], None]
+) -> list[AttemptResult]:
+    """Run tasks that are locked but not claimed, as many as fit into the transaction's time.
+
+    One that turns to the database is claimed first, so that no transaction of ours is open while
+    it does; it is the last. ``on_claim`` is called then, for it may take its time.
+    """
+    process_table = identity.process_table()
+    endings: list[AttemptResult] = []
+    now = began = time.perf_counter()
+
+    def claim_the_running() -> None:
+        _claim_running(locked, task, endings, on_claim)
+
+    with database.lent():
+        database.before_use = claim_the_running
+        for task in locked:
+            if process_table.draining or now - began > TRANSACTION_BUDGET_SECONDS:
+                break
+            process_table.hold(task.id, task.fence, seconds=UNCLAIMED_LIMIT_SECONDS, claimed=False)
+            endings.append(execute(task))
+            before, now = now, time.perf_counter()
+            _record_duration(task, now - before)
+            if not locked.is_open:
+                break
+    _clean_up_after(len(endings))
+    process_table.release()
+    if locked.failure is not None:
+        raise locked.failure
+    if not locked.is_open:
+        _finish(endings)
+        return []
+    return endings
+
+
+def _claim_running(
+    locked: lifecycle.LockedTasks,
+    task: ClaimedTask,
+    endings: list[AttemptResult],
+    on_claim: Callable[[], None],
+) -> None:
+    with deferring(), database.ours():
+        locked.claim(task, endings, worker_id=identity.worker_id, process=os.getpid())
+        endings.clear()
+    identity.process_table().hold(task.id, task.fence, seconds=_hard_limit(task))
+    on_claim()
+
+
+def _hard_limit(task: ClaimedTask) -> float | None:
+    return None if task.timeout_seconds is None else task.timeout_seconds + HARD_LIMIT_SECONDS
+
+
+def _record_duration(task: ClaimedTask, seconds: float) -> None:
+    if database.was_used:
+        fast_types.exclude(task.task_type)
+        database.make_as_new()
+    else:
+        fast_types.note(task.task_type, seconds)
+
+
+def _clean_up_after(tasks: int) -> None:
+    """Put the process in order; one that has children left is replaced, as one that is old is."""
+    identity.state().put_back()
+    lifespan.lifespan.note(tasks)
+    if process_tree.end_children():
+        lifespan.lifespan.end()
+
+
+def execute(task: ClaimedTask) -> AttemptResult:
+    """Call the task's handler and say how the attempt ended. Lets nothing out."""
+    task_log.begin(task)
+    try:
+        ending = _execute(task)
+        if log := task_log.end():
+            to_the_end(task, log.keep)
+        return ending
+    except BaseException as error:  # what the handler said of itself cannot be written down
+        task_log.end()
+        name = type(error).__name__
+        logger.error("ending untold", extra={"task": task.id, "error": name})
+        return AttemptResult(task, Status.ERROR, "null", "exception", name)
+
+
+def _execute(task: ClaimedTask) -> AttemptResult:
+    if task.cancel_requested:
+        return AttemptResult(task=task, status=Status.CANCELLED, error_code="cancelled_at_once")
+    try:
+        task_type = registry.get(task.task_type)
+    except UnknownTaskType:
+        code = "unknown_task_type"
+        return AttemptResult(task, Status.ERROR, "null", code, MESSAGES[code])
+    if not task_type.takes_context and not task_type.is_async:
+        return _attempt(task, task_type, None)
+    reporter = Reporter(task)
+    run = Run(
+        task_id=task.id,
+        task_type=task.task_type,
+        attempt=task.attempt,
+        started_at=task.started_at,
+        now=task.claimed_at,
+        checkpoint=task.checkpoint and json.loads(task.checkpoint),
+        slept=task.slept,
+        report=reporter.report,
+        keep=reporter.keep,
+        look_up=reporter.look_up,
+    )
+    ending = _attempt(task, task_type, run)
+    reporter.close(run)
+    return ending
+
+
+def _attempt(task: ClaimedTask, task_type: TaskType, run: Run | None) -> AttemptResult:
+    try:
+        if task.timeout_seconds is None or task_type.is_async:
+            result = _call(task, task_type, run)
+        else:
+            with time_limit(task.timeout_seconds):
+                result = _call(task, task_type, run)
+        if run is None:
+            return AttemptResult(task, Status.COMPLETED, result)
+        return _end(task, run, Status.COMPLETED, result=result)
+    except BaseException as error:  # SystemExit and MemoryError too: a task never ends its worker
+        return _ending_of(deciding(error), task, task_type, run)
+
+
+def _call(task: ClaimedTask, task_type: TaskType, run: Run | None) -> bytes:
+    """Run the handler to its end; its result as JSON text."""
+    try:
+        # What it sets of context variables is not for the next.
+        result = contextvars.copy_context().run(task_type.call, run, task.input_data)
+        if isinstance(result, CoroutineType):
+            result = event_loop.run(result, seconds=task.timeout_seconds, run=run)
+        return task_type.encode_result(result)
+    finally:
+        if identity.is_fork:
+            os._exit(os.EX_OK)  # the handler forked, and this process was given no task
+
+
+def _ending_of(
+    error: BaseException, task: ClaimedTask, task_type: TaskType, run: Run | None
+) -> AttemptResult:
+    end = partial(_end, task, run)
+    match error:
+        case Suspend():
+            return end(Status.IN_PROGRESS, wake_at=error.wake_at, resumes=True)
+        case Cancelled():
+            return end(Status.CANCELLED, "cancelled_by_handler")
+        case TimedOut():
+            return end(Status.ERROR, "timeout", MESSAGES["timeout"], traceback=describe(error))
+        case Fail() | InvalidResult():
+            return end(Status.ERROR, error.code, str(error))
+        case InvalidInput():
+            return end(Status.ERROR, "invalid_input", str(error))
+        case Retry():
+            return _try_again(task, run, task_type, "retry", str(error), after=error.after)
+    if isinstance(error, MemoryError):
+        clear_frames(error.__traceback__)  # what the handler held; to say more needs memory
+    traceback = describe(error)
+    logger.warning(
+        "attempt failed",
+        extra={
+            "task": task.id,
+            "task_type": task.task_type,
+            "attempt": task.attempt,
+            "error": type(error).__name__,
+            "traceback": frames_of(error),
+        },
+    )
+    message = f"{type(error).__name__}: {_words_of(error)}"
+    ending = _try_again(task, run, task_type, "exception", message)
+    return ending._replace(traceback=traceback)
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<exception str() failed>"
+
+
+def _try_again(
+    task: ClaimedTask,
+    run: Run | None,
+    task_type: TaskType,
+    code: str,
+    message: str,
+    after: float | None = None,
+) -> AttemptResult:
+    if task.attempt >= task.max_attempts:
+        return _end(task, run, Status.ERROR, code, message)
+    pause = task_type.backoff(task.attempt) if after is None else after
+    now = run.now() if run else task.claimed_at
+    wake_at = now + timedelta(seconds=min(max(0.0, pause), LONGEST_PAUSE_SECONDS))
+    return _end(task, run, Status.PENDING, code, message, wake_at=wake_at)
+
+
+def _end(
+    task: ClaimedTask,
+    run: Run | None,
+    status: Status,
+    code: str = "",
+    message: str = "",
+    **how: Any,
+) -> AttemptResult:
+    said = sanitize(code)[:100], sanitize(message)[:MESSAGE_LENGTH]
+    ending = AttemptResult(task, status, how.pop("result", "null"), *said, **how)
+    if run is None:
+        return ending
+    return ending._replace(
+        progress=run.last_progress or "null",
+        checkpoint=encode_json(run.checkpoint),
+        slept=run.slept,
+    )
+
+
+def _hand_back(tasks: TaskQuerySet) -> None:
+    """All of them, if need be in several turns: what this process holds nobody else rescues."""
+    mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
+
+    def hand_back() -> bool:
+        lifecycle.rescue(mine, reason_of=lambda task: LossReason.UNCHARGED)
+        return mine.exists()
+
+    while retry_until_answered(hand_back):
+        time.sleep(PAUSE_SECONDS)
+
+
+def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[ClaimedTask], bool]:
+    """Claim; where the answer to a claim was lost with the connection, give back what it took.
+
+    Until the database can be asked for that, ``on_failure`` has been called.
+    """
+    me = identity.worker_id
+    process = os.getpid()
+    batch_sizes = lifespan.lifespan.fit({known.name: known.batch for known in registry.all()})
+    try:
+        return lifecycle.claim(queue, batch_sizes, worker_id=me, process=process)
+    except (DatabaseError, InterfaceError) as error:
+        if not is_outage(error):
+            raise
+        logger.warning("claim failed: %s", error)
+        connection.close()
+    on_failure()
+    _hand_back(Task.objects.all())
+    return [], False
+
+
+def _finish(endings: list[AttemptResult]) -> None:
+    """Write the endings; where one cannot be stored, only that task fails.
+
+    Where an owner's quota is locked, only the endings of that owner's tasks wait.
+    """
+    left = deque([endings])
+    while left:
+        some = left.popleft()
+        try:
+            retry_until_answered(partial(lifecycle.finish, some), unless=Outage.BUSY)
+        except DatabaseError as error:
+            if len(some) > 1:
+                left.extend([ending] for ending in some)
+            elif is_outage(error):
+                logger.warning("database away: %s", error)
+                left.append(some)
+                time.sleep(PAUSE_SECONDS)
+            else:
+                _refuse(some[0], error)
+
+
+def _refuse(ending: AttemptResult, error: DatabaseError) -> None:
+    """End a task in error whose ending the database does not store."""
+    logger.error("ending refused: %s", error, extra={"task": ending.task.id})
+    refused = AttemptResult(
+        task=ending.task,
+        status=Status.ERROR,
+        error_code="result_invalid",
+        error_message=MESSAGES["result_refused"],
+    )
+    retry_until_answered(lambda: lifecycle.finish([refused]))
