@@ -271,3 +271,16 @@ def test_a_step_keeps_what_was_under_way() -> None:
     assert step("10:20:10,12", "30:40:30,35", 100) == "30:40:30,35"
     assert step("10:20:10,12", "12:40:12,24,25,35", 5) == "12:25:12,24"
     assert step("10:20:10,12", "39:40:39", 5) == "25:25:"
+
+
+def test_a_wait_for_the_next_attempt_is_no_run(
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]]
+) -> None:
+    task = submit(max_attempts=2)
+    (claimed,) = claim()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    again = AttemptResult(claimed, Status.PENDING, error_code="exception", wake_at=later)
+    lifecycle.finish([again])
+    lifecycle.cancel(task.id, by_id=None)
+    assert counted("wait") == {("sum", "cancelled"): 1}
+    assert counted("run") == {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
@@ -198,6 +199,19 @@ def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
     assert sum(deleted) == 2
     assert deletion.purge(7) == (1, None)
     assert Task.objects.get().retry_of_id is None
+
+
+def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
+    """Also after those that refer to what is deleted: whoever ends one wants its account next."""
+    end(owners)
+    Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
+    with CaptureQueriesContext(connection) as queries:
+        assert deletion.purge(7) == (3, None)
+    statements = [query["sql"] for query in queries]
+    accounts = [n for n, sql in enumerate(statements) if '"taskyard_account"' in sql]
+    tasks = [n for n, sql in enumerate(statements) if "retry_of_id = NULL" in sql]
+    assert tasks
+    assert max(tasks) < min(accounts)
 
 
 def test_a_record_of_a_token_that_is_locked_waits_alone(owners: list[int]) -> None:

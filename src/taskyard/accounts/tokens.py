@@ -202,7 +202,7 @@ def _following(token: RefreshToken, kind: type[AccessToken] | type[RefreshToken]
 
 
 def _fingerprint(user: User) -> str:
-    """As the database computes it too, where a submit proves it (core.sql).
+    """As the database computes it too, where a submit proves it (core.engine).
 
     Nothing can be learnt from it: a password's hash has a random salt.
     """

@@ -57,7 +57,7 @@ STATUS_OF_REFUSAL: dict[type[Rejected], int] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """An error before it is written down. ``flaws`` say which parts of the request are wrong."""
+    """An error before it is rendered. ``field_errors`` name the wrong parts of the request."""
 
     status: int
     code: str

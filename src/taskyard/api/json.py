@@ -1,4 +1,4 @@
-"""JSON in and out of the API. How it is read and written, ``core.exact_json`` knows."""
+"""JSON in and out of the API. How it is read and written, ``core.strict_json`` knows."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus

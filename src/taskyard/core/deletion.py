@@ -49,9 +49,11 @@ def purge(
 
     def forget(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
         nonlocal deleted
-        looked, gone = _forget(tasks.locked(), lock)
+        with transaction.atomic():
+            engine.dialect().wait_for_locks(busy.WAIT_SECONDS)  # on what belongs to the tasks
+            looked, gone = _forget(tasks.locked(), lock)
         deleted += gone
-        return looked
+        return looked._replace(tasks=at_most) if looked.busy else looked
 
     try:
         busy.sparing_the_busy(due, forget, at_most=at_most)
@@ -63,16 +65,21 @@ def purge(
 
 
 def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
+    """Delete them; or nothing, if the account of one of their owners is busy.
+
+    Accounts are locked last: what refers to these tasks are tasks too.
+    """
     with transaction.atomic():
-        seen = list(tasks.values_list("id", "owner_id", "status", "size"))
-        owners = lock(owner_id for _, owner_id, _, _ in seen)
-        found = [row for row in seen if row[1] not in owners]
+        found = list(tasks.values_list("id", "owner_id", "status", "size"))
         engine.forget([task_id for task_id, _, _, _ in found])
         ended: dict[int, Counter[str]] = defaultdict(Counter)
         for _, owner_id, status, size in found:
             ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})
+        if owners := lock(ended):
+            transaction.set_rollback(True)
+            return busy.Looked(len(found), owners), 0
         for owner_id, gone in sorted(ended.items()):
             Account.objects.filter(user_id=owner_id).update(
                 **{name: Greatest(F(name) - many, 0) for name, many in gone.items()}
             )
-    return busy.Looked(len(seen), owners), len(found)
+    return busy.Looked(len(found), set()), len(found)

@@ -112,7 +112,11 @@ def _ended_between(since: str, until: str) -> list[Addition]:
     )
     measured = ended.alias(
         wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),
-        run=Seconds("finished_at", Coalesce("claimed_at", "started_at")),
+        run=Case(
+            # Nothing ran when it ended: it waited for its next attempt, or slept.
+            When(error_code="cancelled_at_once", then=None),
+            default=Seconds("finished_at", Coalesce("claimed_at", "started_at")),
+        ),
     ).annotate(wait_bucket=_bucket("wait"), run_bucket=_bucket("run"))
     rows = (
         measured.order_by()

@@ -121,9 +121,9 @@ def claim(
 ) -> tuple[list[ClaimedTask], bool]:
     """Give this process the next ready tasks, in priority order, and say whether more wait.
 
-    ``caps`` names the task types it knows and how many of each it will take together: the claim
-    goes on along the queue only while the next task's type allows that many. A worker without a
-    lease is given none.
+    ``batch_sizes`` says for each task type that it knows how many it takes together: the claim goes
+    on along the queue only while the next task's type allows that many. A worker without a lease
+    is given none.
     """
     rows = dialect().claim(
         {
@@ -185,10 +185,10 @@ def run_in_transaction(
 ) -> tuple[int, int]:
     """Lock the next ready tasks, have them run, and write how they ended: one transaction.
 
-    For types that take milliseconds: claim and end are one write. A type of which ``caps`` has 0
-    stops the queue, for it must be claimed. So does a task that may run but once, for if the
+    For types that take milliseconds: claim and end are one write. A type with a batch size of 0
+    stops the queue, because it must be claimed. So does a task that may run but once, for if the
     commit fails, what ran here runs again; and one that was begun before and handed back.
-    Answers how many tasks were seen to wait, of which at most ``max(caps) + 1``, and how many
+    Answers how many tasks were seen to wait, at most one more than the largest batch, and how many
     have ended. ``run`` may end fewer than it is given, and claim one while it runs, which is the
     last; that one's end it writes itself.
 
@@ -419,7 +419,7 @@ def _rescue_next(
     lost: TaskQuerySet, lock: busy.Lock, reason_of: Callable[[Task], LossReason]
 ) -> tuple[busy.Looked, dict[RescueDecision, list[Task]]]:
     with transaction.atomic():
-        found = [(task, _fate_of(task, reason_of(task))) for task in lost.locked()[:SWEEP]]
+        found = [(task, _decision_for(task, reason_of(task))) for task in lost.locked()[:SWEEP]]
         owners = lock(task.owner_id for task, decision in found if decision.status in TERMINAL)
         by_decision: dict[RescueDecision, list[Task]] = {}
         for task, decision in found:
@@ -442,9 +442,9 @@ def _rescue_next(
     return busy.Looked(len(found), owners), by_decision
 
 
-def _fate_of(task: Task, reason_of: LossReason) -> RescueDecision:
+def _decision_for(task: Task, reason: LossReason) -> RescueDecision:
     return RescueDecision.of(
-        reason_of,
+        reason,
         cancelling=task.cancel_requested_at is not None,
         attempts_left=task.attempt < task.max_attempts,
     )

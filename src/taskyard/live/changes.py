@@ -1,6 +1,6 @@
 """What changed for an owner between two moments, read from the database page by page.
 
-A cursor (``core.sql``) names a moment. A position is how far one reader has come: it may be in
+A cursor (``core.engine``) names a moment. A position is how far one reader has come: it may be in
 the middle of an interval, so that a stream that is cut there goes on with the very next task.
 """
 

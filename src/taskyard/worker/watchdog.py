@@ -48,6 +48,7 @@ class Watchdog(threading.Thread):
         self._killed: dict[int, LossReason] = {}
         self._stalled: dict[int, float] = {}
         self._reaped: set[int] = set()
+        self._claimed_for: set[int] = set()
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
         self._swept_at = self._looked_at = 0.0
@@ -96,9 +97,18 @@ class Watchdog(threading.Thread):
         """Stop watching, and hand back what the processes left."""
         self._stopping.set()
         self.join()
+        until = time.monotonic() + EXIT_SECONDS
+        dropped = Task.objects.dropped_by(identity.worker_id, ())
         try:
-            for queue in self._rescue_dropped(alive=set()):
-                notify(queue)
+            while True:
+                for queue in self._rescue_dropped(alive=set()):
+                    notify(queue)
+                if not (count := dropped.count()):
+                    return
+                if time.monotonic() > until:
+                    logger.warning("tasks left to the lease", extra={"count": count})
+                    return
+                time.sleep(TICK_SECONDS)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("nothing handed back: %s", error)
 
@@ -233,7 +243,8 @@ class Watchdog(threading.Thread):
         gone = {p for p in identity.process_table().dead(alive) if not process_tree.is_child(p)}
         for process in gone:
             idle_listener.end(served_queues(), idle_listener.name(identity.worker_id, process))
-        unsettled = {process for process in gone if not self._claim_for_dead(process)}
+        self._claimed_for |= {p for p in gone - self._claimed_for if self._claim_for_dead(p)}
+        unsettled = gone - self._claimed_for
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, reason_of=self._loss_reason)
         if gone or self._killed:
@@ -241,6 +252,7 @@ class Watchdog(threading.Thread):
             unsettled |= {task.process or 0 for task in dropped.only("process")}
         identity.process_table().forget(gone - unsettled)
         self._reaped -= gone - unsettled
+        self._claimed_for -= gone - unsettled
         kept = alive | unsettled
         self._killed = {pid: why for pid, why in self._killed.items() if pid in kept}
         return queues

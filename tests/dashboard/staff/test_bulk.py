@@ -154,7 +154,7 @@ def test_retry_takes_no_place_that_is_not_free(
     answer = page.post("/staff/tasks/retry/", sent, follow=True)
     assert said(answer) == [
         "Submitted again: 0.",
-        "The owners of the remaining tasks have reached their limits.",
+        "The owners of the remaining tasks have reached their limits, or are busy.",
     ]
 
 

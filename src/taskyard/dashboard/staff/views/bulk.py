@@ -77,7 +77,9 @@ def _act(request: HttpRequest, verb: str, asked: dict[str, Any], until: datetime
     if not left["count"]:
         return redirect("staff-tasks")
     if verb == "retry" and not done:
-        notes.warning(request, _("The owners of the remaining tasks have reached their limits."))
+        notes.warning(
+            request, _("The owners of the remaining tasks have reached their limits, or are busy.")
+        )
     return redirect(f"{request.path}?{urlencode(asked)}")
 
 
