@@ -14,8 +14,9 @@ from tests.running import Live
 
 pytestmark = pytest.mark.servers
 LIMIT_KIB = 200_000
-# Beyond its limit a process may be by what one look at the queue brought: the last of it.
-SLACK_KIB = 40_000
+# What a process may be beyond its limit: what it takes between two looks at its memory. What is run
+# in one transaction is looked at when that ends, 25 ms after it began.
+SLACK_KIB = {"leaks": 40_000, "leaks-in-batches": 100_000}
 
 
 def bulk(user: User, task_type: str, times: int, **input_data: int) -> list[int]:
@@ -50,7 +51,7 @@ def test_memory_is_bounded_and_nothing_is_lost(
     assert Counter((task["status"], task["attempt"]) for task in ended) == {("completed", 1): 200}
     assert len({task["result"] for task in ended}) > 4
     figure(f"200 × {task_type} of 5 MiB: largest process", f"{most // 1024} MiB")
-    assert most < LIMIT_KIB + SLACK_KIB
+    assert most < LIMIT_KIB + SLACK_KIB[task_type]
 
 
 def test_a_process_ends_after_so_many_tasks(new_live: Callable[..., Live]) -> None:

@@ -52,7 +52,7 @@ def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
     """
     process_table = identity.process_table()
     endings: list[AttemptResult] = []
-    noted = 0
+    cleaned, cleaned_at = 0, time.perf_counter()
     with database.lent():
         for task in claimed:
             if process_table.draining or lifespan.lifespan.is_over:
@@ -60,12 +60,12 @@ def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
             process_table.hold(task.id, task.fence, seconds=_hard_limit(task))
             began = time.perf_counter()
             endings.append(execute(task))
-            took = time.perf_counter() - began
-            _record_duration(task, took)
-            if took > QUICK_SECONDS:  # it had the time to grow, or to start something
-                _clean_up_after(len(endings) - noted)
-                noted = len(endings)
-    _clean_up_after(len(endings) - noted)
+            now = time.perf_counter()
+            _record_duration(task, now - began)
+            if now - cleaned_at > QUICK_SECONDS:  # time to grow, or to start something
+                _clean_up_after(len(endings) - cleaned)
+                cleaned, cleaned_at = len(endings), time.perf_counter()
+    _clean_up_after(len(endings) - cleaned)
     process_table.release()
     if endings:
         _finish(endings)
