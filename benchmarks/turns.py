@@ -1,13 +1,17 @@
 """What a change costs: two checkouts measured in turns, as ratios.
 
-`python -m benchmarks.turns BEFORE [--rounds 5] [--only create drain …]`, where BEFORE is a checkout
+`python -m benchmarks.turns BEFORE [--rounds 9] [--only create drain …]`, where BEFORE is a checkout
 of the tree to compare with, for example one that `git worktree add` made. This tree is the other.
-Each tree has an environment of its own (`.venv`, by `make test TESTS=tests/benchmarks` there) and a
-system of its own on PostgreSQL; one of them is measured at a time.
+Each tree has an environment of its own (`.venv`, by `make .venv/.bench` there) and a system of its
+own on PostgreSQL; one of them is measured at a time.
+
+The speed of a machine drifts within seconds: many short turns say more than a few long ones, so
+creates, alone and with their tasks completed, have turns of a second and ask for 50 rounds or more.
 """
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -23,18 +27,33 @@ DRAINED = 30_000
 
 # Runs in either tree, so it names only what both have.
 SYSTEM = f"""
-import statistics, sys
+import statistics, sys, time
+from benchmarks.figures import until
 from benchmarks.ground import ground
 from benchmarks.questions.end_to_end import _window
 from benchmarks.questions.latency import Client
+from benchmarks.system import books
 from benchmarks.yard import yard
 
-def worked(measure):
-    own.start_worker()
-    try:
-        return measure()
-    finally:
+def alone(measure):
+    while own.workers:
         own.stop_worker()
+    return measure()
+
+def worked(measure):
+    if not own.workers:
+        own.start_worker()
+        _window(own.target, own.completed, 1)
+    return measure()
+
+def completed():
+    before, began = own.completed(), time.monotonic()
+    own.target.create(32, 1)
+    rate = (own.completed() - before) / (time.monotonic() - began)
+    with books(own) as ask:  # what is left would be worked off in the other's turn
+        until(lambda: not ask("SELECT coalesce(sum(active), 0) FROM taskyard_account")[0][0], 60,
+              "the rest worked off")
+    return rate
 
 def latency():
     client = Client(own)
@@ -46,9 +65,9 @@ def latency():
 
 with ground() as servers, yard(servers.postgresql) as own:
     measures = {{
-        "create": lambda: own.target.create(32, 4).per_second,
-        "drain": lambda: own.drain({DRAINED}),
-        "end-to-end": lambda: worked(lambda: _window(own.target, own.completed, 5)),
+        "create": lambda: alone(lambda: own.target.create(32, 1).per_second),
+        "drain": lambda: alone(lambda: own.drain({DRAINED})),
+        "end-to-end": lambda: worked(completed),
         "latency": lambda: worked(latency),
     }}
     print("ready", flush=True)
@@ -60,7 +79,7 @@ with ground() as servers, yard(servers.postgresql) as own:
 def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
     options.add_argument("before", type=Path)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--only", nargs="+", choices=MEASURES, default=MEASURES)
     given = options.parse_args()
     with ExitStack() as stack:
@@ -69,7 +88,7 @@ def main() -> int:
         for measure in given.only:
             for each in (before, after):
                 ask(each, measure)  # the first time is not counted
-            pairs = [(ask(before, measure), ask(after, measure)) for _ in range(given.rounds)]
+            pairs = [pair(before, after, measure) for _ in range(given.rounds)]
             print(row(measure, pairs), flush=True)
     return 0
 
@@ -105,14 +124,26 @@ def ask(process: subprocess.Popen[str], measure: str) -> float:
     return float(answer)
 
 
+def pair(
+    before: subprocess.Popen[str], after: subprocess.Popen[str], measure: str
+) -> tuple[float, float]:
+    """One round; a coin says who is first, for the second may find a warmer machine."""
+    if random.random() < 0.5:
+        return ask(before, measure), ask(after, measure)
+    second = ask(after, measure)
+    return ask(before, measure), second
+
+
 def row(measure: str, pairs: list[tuple[float, float]]) -> str:
-    """The median of the ratios, its spread, and both medians."""
+    """The median and the mean of the ratios, the error of the mean, and both medians."""
     ratios = [b / a if measure in SECONDS else a / b for b, a in pairs]
     before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
     shown = "{:.1f} ms" if measure in SECONDS else "{:,.0f}/s"
     scale = 1000 if measure in SECONDS else 1
+    mean, error = statistics.mean(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
     return (
-        f"{measure}: {statistics.median(ratios):.2f}× ({min(ratios):.2f} to {max(ratios):.2f}); "
+        f"{measure}: {statistics.median(ratios):.2f}×, mean {mean:.2f} ± {error:.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f}); "
         f"before {shown.format(before * scale)}, after {shown.format(after * scale)}"
     )
 

@@ -53,7 +53,7 @@ FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     delay_microseconds bigint
 )) WITH ORDINALITY AS r
 ORDER BY r.ordinality
-RETURNING id, (extract(epoch FROM created_at) * 1000000)::bigint, ready
+RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
 """
 
 # When a new task is due, NULL for at once. Said four times, for a join costs more.
@@ -88,7 +88,7 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
     input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes,
-    (extract(epoch FROM now()) * 1000000)::bigint
+    (date_part('epoch', now()) * 1000000)::bigint
 FROM taskyard_task
 WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
   AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
