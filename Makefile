@@ -21,7 +21,7 @@ CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chro
 # The pooler that many put before PostgreSQL.
 PGBOUNCER := command -v pgbouncer >/dev/null || apt-get install --yes --quiet pgbouncer
 
-.PHONY: help clients up test hostile faults mutants lint bench docs requirements clean
+.PHONY: help clients generate up test hostile faults mutants lint bench docs requirements clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
@@ -33,6 +33,7 @@ help:
 	@echo "make clients       generate clients of the OpenAPI document, compile and run them"
 	@echo "make mutants       break one promise at a time: which test notices? (MUTANTS='--only fence')"
 	@echo "make docs          check the documentation"
+	@echo "make generate      write again what is made from the code: the synchronous client, docs/openapi.json, reference pages, texts"
 	@echo "make requirements  pin the dependencies again"
 	@echo "make clean         remove virtual environments and caches (never .taskyard/)"
 
@@ -70,6 +71,13 @@ clients: $(VENV)/.dev
 
 mutants: $(VENV)/.dev
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
+# Everything that is made from something else; tests compare each file with its source.
+generate: $(VENV)/.dev
+	$(BIN)/python tools/unasync.py
+	$(BIN)/python tools/openapi.py
+	$(BIN)/python -m tools.reference
+	$(BIN)/python tools/makemessages.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import plots, table
-from benchmarks.ground import shared
 from benchmarks.questions import QUESTIONS
+from benchmarks.services import shared
 
 ROUNDS = 5
 

@@ -23,7 +23,7 @@ from benchmarks.figures import interleaved
 from benchmarks.start import compiling
 from benchmarks.system import running
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 SIZE = 1000
 WANTED = 0.5

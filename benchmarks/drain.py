@@ -11,7 +11,7 @@ import statistics
 import time
 
 from benchmarks.system import books, fill, running
-from tests.running import Live
+from tests.live_system import Live
 
 
 def drain(live: Live, count: int, owners: int) -> float:

@@ -8,18 +8,18 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.figures import percentile
-from benchmarks.ground import ground
 from benchmarks.questions.latency import PAUSE_SECONDS, Client, some
-from benchmarks.yard import yard
+from benchmarks.services import services
+from benchmarks.system_under_test import system_under_test
 
 ROUNDS, TASKS = 5, 200
 
 
 def main() -> None:
     with (
-        ground() as servers,
-        yard(servers.postgresql, users=1) as first,
-        yard(servers.postgresql, users=1, REDIS_URL=first.redis_url) as second,
+        services() as servers,
+        system_under_test(servers.postgresql, users=1) as first,
+        system_under_test(servers.postgresql, users=1, REDIS_URL=first.redis_url) as second,
         ThreadPoolExecutor(2) as pool,
     ):
         clients = []

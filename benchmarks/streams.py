@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from tests import servers
-from tests.running import Live
+from tests.live_system import Live
 
 AT_ONCE = 100
 SETTLE_SECONDS = 10.0

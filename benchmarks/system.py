@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from tests import servers
-from tests.running import Live
+from tests.live_system import Live
 
 
 @contextmanager

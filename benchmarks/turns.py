@@ -29,11 +29,11 @@ DRAINED = 30_000
 SYSTEM = f"""
 import statistics, sys, time
 from benchmarks.figures import until
-from benchmarks.ground import ground
+from benchmarks.services import ground
 from benchmarks.questions.end_to_end import _window
 from benchmarks.questions.latency import Client
 from benchmarks.system import books
-from benchmarks.yard import yard
+from benchmarks.system_under_test import yard
 
 def alone(measure):
     while own.workers:

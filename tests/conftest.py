@@ -19,7 +19,7 @@ from django.conf import settings
 from taskyard.accounts.hashers import Argon2
 from taskyard.server.env import VARIABLES
 from tests import servers
-from tests.running import Live, clean_environment, taskyard
+from tests.live_system import Live, clean_environment, taskyard
 
 # TEST_DB=sqlite|postgresql; without `make test` around it, one run starts what it needs itself.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")

@@ -1,6 +1,6 @@
 """Tasks that ended long ago, as a purge finds them; a tenth with a log, past attempts, a retry."""
 
-from tests.running import Live
+from tests.live_system import Live
 
 FILL = """
 from datetime import timedelta

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.running import Live
+from tests.live_system import Live
 
 PAGE = Path(__file__).parent.parent / "docs" / "recording.md"
 HEAD = """\

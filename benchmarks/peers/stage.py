@@ -12,7 +12,7 @@ import redis
 from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 from tests import servers
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import json
 from functools import partial
 
 from benchmarks.figures import Figure, interleaved, per_second, value
-from benchmarks.ground import ground
 from benchmarks.load import Target
-from benchmarks.yard import yard
+from benchmarks.services import services
+from benchmarks.system_under_test import system_under_test
 
 SIZE = 1000
 CONNECTIONS = (2, 4)
@@ -18,7 +18,7 @@ BODY = json.dumps(
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 4
-    with ground() as servers, yard(servers.postgresql) as own:
+    with services() as servers, system_under_test(servers.postgresql) as own:
         target = Target(own.port, BULK_PATH, own.tokens)
 
         def rate(connections: int) -> float:

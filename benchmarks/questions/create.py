@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.figures import Figure, interleaved, milliseconds, ratio, value
-from benchmarks.ground import ground
 from benchmarks.load import Load, Target
 from benchmarks.peers.ordinary.served import served
-from benchmarks.yard import yard
+from benchmarks.services import services
+from benchmarks.system_under_test import system_under_test
 
 FORMS = {"ordinary": 8.0, "ordinary-kept": 3.0, "celery-per-task": None, "bare": 0.9}
 CONNECTIONS = (8, 32)
@@ -23,12 +23,12 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     names = ("ordinary", "bare") if short else tuple(FORMS)
     asked = CONNECTIONS[-1:] if short else CONNECTIONS
     with ExitStack() as stack:
-        servers = stack.enter_context(ground())
+        servers = stack.enter_context(services())
         targets = {}
         for name in names:
             form = stack.enter_context(served(servers, name, users=USERS, worked=False))
             targets[name] = Target(form.port, form.create_path, form.tokens)
-        targets["taskyard"] = stack.enter_context(yard(servers.postgresql)).target
+        targets["taskyard"] = stack.enter_context(system_under_test(servers.postgresql)).target
         if not short:
             for target in targets.values():
                 target.create(8, 1)

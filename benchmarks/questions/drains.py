@@ -5,10 +5,10 @@ from functools import partial
 
 from benchmarks.figures import Figure, interleaved, ratio, value
 from benchmarks.figures import per_second as form
-from benchmarks.ground import ground
 from benchmarks.peers import PEERS
 from benchmarks.peers.backlog import Program, drain, python
 from benchmarks.peers.stage import Stage, rows
+from benchmarks.services import services
 
 COUNT, SLOW_COUNT, SLOWEST_COUNT, SHORT_COUNT = 50_000, 5_000, 2_000, 200
 # They take many seconds for a few thousand.
@@ -31,7 +31,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     # The suite drains every peer in its short form already (tests/benchmarks/test_peers.py).
     names = WANTED if short else PEERS
     others = [name for name in names if name not in WANTED]
-    with ground() as servers:
+    with services() as servers:
 
         def play(peers: Iterable[str], times: int) -> dict[str, list[float]]:
             measures = {name: partial(_peer, servers, name, short) for name in peers}

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.figures import Figure, interleaved, ratio
-from benchmarks.ground import ground
 from benchmarks.load import Target
 from benchmarks.peers.ordinary.served import served
 from benchmarks.peers.stage import Stage
-from benchmarks.yard import yard
+from benchmarks.services import services
+from benchmarks.system_under_test import system_under_test
 
 CONNECTIONS = 32
 FORMS = {"ordinary": 15.0, "celery-per-task": 4.0}
@@ -19,7 +19,7 @@ USERS = 1000
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 5
     names = ("celery-per-task",) if short else tuple(FORMS)
-    with ground() as servers:
+    with services() as servers:
         found = interleaved(
             {
                 **{name: partial(_of_form, servers, name, seconds) for name in names},
@@ -46,7 +46,7 @@ def _of_form(servers: Stage, name: str, seconds: int) -> float:
 
 
 def _of_taskyard(servers: Stage, seconds: int) -> float:
-    with yard(servers.postgresql) as own:
+    with system_under_test(servers.postgresql) as own:
         own.start_worker()
         return _window(own.target, own.completed, seconds)
 

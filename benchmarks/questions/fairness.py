@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.figures import Figure, interleaved, ratio
-from benchmarks.ground import ground
-from benchmarks.yard import USERS, yard
+from benchmarks.services import services
+from benchmarks.system_under_test import USERS, system_under_test
 
 CONNECTIONS = 8
 DRAINED, SHORT_DRAINED = 30_000, 500
@@ -14,7 +14,7 @@ DRAINED, SHORT_DRAINED = 30_000, 500
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 3
     drained = SHORT_DRAINED if short else DRAINED
-    with ground() as servers, yard(servers.postgresql) as own:
+    with services() as servers, system_under_test(servers.postgresql) as own:
         many = own.target
         one = replace(many, tokens=many.tokens[:1])
         # Before the creates, so that no worker must clear away what they leave.

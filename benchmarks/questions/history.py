@@ -8,9 +8,9 @@ from functools import partial
 import psycopg
 
 from benchmarks.figures import Figure, interleaved, ratio
-from benchmarks.ground import ground
+from benchmarks.services import services
 from benchmarks.system import books
-from benchmarks.yard import Yard, yard
+from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
 # Ten pages, so that the one without history has the same answers to give; drains add to it.
 FEW = 100
@@ -39,7 +39,7 @@ FROM generate_series(1, %(count)s) AS n,
 class Side:
     """One of the two, and where in its list to look."""
 
-    own: Yard
+    own: SystemUnderTest
     middle: int
     seconds: int
 
@@ -68,8 +68,10 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     curve: dict[str, list[float]] = {"rows": [float(size) for size in sizes]}
     figures: list[Figure] = []
     with ExitStack() as stack:
-        servers = stack.enter_context(ground())
-        few, many = (stack.enter_context(yard(servers.postgresql, users=1)) for _ in range(2))
+        servers = stack.enter_context(services())
+        few, many = (
+            stack.enter_context(system_under_test(servers.postgresql, users=1)) for _ in range(2)
+        )
         little = Side(few, _add(few, FEW), seconds)
         there = 0
         for size in sizes:
@@ -119,7 +121,7 @@ def _size(side: Side) -> str:
     return f"{ended // digits * digits:,}"
 
 
-def _add(own: Yard, count: int) -> int:
+def _add(own: SystemUnderTest, count: int) -> int:
     """So many finished rows of the only user, by SQL; an id in their middle."""
     with psycopg.connect(own.env["DATABASE_URL"], autocommit=True) as connection:
         # The owner is there: a check of it for each of ten million rows takes minutes.

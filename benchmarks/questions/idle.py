@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.figures import Figure, until, value
-from benchmarks.yard import cpu_seconds
+from benchmarks.system_under_test import cpu_seconds
 from taskyard.server import child_process
 from tests import servers
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 SETTLE_SECONDS, SHORT_SETTLE_SECONDS = 10.0, 1.0
 LOOKS = 3

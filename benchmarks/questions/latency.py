@@ -15,8 +15,8 @@ import psycopg
 import redis
 
 from benchmarks.figures import Figure, milliseconds, percentile, value
-from benchmarks.ground import ground
-from benchmarks.yard import Yard, yard
+from benchmarks.services import services
+from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
 TASK = json.dumps({"task_type": "sum", "input_data": {"numbers": [1, 2]}})
 
@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.05
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     times = 5 if short else 100
-    with ground() as servers, yard(servers.postgresql) as own, Steps(own) as steps:
+    with services() as servers, system_under_test(servers.postgresql) as own, Steps(own) as steps:
         own.start_worker()
         client = Client(own)
         # The first of all waits for the worker to start, and until then no type is known as quick.
@@ -71,7 +71,7 @@ def some(measure: Callable[[], float], times: int, pause: float) -> list[float]:
 class Steps:
     """What no design of this kind goes without, and nothing else."""
 
-    def __init__(self, own: Yard) -> None:
+    def __init__(self, own: SystemUnderTest) -> None:
         self._database = psycopg.connect(own.env["DATABASE_URL"], prepare_threshold=0)
         self._redis = redis.Redis.from_url(own.redis_url)
 
@@ -106,7 +106,7 @@ class Steps:
 class Client:
     """One kept connection."""
 
-    def __init__(self, own: Yard) -> None:
+    def __init__(self, own: SystemUnderTest) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", own.port, timeout=30)
         self._path = own.target.path
         self._headers = {

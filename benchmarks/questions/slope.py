@@ -13,9 +13,14 @@ import psutil
 
 from benchmarks import limits
 from benchmarks.figures import Figure, interleaved, per_second, ratio, until, value
-from benchmarks.ground import ground
+from benchmarks.services import services
 from benchmarks.system import books, fill
-from benchmarks.yard import PATIENCE_SECONDS, Yard, cpu_seconds, yard
+from benchmarks.system_under_test import (
+    PATIENCE_SECONDS,
+    SystemUnderTest,
+    cpu_seconds,
+    system_under_test,
+)
 
 CONNECTIONS = 32
 DRAINED, SHORT_DRAINED = 50_000, 500
@@ -36,7 +41,7 @@ LEFT = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds, rounds = 1 if short else 3, min(rounds, ROUNDS)
     count = SHORT_DRAINED if short else DRAINED
-    with ground() as servers, yard(servers.postgresql) as own:
+    with services() as servers, system_under_test(servers.postgresql) as own:
         own.drain(1)  # nothing of an earlier question is left
         measures: dict[str, Callable[[int], float]] = {}
         limitable = limits.possible()
@@ -65,18 +70,18 @@ def _against(what: str, rounds: int, measure: Callable[[int], float]) -> Figure:
     return ratio(what, None, ("two", found["two"]), ("one", found["one"]))
 
 
-def _drain(own: Yard, count: int, processes: int) -> float:
+def _drain(own: SystemUnderTest, count: int, processes: int) -> float:
     return own.drain(count, processes=processes)
 
 
-def _create(own: Yard, seconds: int, webs: int) -> float:
+def _create(own: SystemUnderTest, seconds: int, webs: int) -> float:
     own.stop_webs()
     own.start_webs(webs)
     own.target.create(CONNECTIONS, 1)
     return own.target.create(CONNECTIONS, seconds).per_second
 
 
-def _create_limited(own: Yard, seconds: int, webs: int) -> float:
+def _create_limited(own: SystemUnderTest, seconds: int, webs: int) -> float:
     own.stop_webs()
     own.start_webs(webs)
     with limits.limited([[web.pid] for web in own.webs], SHARE):
@@ -84,7 +89,7 @@ def _create_limited(own: Yard, seconds: int, webs: int) -> float:
         return own.target.create(CONNECTIONS, seconds).per_second
 
 
-def _drain_limited(own: Yard, count: int, workers: int) -> float:
+def _drain_limited(own: SystemUnderTest, count: int, workers: int) -> float:
     """Each is up and limited while its queue is paused; from the first of the backlog on."""
     with books(own) as ask:
         ready = own.log.read_text().count(READY)
@@ -163,7 +168,7 @@ def _cost_figures(costs: list[Cost]) -> list[Figure]:
 
 def _costs(seconds: int, count: int) -> Cost:
     """On a new table: what was freed by earlier rows would be filled at no cost."""
-    with ground() as servers, yard(servers.postgresql) as own, books(own) as ask:
+    with services() as servers, system_under_test(servers.postgresql) as own, books(own) as ask:
         server = psutil.Process(int(ask("SELECT pg_backend_pid()")[0][0])).ppid()
         own.target.create(CONNECTIONS, 1)
 
@@ -219,7 +224,7 @@ class Spent:
         )
 
 
-def _spent(own: Yard, server: int) -> Spent:
+def _spent(own: SystemUnderTest, server: int) -> Spent:
     with books(own) as ask:
         tasks, wal, size = ask(
             "SELECT (SELECT count(*) FROM taskyard_task), pg_current_wal_lsn() - '0/0',"

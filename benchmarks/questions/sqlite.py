@@ -4,9 +4,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.figures import Figure, interleaved, milliseconds, per_second, ratio, value
-from benchmarks.ground import ground
 from benchmarks.load import Load
-from benchmarks.yard import Yard, yard
+from benchmarks.services import services
+from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
 CONNECTIONS = 8
 DRAINED, SHORT_DRAINED = 50_000, 500
@@ -14,7 +14,11 @@ DRAINED, SHORT_DRAINED = 50_000, 500
 
 def ask(rounds: int, short: bool) -> list[Figure]:
     seconds = 1 if short else 4
-    with ground() as servers, yard(None) as file, yard(servers.postgresql) as server:
+    with (
+        services() as servers,
+        system_under_test(None) as file,
+        system_under_test(servers.postgresql) as server,
+    ):
         drained = [file.drain(SHORT_DRAINED if short else DRAINED) for _ in range(rounds)]
         figures = [
             *_creates("SQLite: create", 0.7, file, server, seconds, rounds),
@@ -23,9 +27,10 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     if short:
         return figures
     # As `taskyard up` is.
-    with ground() as servers, ExitStack() as stack:
+    with services() as servers, ExitStack() as stack:
         file, server = (
-            stack.enter_context(yard(url, webs=1)) for url in (None, servers.postgresql)
+            stack.enter_context(system_under_test(url, webs=1))
+            for url in (None, servers.postgresql)
         )
         return [
             *figures,
@@ -34,11 +39,16 @@ def ask(rounds: int, short: bool) -> list[Figure]:
 
 
 def _creates(
-    what: str, wanted: float | None, file: Yard, server: Yard, seconds: int, rounds: int
+    what: str,
+    wanted: float | None,
+    file: SystemUnderTest,
+    server: SystemUnderTest,
+    seconds: int,
+    rounds: int,
 ) -> list[Figure]:
     loads: dict[str, list[Load]] = {"SQLite": [], "PostgreSQL": []}
 
-    def measure(name: str, own: Yard) -> float:
+    def measure(name: str, own: SystemUnderTest) -> float:
         loads[name].append(own.target.create(CONNECTIONS, seconds))
         return loads[name][-1].per_second
 

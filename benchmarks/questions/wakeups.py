@@ -1,9 +1,9 @@
 """Many sleepers that fall due at nearly the same time: how late each of them ends."""
 
 from benchmarks.figures import Figure, percentile, seconds, until, value
-from benchmarks.ground import ground
+from benchmarks.services import services
 from benchmarks.system import books
-from benchmarks.yard import Yard, yard
+from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
 COUNT, SHORT_COUNT = 10_000, 300
 WITHIN_SECONDS, SHORT_WITHIN_SECONDS = 10.0, 2.0
@@ -35,8 +35,10 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     count = SHORT_COUNT if short else COUNT
     late: list[list[float]] = []
     with (
-        ground() as servers,
-        yard(servers.postgresql, users=100, TASKYARD_TASK_TYPES="benchmarks.task_types") as own,
+        services() as servers,
+        system_under_test(
+            servers.postgresql, users=100, TASKYARD_TASK_TYPES="benchmarks.task_types"
+        ) as own,
     ):
         own.start_worker()
         for _ in range(rounds):
@@ -59,7 +61,7 @@ def _within(short: bool) -> float:
     return SHORT_WITHIN_SECONDS if short else WITHIN_SECONDS
 
 
-def _round(own: Yard, count: int, short: bool) -> list[float]:
+def _round(own: SystemUnderTest, count: int, short: bool) -> list[float]:
     lead = SHORT_LEAD_SECONDS if short else LEAD_SECONDS
     with books(own) as ask:
         last = int(ask("SELECT coalesce(max(id), 0) FROM taskyard_task")[0][0])

@@ -8,11 +8,11 @@ from django.test.utils import CaptureQueriesContext
 
 from taskyard.accounts.models import User
 from taskyard.core.models import Account
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 
 def test_staff_sets_a_users_limit_and_never_the_counter(
-    new_user: Callable[..., User], user: User, api: Caller
+    new_user: Callable[..., User], user: User, api: ApiClient
 ) -> None:
     admin = Client()
     admin.force_login(new_user("root", is_staff=True, is_superuser=True))

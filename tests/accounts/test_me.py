@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from taskyard.accounts.models import User
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PASSWORD = "correct horse battery"
 
 
-def test_a_profile_is_shown_and_changed(api: Caller, user: User) -> None:
+def test_a_profile_is_shown_and_changed(api: ApiClient, user: User) -> None:
     shown = api.get("me/").json()
     assert list(shown) == ["id", "username", "email", "first_name", "last_name", "date_joined"]
     changed = api.patch("me/", {"email": "a@example.com", "first_name": "Аня"})
@@ -29,7 +29,7 @@ def test_a_profile_is_shown_and_changed(api: Caller, user: User) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_profile_is_refused_at_its_place(
-    api: Caller, user: User, field: str, value: Any
+    api: ApiClient, user: User, field: str, value: Any
 ) -> None:
     refused = api.patch("me/", {field: value})
     assert refused.status_code == 400

@@ -15,7 +15,7 @@ from django.contrib.auth.hashers import (
 from django.test import Client
 
 from taskyard.accounts.models import User
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PASSWORD = "Пароль й ё ﬁ é 2024"
 FORMS = [unicodedata.normalize(form, PASSWORD) for form in ("NFC", "NFD", "NFKC", "NFKD")]
@@ -23,7 +23,7 @@ FORMS = [unicodedata.normalize(form, PASSWORD) for form in ("NFC", "NFD", "NFKC"
 
 def set_by_api(name: str, password: str) -> None:
     body = {"username": name, "password": password}
-    assert Caller(Client()).post("register/", body).status_code == 201
+    assert ApiClient(Client()).post("register/", body).status_code == 201
 
 
 def set_by_page(name: str, password: str) -> None:
@@ -46,10 +46,10 @@ def set_by_command(name: str, password: str) -> None:
 
 def change_by_api(name: str, password: str) -> None:
     set_by_api(name, "another password")
-    client = Caller(Client())
+    client = ApiClient(Client())
     pair = client.post("token/", {"username": name, "password": "another password"}).json()
     body = {"old_password": "another password", "new_password": password}
-    assert Caller(Client(), pair["access"]).post("me/password/", body).status_code == 200
+    assert ApiClient(Client(), pair["access"]).post("me/password/", body).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_a_password_fits_in_every_form(
     User.objects.filter(username="newuser").update(is_staff=True)
     for typed in FORMS:
         body = {"username": "newuser", "password": typed}
-        assert Caller(Client()).post("token/", body).status_code == 200
+        assert ApiClient(Client()).post("token/", body).status_code == 200
         assert Client().post("/sign-in/", body).status_code == 302
         assert Client().post("/admin/login/?next=/admin/", body).status_code == 302
     wrong = {"username": "newuser", "password": PASSWORD + "x"}
-    assert Caller(Client()).post("token/", wrong).status_code == 401
+    assert ApiClient(Client()).post("token/", wrong).status_code == 401
 
 
 @pytest.mark.parametrize("form", FORMS, ids=["NFC", "NFD", "NFKC", "NFKD"])
@@ -78,12 +78,12 @@ def test_a_hash_from_before_still_fits_and_is_replaced(
     user.password = hasher().encode(form, "a" * 22)
     user.save()
     body = {"username": "newuser", "password": form}
-    assert Caller(Client()).post("token/", {**body, "password": form + "x"}).status_code == 401
-    pair = Caller(Client()).post("token/", body)
+    assert ApiClient(Client()).post("token/", {**body, "password": form + "x"}).status_code == 401
+    pair = ApiClient(Client()).post("token/", body)
     assert pair.status_code == 200
-    assert Caller(Client(), pair.json()["access"]).get("me/").status_code == 200
+    assert ApiClient(Client(), pair.json()["access"]).get("me/").status_code == 200
     for typed in FORMS:
-        assert Caller(Client()).post("token/", {**body, "password": typed}).status_code == 200
+        assert ApiClient(Client()).post("token/", {**body, "password": typed}).status_code == 200
 
 
 def test_a_wrong_password_costs_one_hash_in_every_form(
@@ -104,7 +104,7 @@ def test_a_wrong_password_costs_one_hash_in_every_form(
     assert len(hashed) == len(FORMS)
 
 
-def test_a_password_is_measured_as_it_is_kept(nobody: Caller) -> None:
+def test_a_password_is_measured_as_it_is_kept(nobody: ApiClient) -> None:
     decomposed = unicodedata.normalize("NFD", "éàüö")
     assert len(decomposed) == 8
     refused = nobody.post("register/", {"username": "newuser", "password": decomposed})

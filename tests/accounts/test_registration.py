@@ -11,7 +11,7 @@ from django.test.client import encode_multipart
 
 from taskyard.accounts.models import User
 from taskyard.core.models import Account
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 GOOD = "correct horse battery"
 JSON = "application/json"
@@ -26,11 +26,11 @@ def form(kind: str, fields: dict[str, str]) -> bytes:
     return encode_multipart("frontier", fields)
 
 
-def register(nobody: Caller, username: Any, password: Any = GOOD, **more: Any) -> Any:
+def register(nobody: ApiClient, username: Any, password: Any = GOOD, **more: Any) -> Any:
     return nobody.post("register/", {"username": username, "password": password, **more})
 
 
-def test_a_new_user_has_a_quota_account_and_a_hash_of_argon2(nobody: Caller) -> None:
+def test_a_new_user_has_a_quota_account_and_a_hash_of_argon2(nobody: ApiClient) -> None:
     assert register(nobody, "newuser").status_code == 201
     user = User.objects.get()
     assert user.password.startswith("argon2$argon2id$")
@@ -41,7 +41,7 @@ def test_a_new_user_has_a_quota_account_and_a_hash_of_argon2(nobody: Caller) -> 
 @pytest.mark.parametrize(
     "name", ["аня", "José", "user@example.com", "a+b-c.d_e", "x" * 150, "用户"]
 )
-def test_names_may_be_of_any_script(nobody: Caller, name: str) -> None:
+def test_names_may_be_of_any_script(nobody: ApiClient, name: str) -> None:
     created = register(nobody, name)
     assert created.status_code == 201
     assert created.json()["username"] == name
@@ -55,7 +55,7 @@ def test_names_may_be_of_any_script(nobody: Caller, name: str) -> None:
      "\ud83d\ude00", None, 5, True, [], {}],
     ids=ascii,
 )  # fmt: skip
-def test_a_name_that_would_deceive_or_break_is_refused(nobody: Caller, name: Any) -> None:
+def test_a_name_that_would_deceive_or_break_is_refused(nobody: ApiClient, name: Any) -> None:
     refused = register(nobody, name)
     assert refused.status_code == 400
     assert list(refused.json()) == ["username"]
@@ -65,27 +65,27 @@ def test_a_name_that_would_deceive_or_break_is_refused(nobody: Caller, name: Any
 @pytest.mark.parametrize(
     "twin", ["newuser", "NEWUSER", "NewUser", "\uff4eewuser", "newu\u017fer", "ⓝewuser"], ids=ascii
 )
-def test_a_twin_of_a_name_is_refused(nobody: Caller, twin: str) -> None:
+def test_a_twin_of_a_name_is_refused(nobody: ApiClient, twin: str) -> None:
     assert register(nobody, "newuser").status_code == 201
     refused = register(nobody, twin)
     assert refused.status_code == 400
     assert refused.json() == {"username": ["Это имя пользователя уже занято."]}
 
 
-def test_one_can_log_in_by_any_form_of_the_name(nobody: Caller) -> None:
+def test_one_can_log_in_by_any_form_of_the_name(nobody: ApiClient) -> None:
     register(nobody, "Straße")
     for name in ("Straße", "strasse", "STRASSE"):
         assert nobody.post("token/", {"username": name, "password": GOOD}).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["1", "", "1234567", "1234567890", "newuser1", None, 5, []])
-def test_a_weak_password_is_refused(nobody: Caller, password: Any) -> None:
+def test_a_weak_password_is_refused(nobody: ApiClient, password: Any) -> None:
     refused = register(nobody, "newuser", password)
     assert refused.status_code == 400
     assert list(refused.json()) == ["password"]
 
 
-def test_why_a_password_is_refused_is_said_in_both_languages_and_forms(nobody: Caller) -> None:
+def test_why_a_password_is_refused_is_said_in_both_languages_and_forms(nobody: ApiClient) -> None:
     body = {"username": "newuser", "password": "123"}
     russian = nobody.post("register/", body).json()
     assert "слишком короткий" in russian["password"][0]
@@ -99,7 +99,7 @@ def test_why_a_password_is_refused_is_said_in_both_languages_and_forms(nobody: C
 
 
 @pytest.mark.parametrize("length", [129, 15_000])
-def test_a_long_password_is_a_bad_password(nobody: Caller, length: int) -> None:
+def test_a_long_password_is_a_bad_password(nobody: ApiClient, length: int) -> None:
     refused = register(nobody, "newuser", "x" * length)
     assert refused.status_code == 400
     assert list(refused.json()) == ["password"]
@@ -110,7 +110,9 @@ def test_a_long_password_is_a_bad_password(nobody: Caller, length: int) -> None:
     ["register/", "token/", "token/refresh/", "token/blacklist/", "token/verify/", "me/password/"],
 )
 @pytest.mark.parametrize("kind", FORMS)
-def test_an_account_is_told_in_16_kib(nobody: Caller, api: Caller, path: str, kind: str) -> None:
+def test_an_account_is_told_in_16_kib(
+    nobody: ApiClient, api: ApiClient, path: str, kind: str
+) -> None:
     if path == "me/password/" and kind != JSON:
         return
     refused = (api if path == "me/password/" else nobody).ask(
@@ -120,14 +122,14 @@ def test_an_account_is_told_in_16_kib(nobody: Caller, api: Caller, path: str, ki
     assert refused.json()["code"] == "too_large"
 
 
-def test_a_name_is_measured_before_it_is_normalized(nobody: Caller) -> None:
+def test_a_name_is_measured_before_it_is_normalized(nobody: ApiClient) -> None:
     refused = register(nobody, "\ufdfa" * 2000)  # each becomes 18 characters
     assert refused.status_code == 400
     assert "150" in refused.json()["username"][0]
 
 
 @pytest.mark.parametrize("kind", FORMS[1:])
-def test_forms_are_read_as_json_is(nobody: Caller, kind: str) -> None:
+def test_forms_are_read_as_json_is(nobody: ApiClient, kind: str) -> None:
     fields = {"username": "аня", "password": "сложный пароль +&=%", "is_staff": "on", "x": "y"}
     created = nobody.ask("POST", "register/", form(kind, fields), content_type=kind)
     assert created.status_code == 201, created.content
@@ -148,7 +150,7 @@ def test_forms_are_read_as_json_is(nobody: Caller, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_form_is_refused_at_its_fields(
-    nobody: Caller, kind: str, fields: dict[str, str]
+    nobody: ApiClient, kind: str, fields: dict[str, str]
 ) -> None:
     for path in ("register/", "token/"):
         refused = nobody.ask("POST", path, form(kind, fields), content_type=kind)
@@ -173,23 +175,23 @@ def test_a_wrong_form_is_refused_at_its_fields(
         ),
     ],
 )
-def test_what_is_no_form_is_refused(nobody: Caller, kind: str, body: bytes) -> None:
+def test_what_is_no_form_is_refused(nobody: ApiClient, kind: str, body: bytes) -> None:
     assert nobody.ask("POST", "register/", body, content_type=kind).status_code == 400
 
 
-def test_forms_are_for_accounts_only(api: Caller) -> None:
+def test_forms_are_for_accounts_only(api: ApiClient) -> None:
     for kind in FORMS[1:]:
         assert api.ask("POST", "tasks/create/", b"a=b", content_type=kind).status_code == 415
     long = "multipart/form-data; boundary=" + "x" * 300
     assert api.ask("POST", "register/", b"a=b", content_type=long).status_code == 415
 
 
-def test_a_password_of_128_characters_is_accepted(nobody: Caller) -> None:
+def test_a_password_of_128_characters_is_accepted(nobody: ApiClient) -> None:
     assert register(nobody, "newuser", "пароль🔑" * 18).status_code == 201
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_nothing_else_can_be_set(nobody: Caller, kind: str) -> None:
+def test_nothing_else_can_be_set(nobody: ApiClient, kind: str) -> None:
     more = {"is_staff": "1", "is_superuser": "1", "id": "77", "email": "a@b.cd", "is_active": ""}
     body = form(kind, {"username": "newuser", "password": GOOD, "password2": "x", **more})
     assert nobody.ask("POST", "register/", body, content_type=kind).status_code == 201
@@ -204,7 +206,7 @@ def test_nothing_else_can_be_set(nobody: Caller, kind: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_twins_at_the_same_moment_one_gets_the_name(nobody: Caller) -> None:
+def test_of_twins_at_the_same_moment_one_gets_the_name(nobody: ApiClient) -> None:
     def attempt(name: str) -> int:
         try:
             return int(register(nobody, name).status_code)

@@ -15,7 +15,7 @@ from taskyard.accounts.errors import Throttled
 from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
 from taskyard.core.rates import parse_rate
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PASSWORD = "correct horse battery"
 
@@ -50,7 +50,7 @@ def forwarded(settings: Any, address: str) -> dict[str, str]:
 
 
 def test_registrations_of_an_address_are_limited(
-    nobody: Caller, settings: Any, forwarded: dict[str, str]
+    nobody: ApiClient, settings: Any, forwarded: dict[str, str]
 ) -> None:
     settings.TASKYARD_REGISTER_RATE = "2/hour"
 
@@ -68,7 +68,7 @@ def test_registrations_of_an_address_are_limited(
 
 
 def test_failed_logins_of_a_name_from_an_address_are_limited(
-    nobody: Caller, user: User, settings: Any, forwarded: dict[str, str]
+    nobody: ApiClient, user: User, settings: Any, forwarded: dict[str, str]
 ) -> None:
     settings.TASKYARD_LOGIN_RATE = "3/min"
     user.set_password(PASSWORD)
@@ -88,7 +88,7 @@ def test_failed_logins_of_a_name_from_an_address_are_limited(
 
 
 def test_logins_of_ever_other_names_from_an_address_are_limited(
-    nobody: Caller, user: User, as_user: Any, settings: Any, address: str
+    nobody: ApiClient, user: User, as_user: Any, settings: Any, address: str
 ) -> None:
     """Right or wrong, whatever the name: each costs a hash. An IPv6 network is one address."""
     settings.TASKYARD_ATTEMPT_RATE = "5/min"

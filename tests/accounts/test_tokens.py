@@ -20,7 +20,7 @@ from taskyard.accounts.hashers import Argon2
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PASSWORD = "correct horse battery"
 
@@ -32,15 +32,15 @@ def person(user: User) -> User:
     return user
 
 
-def login(nobody: Caller, **changes: Any) -> Any:
+def login(nobody: ApiClient, **changes: Any) -> Any:
     return nobody.post("token/", {"username": "newuser", "password": PASSWORD, **changes})
 
 
-def refresh(nobody: Caller, token: str) -> Any:
+def refresh(nobody: ApiClient, token: str) -> Any:
     return nobody.post("token/refresh/", {"refresh": token})
 
 
-def opens(nobody: Caller, access: str) -> bool:
+def opens(nobody: ApiClient, access: str) -> bool:
     answer = nobody.get("me/", Authorization=f"Bearer {access}")
     assert answer.status_code in (200, 401), answer.content
     if answer.status_code == 401:
@@ -69,7 +69,7 @@ def claims_of(user: User) -> dict[str, Any]:
     return {"user_id": str(user.pk), tokens.FINGERPRINT: tokens._fingerprint(user)}
 
 
-def test_a_token_opens_the_api_with_one_query(nobody: Caller, person: User) -> None:
+def test_a_token_opens_the_api_with_one_query(nobody: ApiClient, person: User) -> None:
     access = login(nobody).json()["access"]
     with CaptureQueriesContext(connection) as queries:
         assert nobody.get("task-types/", Authorization=f"Bearer {access}").status_code == 200
@@ -81,7 +81,7 @@ def test_a_token_opens_the_api_with_one_query(nobody: Caller, person: User) -> N
     [{"password": "wrong password"}, {"username": "nobody"}, {"password": ""}, {"username": ""}],
 )
 def test_a_wrong_name_and_a_wrong_password_are_refused_alike(
-    nobody: Caller, person: User, wrong: dict[str, str]
+    nobody: ApiClient, person: User, wrong: dict[str, str]
 ) -> None:
     refused = login(nobody, **wrong)
     assert refused.status_code == 401
@@ -92,14 +92,14 @@ def test_a_wrong_name_and_a_wrong_password_are_refused_alike(
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
-def test_a_disabled_user_cannot_log_in(nobody: Caller, person: User) -> None:
+def test_a_disabled_user_cannot_log_in(nobody: ApiClient, person: User) -> None:
     User.objects.update(is_active=False)
     assert login(nobody).json()["code"] == "no_active_account"
 
 
 @pytest.mark.parametrize("wrong", [{"password": "wrong password"}, {"username": "nobody"}])
 def test_an_unknown_name_costs_one_hash_as_a_wrong_password_does(
-    nobody: Caller, person: User, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
+    nobody: ApiClient, person: User, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
 ) -> None:
     hashed: list[str] = []
 
@@ -121,7 +121,7 @@ def test_an_unknown_name_costs_one_hash_as_a_wrong_password_does(
     [{}, {"username": "newuser"}, {"username": [], "password": {}}, [1],
      {"username": "x" * 151, "password": "x"}, {"username": "newuser", "password": "x" * 129}],
 )  # fmt: skip
-def test_a_login_of_the_wrong_shape_is_400(nobody: Caller, body: Any) -> None:
+def test_a_login_of_the_wrong_shape_is_400(nobody: ApiClient, body: Any) -> None:
     assert nobody.post("token/", body).status_code == 400
 
 
@@ -140,7 +140,7 @@ def test_a_login_of_the_wrong_shape_is_400(nobody: Caller, body: Any) -> None:
     ids=ascii,
 )  # fmt: skip
 def test_a_correctly_signed_token_with_nonsense_in_it_is_refused(
-    nobody: Caller, person: User, changes: dict[str, Any]
+    nobody: ApiClient, person: User, changes: dict[str, Any]
 ) -> None:
     good = claims_of(person)
     assert opens(nobody, signed(**good))
@@ -158,7 +158,7 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_an_unsigned_or_foreign_token_is_refused(nobody: Caller, person: User) -> None:
+def test_an_unsigned_or_foreign_token_is_refused(nobody: ApiClient, person: User) -> None:
     good = claims_of(person)
     payload = part({"token_type": "access", "exp": 10**11, "jti": "x", **good})
     for token in (
@@ -183,7 +183,7 @@ def test_an_unsigned_or_foreign_token_is_refused(nobody: Caller, person: User) -
         assert refused.status_code == (400 if token == "\udc80" else 401)
 
 
-def test_one_kind_of_token_does_not_pass_for_the_other(nobody: Caller, person: User) -> None:
+def test_one_kind_of_token_does_not_pass_for_the_other(nobody: ApiClient, person: User) -> None:
     pair = login(nobody).json()
     assert not opens(nobody, pair["refresh"])
     assert refresh(nobody, pair["access"]).status_code == 401
@@ -191,11 +191,11 @@ def test_one_kind_of_token_does_not_pass_for_the_other(nobody: Caller, person: U
 
 
 def test_a_changed_password_ends_every_older_token(
-    nobody: Caller, person: User, as_user: Callable[[User], Caller]
+    nobody: ApiClient, person: User, as_user: Callable[[User], ApiClient]
 ) -> None:
     old = login(nobody).json()
     body = {"old_password": PASSWORD, "new_password": "another good password"}
-    changed = Caller(nobody.client, old["access"]).post("me/password/", body)
+    changed = ApiClient(nobody.client, old["access"]).post("me/password/", body)
     assert changed.status_code == 200
     assert not opens(nobody, old["access"])
     assert refresh(nobody, old["refresh"]).status_code == 401
@@ -208,7 +208,7 @@ def test_a_changed_password_ends_every_older_token(
 
 @pytest.mark.parametrize("change", ["delete", "disable"])
 def test_a_deleted_or_disabled_user_has_no_tokens(
-    nobody: Caller, person: User, change: str
+    nobody: ApiClient, person: User, change: str
 ) -> None:
     pair = login(nobody).json()
     if change == "delete":
@@ -224,7 +224,7 @@ def test_a_deleted_or_disabled_user_has_no_tokens(
 
 @pytest.mark.parametrize("change", ["delete", "disable", "password"])
 def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
-    nobody: Caller, person: User, change: str
+    nobody: ApiClient, person: User, change: str
 ) -> None:
     """One task is accepted by a statement that proves the token itself."""
     access = login(nobody).json()["access"]
@@ -243,7 +243,7 @@ def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
     assert not Task.objects.exists()
 
 
-def test_a_token_is_verified_of_either_kind(nobody: Caller, person: User) -> None:
+def test_a_token_is_verified_of_either_kind(nobody: ApiClient, person: User) -> None:
     pair = login(nobody).json()
     for token in pair.values():
         assert nobody.post("token/verify/", {"token": token, "x": 1}).status_code == 200
@@ -259,7 +259,7 @@ def test_a_token_is_verified_of_either_kind(nobody: Caller, person: User) -> Non
 
 
 def test_logging_out_ends_the_refresh_token_and_may_be_repeated(
-    nobody: Caller, person: User
+    nobody: ApiClient, person: User
 ) -> None:
     pair = login(nobody).json()
     other = login(nobody).json()
@@ -271,29 +271,29 @@ def test_logging_out_ends_the_refresh_token_and_may_be_repeated(
 
 @pytest.mark.parametrize("body", [{}, {"refresh": None}, {"refresh": 5}, {"refresh": []}, [1]])
 @pytest.mark.parametrize("path", ["token/refresh/", "token/blacklist/"])
-def test_a_missing_refresh_token_is_400(nobody: Caller, path: str, body: Any) -> None:
+def test_a_missing_refresh_token_is_400(nobody: ApiClient, path: str, body: Any) -> None:
     assert nobody.post(path, body).status_code == 400
 
 
-def test_what_is_recorded_of_tokens_opens_nothing(nobody: Caller, person: User) -> None:
+def test_what_is_recorded_of_tokens_opens_nothing(nobody: ApiClient, person: User) -> None:
     login(nobody)
     assert OutstandingToken.objects.get().token == ""
 
 
-def test_answers_with_tokens_are_for_no_cache(nobody: Caller, person: User) -> None:
+def test_answers_with_tokens_are_for_no_cache(nobody: ApiClient, person: User) -> None:
     answer = login(nobody)
     assert answer.headers["Cache-Control"] == "no-store"
     assert refresh(nobody, answer.json()["refresh"]).headers["Cache-Control"] == "no-store"
 
 
-def test_without_rotation_a_refresh_token_serves_again(nobody: Caller, person: User) -> None:
+def test_without_rotation_a_refresh_token_serves_again(nobody: ApiClient, person: User) -> None:
     token = login(nobody).json()["refresh"]
     for _ in range(2):
         assert list(refresh(nobody, token).json()) == ["access"]
 
 
 def test_a_rotated_token_is_good_once_and_its_reuse_ends_the_family(
-    nobody: Caller, person: User, settings: Any
+    nobody: ApiClient, person: User, settings: Any
 ) -> None:
     settings.TASKYARD_ROTATE_REFRESH = True
     first = login(nobody).json()["refresh"]
@@ -314,7 +314,7 @@ def rotated_seconds_ago(seconds: int) -> None:
 
 
 def test_a_token_rotated_a_moment_ago_gets_the_same_pair_again(
-    nobody: Caller, person: User, settings: Any
+    nobody: ApiClient, person: User, settings: Any
 ) -> None:
     """An answer that was lost logs nobody out."""
     settings.TASKYARD_ROTATE_REFRESH = True
@@ -330,7 +330,7 @@ def test_a_token_rotated_a_moment_ago_gets_the_same_pair_again(
 
 @pytest.mark.parametrize("grace", [10, 0])
 def test_a_token_rotated_longer_ago_ends_the_family(
-    nobody: Caller, person: User, settings: Any, grace: int
+    nobody: ApiClient, person: User, settings: Any, grace: int
 ) -> None:
     settings.TASKYARD_ROTATE_REFRESH = True
     settings.TASKYARD_ROTATE_GRACE_SECONDS = grace
@@ -342,7 +342,7 @@ def test_a_token_rotated_longer_ago_ends_the_family(
 
 
 def test_a_token_that_was_logged_out_gets_no_pair(
-    nobody: Caller, person: User, settings: Any
+    nobody: ApiClient, person: User, settings: Any
 ) -> None:
     settings.TASKYARD_ROTATE_REFRESH = True
     token = login(nobody).json()["refresh"]
@@ -356,7 +356,7 @@ def test_a_token_that_was_logged_out_gets_no_pair(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_rotations_at_once_give_one_pair(
-    nobody: Caller, person: User, settings: Any
+    nobody: ApiClient, person: User, settings: Any
 ) -> None:
     settings.TASKYARD_ROTATE_REFRESH = True
     token = login(nobody).json()["refresh"]
@@ -379,7 +379,7 @@ def test_a_hundred_rotations_at_once_give_one_pair(
 
 @pytest.mark.parametrize("ahead", ["iat", "nbf"])
 def test_a_token_of_a_clock_ahead_of_ours_is_accepted(
-    nobody: Caller, person: User, ahead: str
+    nobody: ApiClient, person: User, ahead: str
 ) -> None:
     now, claims = int(time.time()), claims_of(person)
     assert opens(nobody, signed(**claims, **{ahead: now + 5}))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 # Only inside the fixtures may models be imported: this file is read before Django is set up.
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
-    from tests.api.hand import Hand
+    from tests.fake_worker import FakeWorker
 
 
 @pytest.fixture(autouse=True)
@@ -41,36 +41,36 @@ def user(new_user: "Callable[..., User]") -> "User":
 
 
 @pytest.fixture
-def nobody(db: None) -> Caller:
-    return Caller(Client(raise_request_exception=False))
+def nobody(db: None) -> ApiClient:
+    return ApiClient(Client(raise_request_exception=False))
 
 
 @pytest.fixture
-def as_user() -> "Callable[[User], Caller]":
+def as_user() -> "Callable[[User], ApiClient]":
     from taskyard.accounts import tokens
 
-    return lambda user: Caller(Client(raise_request_exception=False), tokens.issue(user).access)
+    return lambda user: ApiClient(Client(raise_request_exception=False), tokens.issue(user).access)
 
 
 @pytest.fixture
-def api(user: "User", as_user: "Callable[[User], Caller]") -> Caller:
+def api(user: "User", as_user: "Callable[[User], ApiClient]") -> ApiClient:
     """The API, asked by ``user``."""
     return as_user(user)
 
 
 @pytest.fixture
-def other(new_user: "Callable[..., User]", as_user: "Callable[[User], Caller]") -> Caller:
+def other(new_user: "Callable[..., User]", as_user: "Callable[[User], ApiClient]") -> ApiClient:
     """The API, asked by somebody else."""
     return as_user(new_user("other"))
 
 
 @pytest.fixture
-def staff(new_user: "Callable[..., User]", as_user: "Callable[[User], Caller]") -> Caller:
+def staff(new_user: "Callable[..., User]", as_user: "Callable[[User], ApiClient]") -> ApiClient:
     return as_user(new_user("staff", is_staff=True))
 
 
 @pytest.fixture
-def hand(db: None) -> "Hand":
-    from tests.api.hand import Hand
+def fake_worker(db: None) -> "FakeWorker":
+    from tests.fake_worker import FakeWorker
 
-    return Hand()
+    return FakeWorker()

@@ -14,7 +14,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", include("taskyard.dashboard.urls")),
+    path("", include("taskyard.web.urls")),
     path("api/faulty", faulty),
     path("api/away", away),
     path("away", away),

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.urls import get_resolver
 
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 CLOSED = [
     "me", "limits", "task-types", "task-types/sum", "tasks", "tasks/1", "tasks/1/attempts",
@@ -17,7 +17,7 @@ CLOSED = [
 
 
 @pytest.mark.parametrize("path", [*CLOSED, "schema", "docs"])
-def test_the_slash_at_the_end_is_free(api: Caller, path: str) -> None:
+def test_the_slash_at_the_end_is_free(api: ApiClient, path: str) -> None:
     api.create()
     for address in (path, f"{path}/"):
         assert api.get(address).status_code in (200, 403, 404, 406), address
@@ -30,12 +30,12 @@ def test_the_slash_at_the_end_is_free(api: Caller, path: str) -> None:
         "tasks/bulk",
     ],
 )  # fmt: skip
-def test_a_post_needs_no_slash_and_is_not_redirected(api: Caller, path: str) -> None:
+def test_a_post_needs_no_slash_and_is_not_redirected(api: ApiClient, path: str) -> None:
     for address in (path, f"{path}/"):
         assert api.post(address, {}).status_code == 400, address
 
 
-def test_a_get_may_have_a_body(api: Caller) -> None:
+def test_a_get_may_have_a_body(api: ApiClient) -> None:
     for body in (b'{"a": 1}', b"not json", b"\xff"):
         for content_type in ("application/json", "text/plain"):
             answer = api.ask("GET", "tasks/", body, content_type=content_type)
@@ -43,7 +43,7 @@ def test_a_get_may_have_a_body(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/*;q=0", "nonsense", ""])
-def test_what_is_accepted_is_never_a_reason_to_refuse(api: Caller, accept: str) -> None:
+def test_what_is_accepted_is_never_a_reason_to_refuse(api: ApiClient, accept: str) -> None:
     answer = api.get("tasks/", Accept=accept)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -53,7 +53,9 @@ def test_what_is_accepted_is_never_a_reason_to_refuse(api: Caller, accept: str) 
 @pytest.mark.parametrize(
     "authorization", ["", "Basic Og==", "bearer", "Bearer a b", "Bearer x.y.z"]
 )
-def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authorization: str) -> None:
+def test_without_a_token_there_is_only_a_401(
+    nobody: ApiClient, path: str, authorization: str
+) -> None:
     refused = nobody.get(f"{path}/", Authorization=authorization)
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="api"'
@@ -72,14 +74,14 @@ def test_without_a_token_there_is_only_a_401(nobody: Caller, path: str, authoriz
         ("TRACE", "tasks/"), ("NONSENSE", "tasks/"), ("POST", "schema/"), ("POST", "docs/"),
     ],
 )  # fmt: skip
-def test_another_method_is_405_in_json(api: Caller, method: str, path: str) -> None:
+def test_another_method_is_405_in_json(api: ApiClient, method: str, path: str) -> None:
     refused = api.ask(method, path)
     assert refused.status_code == 405
     assert refused.json()["code"] == "method_not_allowed"
     assert method not in refused.headers["Allow"]
 
 
-def test_head_is_get_without_a_body(api: Caller) -> None:
+def test_head_is_get_without_a_body(api: ApiClient) -> None:
     assert api.ask("HEAD", "tasks/").status_code == 200
 
 
@@ -93,7 +95,7 @@ def patterns() -> list[str]:
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("path", patterns())
 def test_options_names_what_an_address_knows_to_everybody(
-    nobody: Caller, path: str, slash: str
+    nobody: ApiClient, path: str, slash: str
 ) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer"}):
         answer = nobody.ask("OPTIONS", path + slash, **headers)
@@ -106,7 +108,7 @@ def test_options_names_what_an_address_knows_to_everybody(
             assert nobody.ask(method, path + slash).status_code in (401, 405)
 
 
-def test_options_names_the_methods(nobody: Caller) -> None:
+def test_options_names_the_methods(nobody: ApiClient) -> None:
     assert {*nobody.ask("OPTIONS", "tasks/").headers["Allow"].split(", ")} == {
         *("GET", "HEAD", "POST", "OPTIONS")
     }
@@ -118,25 +120,25 @@ def test_options_names_the_methods(nobody: Caller) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("path", ["nope", "nope/", "", "tasks/1/nope", "tasks//1", "tasks/1/2/3/"])
-def test_an_unknown_address_is_404_in_json(nobody: Caller, method: str, path: str) -> None:
+def test_an_unknown_address_is_404_in_json(nobody: ApiClient, method: str, path: str) -> None:
     missing = nobody.ask(method, path)
     assert missing.status_code == 404
     assert missing.json() == {"detail": "Не найдено.", "code": "not_found"}
 
 
-def test_outside_the_api_an_unknown_address_is_a_page(nobody: Caller) -> None:
+def test_outside_the_api_an_unknown_address_is_a_page(nobody: ApiClient) -> None:
     missing = nobody.client.get("/nope")
     assert missing.status_code == 404
     assert missing.headers["Content-Type"].startswith("text/html")
 
 
-def test_a_foreign_host_is_refused_in_json(nobody: Caller) -> None:
+def test_a_foreign_host_is_refused_in_json(nobody: ApiClient) -> None:
     refused = nobody.get("task-types/", Host="evil.example")
     assert refused.status_code == 400
     assert refused.json()["code"] == "bad_request"
 
 
-def test_task_types_say_what_they_take_and_give(api: Caller) -> None:
+def test_task_types_say_what_they_take_and_give(api: ApiClient) -> None:
     types = api.get("task-types/").json()
     assert {"countdown", "sum"} <= {each["name"] for each in types}
     one = api.get("task-types/countdown/").json()
@@ -149,13 +151,13 @@ def test_task_types_say_what_they_take_and_give(api: Caller) -> None:
     assert api.get("task-types/nope/").status_code == 404
 
 
-def document(nobody: Caller) -> Any:
+def document(nobody: ApiClient) -> Any:
     answer = nobody.get("schema/")
     assert answer.status_code == 200
     return answer.json()
 
 
-def test_the_document_describes_every_address(nobody: Caller) -> None:
+def test_the_document_describes_every_address(nobody: ApiClient) -> None:
     described = document(nobody)
     assert described["openapi"] == "3.1.0"
     assert {path: sorted(operations) for path, operations in described["paths"].items()} == {
@@ -179,7 +181,7 @@ def test_the_document_describes_every_address(nobody: Caller) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_document_knows_the_headers(nobody: Caller) -> None:
+def test_the_document_knows_the_headers(nobody: ApiClient) -> None:
     paths = document(nobody)["paths"]
     headers = {
         (path, method): {
@@ -200,7 +202,7 @@ def test_the_document_knows_the_headers(nobody: Caller) -> None:
     assert list(stream["content"]) == ["text/event-stream"]
 
 
-def test_the_document_gives_each_task_type_its_input(nobody: Caller) -> None:
+def test_the_document_gives_each_task_type_its_input(nobody: ApiClient) -> None:
     schemas = document(nobody)["components"]["schemas"]
     create = schemas["TaskCreate"]["discriminator"]["mapping"]["countdown"].rpartition("/")[2]
     input_data = schemas[create]["properties"]["input_data"]["$ref"].rpartition("/")[2]
@@ -208,7 +210,7 @@ def test_the_document_gives_each_task_type_its_input(nobody: Caller) -> None:
     assert (seconds["minimum"], seconds["maximum"]) == (1, 3600)
 
 
-def test_the_documents_page_loads_nothing_from_elsewhere(nobody: Caller) -> None:
+def test_the_documents_page_loads_nothing_from_elsewhere(nobody: ApiClient) -> None:
     page = nobody.get("docs/").content.decode()
     assert "://" not in page
     local = [part.split('"')[0] for part in page.split("/static/")[1:]]

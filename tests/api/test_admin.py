@@ -9,8 +9,8 @@ from taskyard.accounts.models import User
 from taskyard.core import queues
 from taskyard.core.models import Account, PausedQueue, Task
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 TASKS = "/admin/taskyard/task/"
 PAUSED = "/admin/taskyard/pausedqueue/"
@@ -23,7 +23,7 @@ def admin(new_user: Callable[..., User]) -> Client:
     return client
 
 
-def test_a_task_is_shown_and_cannot_be_written(admin: Client, api: Caller) -> None:
+def test_a_task_is_shown_and_cannot_be_written(admin: Client, api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     assert admin.get(f"{TASKS}?q={task_id}").status_code == 200
     page = admin.get(f"{TASKS}{task_id}/change/").content.decode()
@@ -36,23 +36,27 @@ def test_a_task_is_shown_and_cannot_be_written(admin: Client, api: Caller) -> No
     assert Task.objects.values().get() == before
 
 
-def test_only_what_has_ended_can_be_deleted(admin: Client, api: Caller, hand: Hand) -> None:
+def test_only_what_has_ended_can_be_deleted(
+    admin: Client, api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
     assert admin.post(f"{TASKS}{task_id}/delete/", {"post": "yes"}).status_code == 403
     selected = {"action": "delete_selected", "_selected_action": [task_id], "post": "yes"}
     assert admin.post(TASKS, selected).status_code == 403
-    hand.end(Status.COMPLETED)
+    fake_worker.end(Status.COMPLETED)
     again = api.create().json()["id"]
     assert admin.post(f"{TASKS}{task_id}/delete/", {"post": "yes"}).status_code == 302
     assert list(Task.objects.values_list("id", flat=True)) == [again]
-    hand.end(Status.COMPLETED)
+    fake_worker.end(Status.COMPLETED)
     assert admin.post(TASKS, selected | {"_selected_action": [again]}).status_code == 302
     assert not Task.objects.exists()
 
 
-def test_tasks_are_cancelled_by_the_lifecycle(admin: Client, api: Caller, hand: Hand) -> None:
+def test_tasks_are_cancelled_by_the_lifecycle(
+    admin: Client, api: ApiClient, fake_worker: FakeWorker
+) -> None:
     done = api.create().json()["id"]
-    hand.end(Status.COMPLETED)
+    fake_worker.end(Status.COMPLETED)
     waiting = api.create().json()["id"]
     selected = {"action": "cancel", "_selected_action": [done, waiting]}
     page = admin.post(TASKS, selected, follow=True).content.decode()
@@ -64,7 +68,7 @@ def test_tasks_are_cancelled_by_the_lifecycle(admin: Client, api: Caller, hand: 
 
 
 def test_an_owner_is_deleted_once_nothing_of_theirs_is_active(
-    admin: Client, api: Caller, user: User
+    admin: Client, api: ApiClient, user: User
 ) -> None:
     task_id = api.create().json()["id"]
     address = f"/admin/accounts/user/{user.pk}/delete/"

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
 
 
-def submits(api: Caller, task_id: int) -> list[Any]:
+def submits(api: ApiClient, task_id: int) -> list[Any]:
     return [
         api.create(),
         api.post("tasks/", SUM),
@@ -20,7 +20,7 @@ def submits(api: Caller, task_id: int) -> list[Any]:
 
 
 @pytest.fixture
-def cancelled(api: Caller) -> int:
+def cancelled(api: ApiClient) -> int:
     """A task that can be retried; it used up the rate and the space of the tests."""
     task_id = int(api.create().json()["id"])
     assert api.post(f"tasks/{task_id}/cancel/").status_code == 200
@@ -28,7 +28,7 @@ def cancelled(api: Caller) -> int:
 
 
 @pytest.mark.django_db(transaction=True)  # inside one transaction, time stands still
-def test_too_fast_is_429(api: Caller, cancelled: int, settings: Any) -> None:
+def test_too_fast_is_429(api: ApiClient, cancelled: int, settings: Any) -> None:
     settings.TASKYARD_SUBMIT_RATE = "1/hour"
     assert api.create().status_code == 201
     for answer in submits(api, cancelled):
@@ -40,7 +40,7 @@ def test_too_fast_is_429(api: Caller, cancelled: int, settings: Any) -> None:
 
 
 def test_no_space_is_507_until_something_is_deleted(
-    api: Caller, cancelled: int, settings: Any
+    api: ApiClient, cancelled: int, settings: Any
 ) -> None:
     settings.TASKYARD_BYTES_PER_USER = 1500
     for answer in submits(api, cancelled):

@@ -7,7 +7,7 @@ import pytest
 
 from taskyard.api import json as api_json
 from taskyard.core.models import Task
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 SUM = b'{"task_type":"sum","input_data":{"numbers":%s}}'
 
@@ -18,7 +18,7 @@ def no_row_is_left(db: None) -> Iterator[None]:
     assert not Task.objects.exists()
 
 
-def submit(api: Caller, body: bytes, **options: Any) -> Any:
+def submit(api: ApiClient, body: bytes, **options: Any) -> Any:
     return api.ask("POST", "tasks/create/", body, **options)
 
 
@@ -34,7 +34,7 @@ def submit(api: Caller, body: bytes, **options: Any) -> Any:
     ],
     ids=lambda numbers: numbers[:24].decode(),
 )  # fmt: skip
-def test_numbers_that_are_no_numbers_are_refused(api: Caller, numbers: bytes) -> None:
+def test_numbers_that_are_no_numbers_are_refused(api: ApiClient, numbers: bytes) -> None:
     refused = submit(api, SUM % numbers)
     assert refused.status_code == 400, refused.content
     assert refused.headers["Content-Type"] == "application/json"
@@ -43,7 +43,7 @@ def test_numbers_that_are_no_numbers_are_refused(api: Caller, numbers: bytes) ->
 @pytest.mark.parametrize(
     "seconds", [b"0", b"-1", b"1.5", b'"5"', b"true", b"1000000000", b"null", b"[]", b"3601"]
 )
-def test_seconds_that_are_no_seconds_are_refused(api: Caller, seconds: bytes) -> None:
+def test_seconds_that_are_no_seconds_are_refused(api: ApiClient, seconds: bytes) -> None:
     body = b'{"task_type":"countdown","input_data":{"seconds":%s}}' % seconds
     refused = submit(api, body)
     assert refused.status_code == 400
@@ -55,7 +55,7 @@ def test_seconds_that_are_no_seconds_are_refused(api: Caller, seconds: bytes) ->
     [b"[1]", b'"x"', b"null", b"1", b"true", b"", b"  ", b"{", b"{}x", b"'a'", b'{"a":1,}'],
     ids=repr,
 )
-def test_a_body_that_is_no_object_is_refused(api: Caller, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(api: ApiClient, body: bytes) -> None:
     assert submit(api, body).status_code == 400
 
 
@@ -73,7 +73,7 @@ def test_a_body_that_is_no_object_is_refused(api: Caller, body: bytes) -> None:
     ids=["bom", "utf-8", "syntax", "nan", "deep", "twice", "twice inside"],
 )
 def test_what_cannot_be_read_is_refused_with_the_place(
-    api: Caller, body: bytes, place: str
+    api: ApiClient, body: bytes, place: str
 ) -> None:
     refused = submit(api, body)
     assert refused.status_code == 400
@@ -93,14 +93,14 @@ def test_what_cannot_be_read_is_refused_with_the_place(
     ],
 )
 def test_characters_that_are_none_are_refused_at_their_place(
-    api: Caller, body: bytes, pointer: str
+    api: ApiClient, body: bytes, pointer: str
 ) -> None:
     refused = submit(api, body, Accept="application/problem+json")
     assert refused.status_code == 400
     assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]
 
 
-def test_escaped_text_and_surrogate_pairs_are_ordinary_text(api: Caller) -> None:
+def test_escaped_text_and_surrogate_pairs_are_ordinary_text(api: ApiClient) -> None:
     body = b'{"task_type":"\\u0430\\ud83d\\ude00\\\\u0000","input_data":{}}'
     assert submit(api, body).json() == {"task_type": ["Нет такого типа задачи."]}
 
@@ -114,18 +114,18 @@ def test_escaped_text_and_surrogate_pairs_are_ordinary_text(api: Caller) -> None
         "application/" + "x" * 5000,
     ],
 )  # fmt: skip
-def test_anything_but_json_in_utf_8_is_415(api: Caller, content_type: str) -> None:
+def test_anything_but_json_in_utf_8_is_415(api: ApiClient, content_type: str) -> None:
     refused = submit(api, SUM % b"[1]", content_type=content_type)
     assert refused.status_code == 415
     assert refused.json()["code"] == "unsupported_media_type"
 
 
-def test_a_compressed_body_is_415(api: Caller) -> None:
+def test_a_compressed_body_is_415(api: ApiClient) -> None:
     refused = submit(api, SUM % b"[1]", Content_Encoding="gzip")
     assert refused.status_code == 415
 
 
-def test_a_body_over_256_kib_is_413(api: Caller) -> None:
+def test_a_body_over_256_kib_is_413(api: ApiClient) -> None:
     million = SUM % (b"[" + b"1," * 999_999 + b"1]")
     refused = submit(api, million)
     assert refused.status_code == 413
@@ -136,7 +136,7 @@ def test_a_body_over_256_kib_is_413(api: Caller) -> None:
     assert submit(api, b" " * 262_145).status_code == 413
 
 
-def test_a_body_of_exactly_the_limit_is_read(api: Caller) -> None:
+def test_a_body_of_exactly_the_limit_is_read(api: ApiClient) -> None:
     assert submit(api, (SUM % b"[]").ljust(262_144)).status_code == 400
 
 
@@ -150,7 +150,7 @@ def test_answers_hold_integers_of_any_size_and_text_as_it_is() -> None:
     assert api_json.dumps({"n": 1, "t": "ёж"}) == '{"n":1,"t":"ёж"}'.encode()
 
 
-def test_many_flaws_make_a_bounded_answer(api: Caller) -> None:
+def test_many_flaws_make_a_bounded_answer(api: ApiClient) -> None:
     refused = submit(api, SUM % (b"[" + b'"x",' * 9_999 + b'"x"]'))
     assert refused.status_code == 400
     assert len(refused.json()["input_data"]["numbers"]) == 100

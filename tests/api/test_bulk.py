@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskyard.core.models import Account, Task
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PROBLEM = "application/problem+json"
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
@@ -16,12 +16,12 @@ def many_allowed(settings: Any) -> None:
     settings.TASKYARD_ACTIVE_LIMIT = 2000
 
 
-def bulk(api: Caller, tasks: Any, **headers: str) -> Any:
+def bulk(api: ApiClient, tasks: Any, **headers: str) -> Any:
     return api.post("tasks/bulk/", {"tasks": tasks}, **headers)
 
 
 @pytest.mark.usefixtures("many_allowed")
-def test_a_thousand_are_accepted_in_their_order(api: Caller) -> None:
+def test_a_thousand_are_accepted_in_their_order(api: ApiClient) -> None:
     accepted = bulk(
         api, [{"task_type": "sum", "input_data": {"numbers": [n]}} for n in range(1000)]
     )
@@ -37,14 +37,14 @@ def test_a_thousand_are_accepted_in_their_order(api: Caller) -> None:
 
 @pytest.mark.usefixtures("many_allowed")
 @pytest.mark.parametrize("tasks", [[SUM] * 1001, [], {}, "x", None, 1])
-def test_none_and_more_than_a_thousand_are_refused(api: Caller, tasks: Any) -> None:
+def test_none_and_more_than_a_thousand_are_refused(api: ApiClient, tasks: Any) -> None:
     refused = bulk(api, tasks)
     assert refused.status_code == 400
     assert list(refused.json()) == ["tasks"]
     assert not Task.objects.exists()
 
 
-def test_each_has_its_own_wishes(api: Caller) -> None:
+def test_each_has_its_own_wishes(api: ApiClient) -> None:
     countdown = {"task_type": "countdown", "input_data": {"seconds": 9}, "priority": "high"}
     ids = bulk(api, [SUM, countdown | {"tags": ["x"], "delay": 60}]).json()["ids"]
     first, second = (api.get(f"tasks/{task_id}/").json() for task_id in ids)
@@ -53,7 +53,7 @@ def test_each_has_its_own_wishes(api: Caller) -> None:
     assert second["run_at"]
 
 
-def test_what_is_wrong_is_said_by_index_and_none_is_accepted(api: Caller) -> None:
+def test_what_is_wrong_is_said_by_index_and_none_is_accepted(api: ApiClient) -> None:
     tasks: list[Any] = [dict(SUM) for _ in range(6)]
     tasks[1] = {"task_type": "nope", "input_data": {}}
     tasks[2] = 5
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said_by_index_and_none_is_accepted(api: Caller) -> Non
     assert Account.objects.get().active == 0
 
 
-def test_every_task_takes_a_place(api: Caller) -> None:
+def test_every_task_takes_a_place(api: ApiClient) -> None:
     assert api.create().status_code == 201
     refused = bulk(api, [SUM] * 5)
     assert refused.status_code == 400
@@ -85,7 +85,7 @@ def test_every_task_takes_a_place(api: Caller) -> None:
     assert bulk(api, [SUM]).status_code == 400
 
 
-def test_a_bulk_may_be_larger_than_one_task_but_none_of_its_tasks(api: Caller) -> None:
+def test_a_bulk_may_be_larger_than_one_task_but_none_of_its_tasks(api: ApiClient) -> None:
     numbers = {"task_type": "sum", "input_data": {"numbers": [2**53 - 1] * 10_000}}
     assert bulk(api, [numbers] * 5).status_code == 201
     refused = bulk(api, [SUM | {"tags": ["x" * 300_000]}], Accept=PROBLEM)
@@ -93,13 +93,13 @@ def test_a_bulk_may_be_larger_than_one_task_but_none_of_its_tasks(api: Caller) -
     assert refused.json()["errors"][0]["pointer"] == "/tasks/0"
 
 
-def test_a_body_over_8_mib_is_413(api: Caller) -> None:
+def test_a_body_over_8_mib_is_413(api: ApiClient) -> None:
     exactly = b'{"tasks":[]}'.ljust(8 * 1024 * 1024)
     assert api.ask("POST", "tasks/bulk/", exactly).status_code == 400
     assert api.ask("POST", "tasks/bulk/", exactly + b" ").status_code == 413
 
 
-def test_many_flaws_make_a_bounded_answer(api: Caller) -> None:
+def test_many_flaws_make_a_bounded_answer(api: ApiClient) -> None:
     refused = bulk(api, [{"task_type": "sum", "input_data": {"numbers": ["x"] * 1000}}] * 1000)
     assert refused.status_code == 400
     assert len(refused.content) < 20_000

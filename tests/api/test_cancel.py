@@ -4,12 +4,12 @@ import pytest
 
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 
 @pytest.mark.parametrize("options", [{}, {"delay": 3600}])
-def test_a_task_that_no_process_holds_is_cancelled_at_once(api: Caller, options: dict) -> None:
+def test_a_task_that_no_process_holds_is_cancelled_at_once(api: ApiClient, options: dict) -> None:
     task_id = api.create(**options).json()["id"]
     cancelled = api.post(f"tasks/{task_id}/cancel/")
     assert cancelled.status_code == 200
@@ -22,16 +22,16 @@ def test_a_task_that_no_process_holds_is_cancelled_at_once(api: Caller, options:
     assert Account.objects.get().active == 0
 
 
-def test_cancelling_twice_is_no_error_and_changes_nothing(api: Caller) -> None:
+def test_cancelling_twice_is_no_error_and_changes_nothing(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     first = api.post(f"tasks/{task_id}/cancel")
     again = api.post(f"tasks/{task_id}/cancel")
     assert (again.status_code, again.json()) == (200, first.json())
 
 
-def test_a_running_task_is_asked_to_stop(api: Caller, hand: Hand) -> None:
+def test_a_running_task_is_asked_to_stop(api: ApiClient, fake_worker: FakeWorker) -> None:
     task_id = api.create().json()["id"]
-    (claimed,) = hand.claim()
+    (claimed,) = fake_worker.claim()
     asked = api.post(f"tasks/{task_id}/cancel/")
     assert asked.status_code == 202
     assert asked.json()["status"] == "in_progress"
@@ -39,16 +39,18 @@ def test_a_running_task_is_asked_to_stop(api: Caller, hand: Hand) -> None:
     assert Task.objects.get().cancel_requested_by_id == Account.objects.get().pk
     again = api.post(f"tasks/{task_id}/cancel/")
     assert (again.status_code, again.json()) == (202, asked.json())
-    assert hand.finish(claimed, Status.CANCELLED, error_code="cancelled_by_handler")
+    assert fake_worker.finish(claimed, Status.CANCELLED, error_code="cancelled_by_handler")
     task = api.post(f"tasks/{task_id}/cancel/")
     assert task.status_code == 200
     assert (task.json()["result"], task.json()["error"]) == (None, None)
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.ERROR])
-def test_a_task_that_has_ended_otherwise_stays_so(api: Caller, hand: Hand, status: Status) -> None:
+def test_a_task_that_has_ended_otherwise_stays_so(
+    api: ApiClient, fake_worker: FakeWorker, status: Status
+) -> None:
     task_id = api.create().json()["id"]
-    hand.end(status, error_code="" if status == Status.COMPLETED else "bad_luck")
+    fake_worker.end(status, error_code="" if status == Status.COMPLETED else "bad_luck")
     before = api.get(f"tasks/{task_id}/").json()
     refused = api.post(f"tasks/{task_id}/cancel/")
     assert refused.status_code == 409
@@ -57,7 +59,7 @@ def test_a_task_that_has_ended_otherwise_stays_so(api: Caller, hand: Hand, statu
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not json"])
-def test_a_body_is_not_looked_at(api: Caller, body: bytes) -> None:
+def test_a_body_is_not_looked_at(api: ApiClient, body: bytes) -> None:
     task_id = api.create().json()["id"]
     answer = api.ask("POST", f"tasks/{task_id}/cancel/", body, content_type="text/plain")
     assert answer.status_code == 200

@@ -5,10 +5,10 @@ from pathlib import Path
 import polib
 import pytest
 
-from tools import catalogues
+from tools import makemessages
 
-ROOMS = catalogues.rooms()
-EACH = [(room, language) for room in ROOMS for language in catalogues.LANGUAGES]
+ROOMS = makemessages.rooms()
+EACH = [(room, language) for room in ROOMS for language in makemessages.LANGUAGES]
 
 each_catalogue = pytest.mark.parametrize(
     ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
@@ -23,8 +23,8 @@ def names(text: str) -> list[str]:
     ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
 )
 def test_every_text_is_translated_with_its_parameters(room: Path, language: str) -> None:
-    entries = {each.msgid: each for each in polib.pofile(catalogues.catalogue(room, language))}
-    assert sorted(entries) == catalogues.texts(room), "run python tools/catalogues.py"
+    entries = {each.msgid: each for each in polib.pofile(makemessages.catalogue(room, language))}
+    assert sorted(entries) == makemessages.texts(room), "run python tools/makemessages.py"
     for text, entry in entries.items():
         assert entry.msgstr, text
         assert not entry.fuzzy, text
@@ -35,10 +35,10 @@ def test_every_text_is_translated_with_its_parameters(room: Path, language: str)
     ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
 )
 def test_what_is_compiled_is_what_is_written(room: Path, language: str) -> None:
-    path = catalogues.catalogue(room, language)
+    path = makemessages.catalogue(room, language)
     written = {each.msgid: each.msgstr for each in polib.pofile(path)}
     compiled = {each.msgid: each.msgstr for each in polib.mofile(path.with_suffix(".mo"))}
-    assert compiled == written, "run python tools/catalogues.py"
+    assert compiled == written, "run python tools/makemessages.py"
 
 
 def test_the_three_rooms_that_speak_have_catalogues() -> None:

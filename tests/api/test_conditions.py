@@ -7,21 +7,21 @@ from django.utils import timezone
 
 from taskyard.core.models import Account, IdempotencyKey, Task
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 CHANGES = [("POST", "/cancel/", 200), ("POST", "/retry/", 201), ("DELETE", "/", 204)]
 
 
 @pytest.fixture
-def task_id(api: Caller, hand: Hand) -> int:
+def task_id(api: ApiClient, fake_worker: FakeWorker) -> int:
     """A cancelled task, of which all may be asked."""
     found: int = api.create().json()["id"]
     api.post(f"tasks/{found}/cancel/")
     return found
 
 
-def etag(api: Caller, path: str, **headers: str) -> str:
+def etag(api: ApiClient, path: str, **headers: str) -> str:
     return str(api.get(path, **headers).headers["ETag"])
 
 
@@ -36,7 +36,7 @@ def states() -> list[Any]:
 @pytest.mark.parametrize(("method", "path", "status"), CHANGES)
 @pytest.mark.parametrize("language", ["ru", "en"])
 def test_a_change_is_made_where_nothing_has_changed(
-    api: Caller, task_id: int, method: str, path: str, status: int, language: str
+    api: ApiClient, task_id: int, method: str, path: str, status: int, language: str
 ) -> None:
     read = etag(api, f"tasks/{task_id}/", Accept_Language=language)
     for condition in (read, f'"other", {read}', "*"):
@@ -49,7 +49,7 @@ def test_a_change_is_made_where_nothing_has_changed(
 
 @pytest.mark.parametrize(("method", "path", "status"), CHANGES)
 def test_nothing_is_changed_where_something_has(
-    api: Caller, task_id: int, method: str, path: str, status: int
+    api: ApiClient, task_id: int, method: str, path: str, status: int
 ) -> None:
     read = etag(api, f"tasks/{task_id}/")
     Task.objects.update(started_at=timezone.now())
@@ -72,7 +72,7 @@ def test_nothing_is_changed_where_something_has(
 @pytest.mark.parametrize(("method", "path", "status"), CHANGES)
 @pytest.mark.parametrize("given", ["", "abc", '"abc', "W/", "W/abc", "**", ", ,", "'a'"])
 def test_what_is_no_entity_tag_is_refused(
-    api: Caller, task_id: int, method: str, path: str, status: int, given: str
+    api: ApiClient, task_id: int, method: str, path: str, status: int, given: str
 ) -> None:
     before = states()
     refused = api.ask(method, f"tasks/{task_id}{path}", If_Match=given)
@@ -82,7 +82,7 @@ def test_what_is_no_entity_tag_is_refused(
 
 
 def test_what_is_refused_without_conditions_is_refused_so_with_them(
-    api: Caller, other: Caller, hand: Hand
+    api: ApiClient, other: ApiClient, fake_worker: FakeWorker
 ) -> None:
     active = api.create().json()["id"]
     for headers in ({"If_Match": '"stale"'}, {"If_Match": etag(api, f"tasks/{active}/")}):
@@ -90,21 +90,23 @@ def test_what_is_refused_without_conditions_is_refused_so_with_them(
         assert api.ask("POST", f"tasks/{active}/retry/", **headers).status_code == 409
         for path in (f"tasks/{active}/", "tasks/999999999/", f"tasks/{10**18}1/"):
             assert other.ask("DELETE", path, **headers).status_code == 404
-    hand.end(Status.COMPLETED, result="1")
+    fake_worker.end(Status.COMPLETED, result="1")
     assert api.ask("POST", f"tasks/{active}/cancel/", If_Match='"stale"').status_code == 409
 
 
-def test_a_stale_cancel_of_a_running_task_does_not_stop_it(api: Caller, hand: Hand) -> None:
+def test_a_stale_cancel_of_a_running_task_does_not_stop_it(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
     read = etag(api, f"tasks/{task_id}/")
-    hand.claim()
+    fake_worker.claim()
     assert api.ask("POST", f"tasks/{task_id}/cancel/", If_Match=read).status_code == 412
     assert api.get(f"tasks/{task_id}/").json()["cancel_requested_at"] is None
     read = etag(api, f"tasks/{task_id}/")
     assert api.ask("POST", f"tasks/{task_id}/cancel/", If_Match=read).status_code == 202
 
 
-def test_a_condition_on_reading(api: Caller, task_id: int) -> None:
+def test_a_condition_on_reading(api: ApiClient, task_id: int) -> None:
     read = etag(api, f"tasks/{task_id}/")
     assert not read.startswith("W/")
     assert api.get(f"tasks/{task_id}/", If_Match=read).status_code == 200
@@ -113,7 +115,7 @@ def test_a_condition_on_reading(api: Caller, task_id: int) -> None:
     assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
 
 
-def test_a_profile_is_not_overwritten_unseen(api: Caller) -> None:
+def test_a_profile_is_not_overwritten_unseen(api: ApiClient) -> None:
     read = etag(api, "me/")
     assert api.get("me/", If_None_Match=read).status_code == 304
     answer = api.patch("me/", {"first_name": "A"}, If_Match=read)

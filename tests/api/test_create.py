@@ -6,22 +6,22 @@ from typing import Any
 import pytest
 
 from taskyard.core.models import Account, Task
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 
-def test_the_answer_is_the_whole_task_and_says_where_it_is(api: Caller) -> None:
+def test_the_answer_is_the_whole_task_and_says_where_it_is(api: ApiClient) -> None:
     created = api.create()
     assert created.status_code == 201
     assert created.headers["Location"] == f"http://testserver/api/tasks/{created.json()['id']}/"
     assert api.get(f"tasks/{created.json()['id']}/").json() == created.json()
 
 
-def test_both_addresses_submit(api: Caller) -> None:
+def test_both_addresses_submit(api: ApiClient) -> None:
     body = {"task_type": "sum", "input_data": {"numbers": [0.1, 2]}}
     assert api.post("tasks/", body).json()["input_data"] == {"numbers": [0.1, 2]}
 
 
-def test_options_are_kept(api: Caller) -> None:
+def test_options_are_kept(api: ApiClient) -> None:
     created = api.create(
         priority="high", max_attempts=10, timeout=1.5, tags=["b", "a", "b"],
         run_at="2999-01-01T03:00:00+03:00",
@@ -35,7 +35,7 @@ def test_options_are_kept(api: Caller) -> None:
     assert Task.objects.get().timeout_seconds == 1.5
 
 
-def test_null_options_are_no_options(api: Caller) -> None:
+def test_null_options_are_no_options(api: ApiClient) -> None:
     options = dict.fromkeys(["run_at", "delay", "priority", "max_attempts", "timeout"])
     task = api.create(**options).json()
     assert (task["priority"], task["max_attempts"], task["run_at"]) == ("normal", 3, None)
@@ -58,7 +58,7 @@ def test_null_options_are_no_options(api: Caller) -> None:
         ("input_data", {"numbers": [1], "extra": 1}), ("input_data", {}),
     ],
 )  # fmt: skip
-def test_a_wrong_option_is_refused_at_its_place(api: Caller, option: str, value: Any) -> None:
+def test_a_wrong_option_is_refused_at_its_place(api: ApiClient, option: str, value: Any) -> None:
     refused = api.create(**{option: value})
     assert refused.status_code == 400
     assert list(refused.json()) == [option]
@@ -68,7 +68,7 @@ def test_a_wrong_option_is_refused_at_its_place(api: Caller, option: str, value:
 
 @pytest.mark.parametrize("delay", [1, 0.25, 0.0000014, 3600.5, 316224000])
 def test_a_delay_begins_when_the_database_says_that_the_task_was_made(
-    api: Caller, delay: float
+    api: ApiClient, delay: float
 ) -> None:
     task = api.create(delay=delay).json()
     row = Task.objects.get(id=task["id"])
@@ -84,21 +84,21 @@ def test_a_delay_begins_when_the_database_says_that_the_task_was_made(
     assert soon.run_at is None
 
 
-def test_a_moment_and_a_delay_together_are_refused(api: Caller) -> None:
+def test_a_moment_and_a_delay_together_are_refused(api: ApiClient) -> None:
     refused = api.create(run_at="2030-01-01T00:00:00Z", delay=1)
     assert refused.status_code == 400
     assert refused.json()["code"] == "run_at_and_delay"
 
 
 @pytest.mark.parametrize("task_type", [[], {}, None, 5, True, "", "nope", "x" * 10_000, "Sum"])
-def test_an_unknown_task_type_is_refused_and_not_echoed(api: Caller, task_type: Any) -> None:
+def test_an_unknown_task_type_is_refused_and_not_echoed(api: ApiClient, task_type: Any) -> None:
     refused = api.create(task_type)
     assert refused.status_code == 400
     assert list(refused.json()) == ["task_type"]
     assert len(refused.content) < 200
 
 
-def test_an_unknown_task_type_has_its_code(api: Caller) -> None:
+def test_an_unknown_task_type_has_its_code(api: ApiClient) -> None:
     refused = api.post(
         "tasks/", {"task_type": "x", "input_data": {}}, Accept="application/problem+json"
     )
@@ -107,7 +107,7 @@ def test_an_unknown_task_type_has_its_code(api: Caller) -> None:
     ]
 
 
-def test_every_flaw_of_an_input_is_named_at_its_place(api: Caller) -> None:
+def test_every_flaw_of_an_input_is_named_at_its_place(api: ApiClient) -> None:
     refused = api.create(input_data={"numbers": [1, "x", True, 2**60], "more": 1})
     assert refused.json() == {
         "input_data": {
@@ -143,7 +143,7 @@ def test_every_flaw_of_an_input_is_named_at_its_place(api: Caller) -> None:
         ),
     ],
 )
-def test_all_that_is_wrong_is_said_at_once(api: Caller, body: Any, pointers: set[str]) -> None:
+def test_all_that_is_wrong_is_said_at_once(api: ApiClient, body: Any, pointers: set[str]) -> None:
     refused = api.post("tasks/create/", body, Accept="application/problem+json")
     assert refused.status_code == 400
     assert {error["pointer"] for error in refused.json()["errors"]} == pointers
@@ -154,7 +154,7 @@ def test_all_that_is_wrong_is_said_at_once(api: Caller, body: Any, pointers: set
     }
 
 
-def test_what_is_wrong_with_the_whole_stands_beside_the_fields(api: Caller) -> None:
+def test_what_is_wrong_with_the_whole_stands_beside_the_fields(api: ApiClient) -> None:
     refused = api.create(input_data={"numbers": []}, run_at="2030-01-01T00:00:00Z", delay=1)
     assert refused.json() == {
         "non_field_errors": ["Укажите либо run_at, либо delay, но не оба."],
@@ -162,7 +162,7 @@ def test_what_is_wrong_with_the_whole_stands_beside_the_fields(api: Caller) -> N
     }
 
 
-def test_of_many_unknown_keys_the_first_are_named(api: Caller) -> None:
+def test_of_many_unknown_keys_the_first_are_named(api: ApiClient) -> None:
     many = {f"k{number}": number for number in range(10_000)}
     for body in ({"task_type": "sum", "input_data": many}, {"task_type": "sum", **many}):
         refused = api.post("tasks/create/", body)
@@ -171,7 +171,7 @@ def test_of_many_unknown_keys_the_first_are_named(api: Caller) -> None:
         assert list(named) == list(many)[:100]
 
 
-def test_of_many_wrong_items_the_first_are_named(api: Caller) -> None:
+def test_of_many_wrong_items_the_first_are_named(api: ApiClient) -> None:
     refused = api.create(input_data={"numbers": [""] * 9000})
     assert refused.status_code == 400
     named = refused.json()["input_data"]["numbers"]

@@ -9,14 +9,14 @@ from django.utils import timezone
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Account, Task
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 # The lifecycle is the only writer; here its results are laid down to be looked at.
 DONE = {"ready": False, "wake_at": None, "worker": None, "finished_at": "2024-12-16T12:00:05Z"}
 
 
 def test_another_users_task_and_none_are_answered_with_the_same_bytes(
-    api: Caller, new_user: Callable[..., User], as_user: Callable[[User], Caller]
+    api: ApiClient, new_user: Callable[..., User], as_user: Callable[[User], ApiClient]
 ) -> None:
     theirs = as_user(new_user("other")).create().json()["id"]
     answers = [
@@ -30,7 +30,7 @@ def test_another_users_task_and_none_are_answered_with_the_same_bytes(
     }
 
 
-def test_a_task_asked_for_again_is_not_sent_again(api: Caller) -> None:
+def test_a_task_asked_for_again_is_not_sent_again(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     first = api.get(f"tasks/{task_id}/")
     again = api.get(f"tasks/{task_id}/", If_None_Match=first.headers["ETag"])
@@ -54,7 +54,9 @@ def test_a_task_asked_for_again_is_not_sent_again(api: Caller) -> None:
         ("cancelled", "Отменено", "Cancelled"),
     ],
 )
-def test_labels_follow_the_language(api: Caller, status: str, russian: str, english: str) -> None:
+def test_labels_follow_the_language(
+    api: ApiClient, status: str, russian: str, english: str
+) -> None:
     task_id = api.create().json()["id"]
     if status in ("completed", "error", "cancelled"):
         Task.objects.update(status=status, **DONE)
@@ -77,7 +79,7 @@ def test_labels_follow_the_language(api: Caller, status: str, russian: str, engl
     ],
 )
 def test_a_completed_task_shows_the_whole_of_its_progress(
-    api: Caller, reported: dict[str, Any], status: str, shown: tuple[int, float | None]
+    api: ApiClient, reported: dict[str, Any], status: str, shown: tuple[int, float | None]
 ) -> None:
     task_id = api.create().json()["id"]
     progress = {**reported, "message": "rows", "updated_at": "2024-12-16T12:00:04Z"}
@@ -86,7 +88,7 @@ def test_a_completed_task_shows_the_whole_of_its_progress(
     assert (told["current"], told["percent"], told["message"]) == (*shown, "rows")
 
 
-def test_a_failed_task_says_why_in_both_places(api: Caller) -> None:
+def test_a_failed_task_says_why_in_both_places(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     failure = {"error_code": "bad_luck", "error_message": "It rained.", "attempt": 2}
     Task.objects.update(status="error", **failure, **DONE)
@@ -96,7 +98,7 @@ def test_a_failed_task_says_why_in_both_places(api: Caller) -> None:
     assert task["finished_at"] == "2024-12-16T12:00:05Z"
 
 
-def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: Caller) -> None:
+def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     Task.objects.update(status="error", error_message=lifecycle.MESSAGES["worker_lost"], **DONE)
     assert "Воркер" in api.get(f"tasks/{task_id}/").json()["error"]["message"]
@@ -104,13 +106,13 @@ def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: Ca
     assert english["result"] == {"error": lifecycle.MESSAGES["worker_lost"]}
 
 
-def test_a_huge_result_is_shown_exactly(api: Caller) -> None:
+def test_a_huge_result_is_shown_exactly(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     Task.objects.update(status="completed", result={"result": 10**30}, **DONE)
     assert api.get(f"tasks/{task_id}/").json()["result"] == {"result": 10**30}
 
 
-def test_limits_name_the_tasks_that_hold_places(api: Caller) -> None:
+def test_limits_name_the_tasks_that_hold_places(api: ApiClient) -> None:
     empty = api.get("limits/").json()
     assert empty == {"active_limit": 5, "active": 0, "available": 5, "tasks": []}
     ids = [api.create().json()["id"] for _ in range(2)]
@@ -118,7 +120,7 @@ def test_limits_name_the_tasks_that_hold_places(api: Caller) -> None:
     assert full == {"active_limit": 5, "active": 2, "available": 3, "tasks": ids}
 
 
-def test_limits_count_all_and_name_a_thousand(api: Caller) -> None:
+def test_limits_count_all_and_name_a_thousand(api: ApiClient) -> None:
     Account.objects.update(active_limit=2000)
     many = {"tasks": [{"task_type": "sum", "input_data": {"numbers": [1]}}] * 600}
     ids = [task_id for _ in range(2) for task_id in api.post("tasks/bulk/", many).json()["ids"]]

@@ -11,12 +11,12 @@ from taskyard.api import errors
 from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core import lifecycle, messages
 from taskyard.core.errors import Rejected
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 PROBLEM = "application/problem+json"
 
 
-def test_a_problem_names_each_place_with_a_code(api: Caller) -> None:
+def test_a_problem_names_each_place_with_a_code(api: ApiClient) -> None:
     refused = api.post(
         "tasks/",
         {"task_type": "countdown", "input_data": {"seconds": 1}, "a/b": 1},
@@ -37,17 +37,17 @@ def test_a_problem_names_each_place_with_a_code(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("path", ["tasks/0/", "nope", "me/"])
-def test_every_refusal_can_be_a_problem(nobody: Caller, api: Caller, path: str) -> None:
-    caller = nobody if path == "me/" else api
-    refused = caller.get(path, Accept=f"text/html, {PROBLEM};q=0.5")
+def test_every_refusal_can_be_a_problem(nobody: ApiClient, api: ApiClient, path: str) -> None:
+    api_client = nobody if path == "me/" else api
+    refused = api_client.get(path, Accept=f"text/html, {PROBLEM};q=0.5")
     assert refused.headers["Content-Type"] == PROBLEM
     assert list(refused.json()) == ["type", "title", "status", "detail", "code", "errors"]
     assert refused.json()["status"] == refused.status_code
-    plain = caller.get(path, Accept=f"application/json, {PROBLEM};q=0")
+    plain = api_client.get(path, Accept=f"application/json, {PROBLEM};q=0")
     assert plain.headers["Content-Type"] == "application/json"
 
 
-def test_texts_follow_the_language(api: Caller) -> None:
+def test_texts_follow_the_language(api: ApiClient) -> None:
     body = {"task_type": "countdown", "input_data": {"seconds": 0}}
     russian = api.post("tasks/", body).json()
     english = api.post("tasks/", body, Accept_Language="en").json()
@@ -86,7 +86,7 @@ def test_flaws_of_a_place_and_inside_it_stand_together() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", ["tasks/", "limits/", "me/"])
-def test_a_database_that_is_away_is_a_503(api: Caller, path: str, unreachable: Any) -> None:
+def test_a_database_that_is_away_is_a_503(api: ApiClient, path: str, unreachable: Any) -> None:
     with unreachable():
         refused = api.get(path)
     assert refused.status_code == 503, refused.content
@@ -145,7 +145,7 @@ def unreachable() -> Any:
     ],
 )
 def test_choices_are_listed_without_a_word_of_another_language(
-    api: Caller, language: str, text: str
+    api: ApiClient, language: str, text: str
 ) -> None:
     body = {"task_type": "sum", "input_data": {"numbers": [1]}, "priority": "urgent"}
     assert api.post("tasks/", body, Accept_Language=language).json() == {"priority": [text]}

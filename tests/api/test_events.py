@@ -1,9 +1,9 @@
 """The addresses of the streams, asked of a server that cannot stream."""
 
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 
-def test_a_server_that_cannot_stream_says_so(api: Caller) -> None:
+def test_a_server_that_cannot_stream_says_so(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     for path in ("tasks/events/", f"tasks/{task_id}/events/"):
         refused = api.get(path, Accept="text/event-stream, application/problem+json")

@@ -11,26 +11,26 @@ from taskyard.core import lifecycle
 from taskyard.core.models import Task
 from taskyard.core.states import Status
 from taskyard.core.types import NewTask
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 LONG = "x" * selection.SHORT
 
 
 @pytest.fixture
-def long_ids(user: User, hand: Hand) -> list[int]:
+def long_ids(user: User, fake_worker: FakeWorker) -> list[int]:
     """A task with a long input, one with a long result, one with neither, one that failed."""
     ids = []
     for given, result in ((LONG, "1"), ("a", json.dumps(LONG)), ("a", '"b"')):
         new = NewTask("sum", "default", {"text": given})
         ids.append(lifecycle.submit(user.pk, new).pk)
-        hand.end(Status.COMPLETED, result=result)
+        fake_worker.end(Status.COMPLETED, result=result)
     ids.append(lifecycle.submit(user.pk, NewTask("sum", "default", {"text": LONG})).pk)
-    hand.end(Status.ERROR, error_code="x", error_message="wrong")
+    fake_worker.end(Status.ERROR, error_code="x", error_message="wrong")
     return ids
 
 
-def results(api: Caller, path: str) -> list[dict[str, Any]]:
+def results(api: ApiClient, path: str) -> list[dict[str, Any]]:
     answer = api.get(path)
     assert answer.status_code == 200, answer.content
     found: list[dict[str, Any]] = answer.json()["results"]
@@ -39,7 +39,7 @@ def results(api: Caller, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("query", ["", "?after=0", "?ordering=-id&status=completed,error"])
 def test_a_list_leaves_out_what_is_long_and_says_so(
-    api: Caller, long_ids: list[int], query: str
+    api: ApiClient, long_ids: list[int], query: str
 ) -> None:
     shown = {task["id"]: task for task in results(api, f"tasks/{query}")}
     whole = {task_id: api.get(f"tasks/{task_id}/").json() for task_id in long_ids}
@@ -51,16 +51,18 @@ def test_a_list_leaves_out_what_is_long_and_says_so(
     assert not any("omitted" in task for task in whole.values())
 
 
-def test_a_list_of_large_results_is_small(api: Caller, user: User, hand: Hand) -> None:
+def test_a_list_of_large_results_is_small(
+    api: ApiClient, user: User, fake_worker: FakeWorker
+) -> None:
     Task.objects.all().delete()
     lifecycle.open_account(user.pk)
     for _ in range(20):
         lifecycle.submit(user.pk, NewTask("sum", "default", {"text": "a"}))
-        hand.end(Status.COMPLETED, result=json.dumps("x" * 500_000))
+        fake_worker.end(Status.COMPLETED, result=json.dumps("x" * 500_000))
     assert len(api.get("tasks/?page_size=100").content) < 20_000
 
 
-def test_fields_name_what_is_wanted(api: Caller, long_ids: list[int]) -> None:
+def test_fields_name_what_is_wanted(api: ApiClient, long_ids: list[int]) -> None:
     for path in ("tasks/?fields=id,status", "tasks/?fields=status&fields=id&fields=,"):
         assert [list(task) for task in results(api, path)] == [["id", "status"]] * 4
     wanted = results(api, "tasks/?fields=result,input_data,error&page_size=2")
@@ -75,7 +77,7 @@ def test_fields_name_what_is_wanted(api: Caller, long_ids: list[int]) -> None:
     assert list(every[0]) == list(selection.NAMES)
 
 
-def test_neighbouring_pages_keep_the_fields(api: Caller, long_ids: list[int]) -> None:
+def test_neighbouring_pages_keep_the_fields(api: ApiClient, long_ids: list[int]) -> None:
     page = api.get("tasks/?fields=id&page_size=2").json()
     assert "fields=id" in page["next"]
     assert results(api, page["next"].removeprefix("http://testserver/api/")) == [
@@ -83,7 +85,7 @@ def test_neighbouring_pages_keep_the_fields(api: Caller, long_ids: list[int]) ->
     ]
 
 
-def test_one_task_has_fields_too(api: Caller, long_ids: list[int]) -> None:
+def test_one_task_has_fields_too(api: ApiClient, long_ids: list[int]) -> None:
     path = f"tasks/{long_ids[0]}/"
     part = api.get(f"{path}?fields=status,result")
     assert part.json() == {"status": "completed", "result": 1}
@@ -96,7 +98,7 @@ def test_one_task_has_fields_too(api: Caller, long_ids: list[int]) -> None:
     "value", ["nope", "id,nope", "owner", "checkpoint", "ID", "%00", "id;status"]
 )
 def test_an_unknown_field_is_refused_everywhere(
-    api: Caller, long_ids: list[int], value: str
+    api: ApiClient, long_ids: list[int], value: str
 ) -> None:
     for path in (
         "tasks/",

@@ -9,13 +9,13 @@ from taskyard.core import history, lifecycle
 from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
 from taskyard.core.types import Line, LossReason, Traceback
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def said(api: Caller, count: int, *, dropped: int = 0) -> int:
+def said(api: ApiClient, count: int, *, dropped: int = 0) -> int:
     task_id = int(api.create().json()["id"])
     lines = [Line(BEGAN + timedelta(seconds=n), f"line {n}") for n in range(count)]
     history.write_lines(task_id, 1, lines, kept=0, dropped=dropped)
@@ -28,12 +28,14 @@ def messages(answer: Any) -> list[str]:
 
 
 def test_a_traceback_is_kept_with_its_attempt_and_told_if_the_operator_says_so(
-    api: Caller, hand: Hand, settings: Any
+    api: ApiClient, fake_worker: FakeWorker, settings: Any
 ) -> None:
     task_id = api.create().json()["id"]
     for status in (Status.PENDING, Status.ERROR):
         trace = Traceback("ValueError", "a.py:1 in f", f"ValueError: {status}")
-        hand.end(status, error_code="exception", error_message="ValueError: no", traceback=trace)
+        fake_worker.end(
+            status, error_code="exception", error_message="ValueError: no", traceback=trace
+        )
 
     def told() -> list[str | None]:
         answer = api.get(f"tasks/{task_id}/attempts/").json()
@@ -44,16 +46,16 @@ def test_a_traceback_is_kept_with_its_attempt_and_told_if_the_operator_says_so(
     assert told() == ["ValueError: pending", "ValueError: error"]
 
 
-def test_a_late_ending_leaves_no_traceback(api: Caller, hand: Hand) -> None:
+def test_a_late_ending_leaves_no_traceback(api: ApiClient, fake_worker: FakeWorker) -> None:
     api.create()
-    (late,) = hand.claim()
+    (late,) = fake_worker.claim()
     lifecycle.rescue(Task.objects.all(), lambda task: LossReason.LOST)
     trace = Traceback("ValueError", "a.py:1 in f", "ValueError: no")
-    assert not hand.finish(late, Status.ERROR, error_code="exception", traceback=trace)
+    assert not fake_worker.finish(late, Status.ERROR, error_code="exception", traceback=trace)
     assert not AttemptTraceback.objects.exists()
 
 
-def test_a_task_that_has_not_begun_has_no_history(api: Caller) -> None:
+def test_a_task_that_has_not_begun_has_no_history(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     empty = {"count": 0, "next": None, "previous": None, "results": []}
     assert api.get(f"tasks/{task_id}/attempts/").json() == empty
@@ -61,12 +63,14 @@ def test_a_task_that_has_not_begun_has_no_history(api: Caller) -> None:
 
 
 @pytest.mark.django_db(transaction=True)  # inside one transaction, time stands still
-def test_attempts_stand_in_order_and_say_how_each_ended(api: Caller, hand: Hand) -> None:
+def test_attempts_stand_in_order_and_say_how_each_ended(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
-    hand.end(Status.PENDING, error_code="exception", error_message="ValueError: page 7")
-    hand.claim()
+    fake_worker.end(Status.PENDING, error_code="exception", error_message="ValueError: page 7")
+    fake_worker.claim()
     lifecycle.rescue(Task.objects.all(), lambda task: LossReason.LOST)
-    (claimed,) = hand.claim()
+    (claimed,) = fake_worker.claim()
     running = api.get(f"tasks/{task_id}/attempts/").json()
     assert running["count"] == 3
     assert [(each["number"], each["outcome"]) for each in running["results"]] == [
@@ -79,23 +83,23 @@ def test_attempts_stand_in_order_and_say_how_each_ended(api: Caller, hand: Hand)
     }  # fmt: skip
     assert (third["error"], third["ended_at"]) == (None, None)
     assert first["started_at"] <= first["ended_at"] <= second["started_at"]
-    hand.finish(claimed, Status.COMPLETED, result="6")
+    fake_worker.finish(claimed, Status.COMPLETED, result="6")
     ended = api.get(f"tasks/{task_id}/attempts/").json()["results"]
     assert ended[:2] == [first, second]
     assert ended[2]["outcome"] == "completed"
     assert ended[2]["ended_at"]
 
 
-def test_attempts_have_pages_too(api: Caller, hand: Hand) -> None:
+def test_attempts_have_pages_too(api: ApiClient, fake_worker: FakeWorker) -> None:
     task_id = api.create().json()["id"]
     for _ in range(2):
-        hand.end(Status.PENDING, error_code="exception")
+        fake_worker.end(Status.PENDING, error_code="exception")
     page = api.get(f"tasks/{task_id}/attempts/?page_size=1").json()
     assert [each["number"] for each in page["results"]] == [1]
     assert page["next"].endswith(f"/api/tasks/{task_id}/attempts/?page=2&page_size=1")
 
 
-def test_lines_come_in_order_and_in_pages(api: Caller) -> None:
+def test_lines_come_in_order_and_in_pages(api: ApiClient) -> None:
     task_id = said(api, 250)
     first = api.get(f"tasks/{task_id}/logs/")
     assert messages(first) == [f"line {n}" for n in range(100)]
@@ -111,7 +115,7 @@ def test_lines_come_in_order_and_in_pages(api: Caller) -> None:
     assert len(messages(api.get(f"tasks/{task_id}/logs/?page_size=1000"))) == 250
 
 
-def test_who_has_read_so_many_lines_gets_those_behind_them(api: Caller) -> None:
+def test_who_has_read_so_many_lines_gets_those_behind_them(api: ApiClient) -> None:
     task_id = said(api, 25)
     seen: list[str] = []
     address = f"tasks/{task_id}/logs/?after=0&page_size=10"
@@ -126,7 +130,7 @@ def test_who_has_read_so_many_lines_gets_those_behind_them(api: Caller) -> None:
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == ["more"]
 
 
-def test_a_gap_is_seen_where_it_is_and_how_wide_it_is(api: Caller) -> None:
+def test_a_gap_is_seen_where_it_is_and_how_wide_it_is(api: ApiClient) -> None:
     task_id = said(api, history.LINES_KEPT + 7, dropped=3)
     lines = api.get(f"tasks/{task_id}/logs/?page_size=1000").json()["results"]
     assert len(lines) == history.LINES_KEPT
@@ -146,7 +150,7 @@ def test_a_gap_is_seen_where_it_is_and_how_wide_it_is(api: Caller) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_refused_at_its_name(
-    api: Caller, path: str, query: str, parameter: str
+    api: ApiClient, path: str, query: str, parameter: str
 ) -> None:
     task_id = api.create().json()["id"]
     refused = api.get(f"tasks/{task_id}/{path}/?{query}")
@@ -154,7 +158,7 @@ def test_a_bad_parameter_is_refused_at_its_name(
     assert list(refused.json()) == [parameter]
 
 
-def test_pages_are_asked_for_as_in_every_list(api: Caller, hand: Hand) -> None:
+def test_pages_are_asked_for_as_in_every_list(api: ApiClient, fake_worker: FakeWorker) -> None:
     task_id = said(api, 25)
     lines = [f"line {n}" for n in range(25)]
     logs = f"tasks/{task_id}/logs/"
@@ -168,7 +172,7 @@ def test_pages_are_asked_for_as_in_every_list(api: Caller, hand: Hand) -> None:
     assert len(messages(api.get(f"{logs}?limit=1000"))) == 25
     attempts = f"tasks/{task_id}/attempts/"
     for _ in range(2):
-        hand.end(Status.PENDING, error_code="exception")
+        fake_worker.end(Status.PENDING, error_code="exception")
     for query, numbers in (("limit=1", [1]), ("page=last&limit=1", [2]), ("offset=1", [2])):
         page = api.get(f"{attempts}?{query}").json()
         assert [each["number"] for each in page["results"]] == numbers, query

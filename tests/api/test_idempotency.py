@@ -6,22 +6,24 @@ import pytest
 
 from taskyard.core.models import Account, IdempotencyKey, Task
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
 from tests.core.test_races import at_once
+from tests.fake_worker import FakeWorker
 
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
 
 
-def submit(api: Caller, body: Any, key: str = "k", path: str = "tasks/create/") -> Any:
+def submit(api: ApiClient, body: Any, key: str = "k", path: str = "tasks/create/") -> Any:
     return api.post(path, body, Idempotency_Key=key)
 
 
-def test_the_same_again_is_the_same_task_as_it_is_now(api: Caller, hand: Hand) -> None:
+def test_the_same_again_is_the_same_task_as_it_is_now(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     first = submit(api, SUM)
     assert first.status_code == 201
     assert "Idempotency-Replayed" not in first.headers
-    hand.end(Status.COMPLETED, result='{"result": 1}')
+    fake_worker.end(Status.COMPLETED, result='{"result": 1}')
     again = submit(api, SUM)
     assert again.status_code == 201
     assert again.headers["Idempotency-Replayed"] == "true"
@@ -31,7 +33,7 @@ def test_the_same_again_is_the_same_task_as_it_is_now(api: Caller, hand: Hand) -
     assert Task.objects.count() == 1
 
 
-def test_the_order_of_keys_and_the_address_do_not_matter(api: Caller) -> None:
+def test_the_order_of_keys_and_the_address_do_not_matter(api: ApiClient) -> None:
     first = submit(api, {"task_type": "sum", "input_data": {"numbers": [1]}})
     body = b'{ "input_data": {"numbers": [1]},\n "task_type": "sum" }'
     again = api.ask("POST", "tasks", body, Idempotency_Key="k")
@@ -39,7 +41,7 @@ def test_the_order_of_keys_and_the_address_do_not_matter(api: Caller) -> None:
     assert again.json()["id"] == first.json()["id"]
 
 
-def test_the_key_is_not_for_another_request(api: Caller) -> None:
+def test_the_key_is_not_for_another_request(api: ApiClient) -> None:
     submit(api, SUM)
     for body, path in (
         (SUM | {"tags": ["x"]}, "tasks/create/"),
@@ -52,7 +54,7 @@ def test_the_key_is_not_for_another_request(api: Caller) -> None:
     assert Task.objects.count() == Account.objects.get().active == 1
 
 
-def test_a_repetition_needs_no_place(api: Caller) -> None:
+def test_a_repetition_needs_no_place(api: ApiClient) -> None:
     first = submit(api, SUM)
     for _ in range(4):
         assert api.create().status_code == 201
@@ -62,7 +64,7 @@ def test_a_repetition_needs_no_place(api: Caller) -> None:
     assert api.get("limits/").json()["active"] == 5
 
 
-def test_a_refused_request_leaves_the_key_free(api: Caller) -> None:
+def test_a_refused_request_leaves_the_key_free(api: ApiClient) -> None:
     ids = [api.create().json()["id"] for _ in range(5)]
     assert submit(api, SUM).status_code == 400
     assert submit(api, {"task_type": "nope", "input_data": {}}).status_code == 400
@@ -71,11 +73,11 @@ def test_a_refused_request_leaves_the_key_free(api: Caller) -> None:
     assert "Idempotency-Replayed" not in submit(api, SUM).headers
 
 
-def test_a_key_is_its_users_own(api: Caller, other: Caller) -> None:
+def test_a_key_is_its_users_own(api: ApiClient, other: ApiClient) -> None:
     assert submit(api, SUM).json()["id"] != submit(other, SUM).json()["id"]
 
 
-def test_a_task_deleted_since_is_not_made_again(api: Caller) -> None:
+def test_a_task_deleted_since_is_not_made_again(api: ApiClient) -> None:
     task_id = submit(api, SUM).json()["id"]
     api.post(f"tasks/{task_id}/cancel/")
     assert api.ask("DELETE", f"tasks/{task_id}/").status_code == 204
@@ -85,7 +87,7 @@ def test_a_task_deleted_since_is_not_made_again(api: Caller) -> None:
     assert not Task.objects.exists()
 
 
-def test_a_bulk_again_is_the_same_bulk(api: Caller) -> None:
+def test_a_bulk_again_is_the_same_bulk(api: ApiClient) -> None:
     body = {"tasks": [SUM] * 5}
     first = submit(api, body, path="tasks/bulk/")
     again = submit(api, body, path="tasks/bulk")
@@ -97,7 +99,7 @@ def test_a_bulk_again_is_the_same_bulk(api: Caller) -> None:
 
 @pytest.mark.parametrize("key", ["", "é", "a\tb", "x" * 256, "ключ", "\x7f", "a\nb"], ids=ascii)
 @pytest.mark.parametrize("path", ["tasks/create/", "tasks/bulk/"])
-def test_a_key_that_is_none_is_refused(api: Caller, key: str, path: str) -> None:
+def test_a_key_that_is_none_is_refused(api: ApiClient, key: str, path: str) -> None:
     refused = submit(api, SUM, key, path)
     assert refused.status_code == 400
     assert refused.json()["code"] == "idempotency_key_invalid"
@@ -105,20 +107,20 @@ def test_a_key_that_is_none_is_refused(api: Caller, key: str, path: str) -> None
 
 
 @pytest.mark.parametrize("key", ["x" * 255, '"8e03978e-40d5"', "a b", "~!%00'\\"])
-def test_any_printable_ascii_is_a_key(api: Caller, key: str) -> None:
+def test_any_printable_ascii_is_a_key(api: ApiClient, key: str) -> None:
     assert submit(api, SUM, key).status_code == 201
     assert submit(api, SUM, key).headers["Idempotency-Replayed"] == "true"
 
 
 @pytest.fixture
-def failed(api: Caller, hand: Hand) -> int:
+def failed(api: ApiClient, fake_worker: FakeWorker) -> int:
     """A task that ended in error."""
     task_id: int = api.create().json()["id"]
-    hand.end(Status.ERROR, error_code="x", error_message="x")
+    fake_worker.end(Status.ERROR, error_code="x", error_message="x")
     return task_id
 
 
-def test_a_retry_again_is_the_same_new_task(api: Caller, failed: int) -> None:
+def test_a_retry_again_is_the_same_new_task(api: ApiClient, failed: int) -> None:
     first = submit(api, None, path=f"tasks/{failed}/retry/")
     again = submit(api, None, path=f"tasks/{failed}/retry")
     assert (first.status_code, again.status_code) == (201, 201)
@@ -131,7 +133,7 @@ def test_a_retry_again_is_the_same_new_task(api: Caller, failed: int) -> None:
     assert Account.objects.get().active == 1
 
 
-def test_a_retry_needs_no_second_place(api: Caller, failed: int) -> None:
+def test_a_retry_needs_no_second_place(api: ApiClient, failed: int) -> None:
     first = submit(api, None, path=f"tasks/{failed}/retry/")
     for _ in range(4):
         assert api.create().status_code == 201
@@ -139,10 +141,12 @@ def test_a_retry_needs_no_second_place(api: Caller, failed: int) -> None:
     assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
 
 
-def test_a_key_of_a_retry_is_not_for_another_request(api: Caller, failed: int, hand: Hand) -> None:
+def test_a_key_of_a_retry_is_not_for_another_request(
+    api: ApiClient, failed: int, fake_worker: FakeWorker
+) -> None:
     submit(api, SUM, "of a create")
     submit(api, None, "k", f"tasks/{failed}/retry/")
-    hand.end(Status.ERROR, error_code="x", error_message="x")
+    fake_worker.end(Status.ERROR, error_code="x", error_message="x")
     other_failed = Task.objects.latest("id").pk
     for path, body, key in (
         (f"tasks/{other_failed}/retry/", None, "k"),
@@ -156,7 +160,7 @@ def test_a_key_of_a_retry_is_not_for_another_request(api: Caller, failed: int, h
     assert Task.objects.count() == 3
 
 
-def test_a_retry_again_is_answered_when_the_first_task_is_gone(api: Caller, failed: int) -> None:
+def test_a_retry_again_is_answered_when_the_first_task_is_gone(api: ApiClient, failed: int) -> None:
     first = submit(api, None, path=f"tasks/{failed}/retry/")
     assert api.ask("DELETE", f"tasks/{failed}/").status_code == 204
     again = submit(api, None, path=f"tasks/{failed}/retry/")
@@ -164,18 +168,20 @@ def test_a_retry_again_is_answered_when_the_first_task_is_gone(api: Caller, fail
     assert submit(api, None, "another", f"tasks/{failed}/retry/").status_code == 404
 
 
-def test_a_refused_retry_leaves_the_key_free(api: Caller, other: Caller, hand: Hand) -> None:
+def test_a_refused_retry_leaves_the_key_free(
+    api: ApiClient, other: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
     assert submit(api, None, path=f"tasks/{task_id}/retry/").status_code == 409
     assert submit(other, None, path=f"tasks/{task_id}/retry/").status_code == 404
     assert submit(api, None, "", path=f"tasks/{task_id}/retry/").status_code == 400
     assert not IdempotencyKey.objects.exists()
-    hand.end(Status.ERROR, error_code="x", error_message="x")
+    fake_worker.end(Status.ERROR, error_code="x", error_message="x")
     assert submit(api, None, path=f"tasks/{task_id}/retry/").status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
-def test_retries_at_once_under_one_key_make_one_task(api: Caller, failed: int) -> None:
+def test_retries_at_once_under_one_key_make_one_task(api: ApiClient, failed: int) -> None:
     answers = at_once(
         8, lambda n: submit(api, None, path=f"tasks/{failed}/retry/").json()["id"], 16
     )

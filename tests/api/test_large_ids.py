@@ -13,7 +13,7 @@ from taskyard.live import changes
 from taskyard.live.changes import Position
 
 if TYPE_CHECKING:
-    from tests.api.caller import Caller
+    from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +30,7 @@ def go_on_after(table: str, last: int) -> None:
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [table, last])
 
 
-def test_ids_go_beyond_31_bits(api: "Caller", user: object) -> None:
+def test_ids_go_beyond_31_bits(api: "ApiClient", user: object) -> None:
     for table in ("taskyard_task", "taskyard_attempt", "taskyard_logline"):
         go_on_after(table, LAST_SMALL - 1)
     ids = [api.create().json()["id"] for _ in range(3)]

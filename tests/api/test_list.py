@@ -8,8 +8,8 @@ import pytest
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.types import NewTask
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 pytestmark = pytest.mark.usefixtures("many_allowed")
 
@@ -52,7 +52,7 @@ def found(answer: Any) -> list[int]:
     ],
 )
 def test_nobody_lists_the_tasks_of_another(
-    api: Caller, other: Caller, ids: list[int], query: str
+    api: ApiClient, other: ApiClient, ids: list[int], query: str
 ) -> None:
     own = other.create(tags=["third"]).json()["id"]
     assert found(other.get(f"tasks/?{query}")) == [own]
@@ -60,7 +60,7 @@ def test_nobody_lists_the_tasks_of_another(
     assert other.get("limits/").json()["tasks"] == [own]
 
 
-def test_a_list_has_ten_a_page_by_ascending_id(api: Caller, ids: list[int]) -> None:
+def test_a_list_has_ten_a_page_by_ascending_id(api: ApiClient, ids: list[int]) -> None:
     first = api.get("tasks/")
     assert found(first) == ids[:10]
     assert first.json()["count"] == 25
@@ -74,7 +74,7 @@ def test_a_list_has_ten_a_page_by_ascending_id(api: Caller, ids: list[int]) -> N
     assert third.json()["previous"] == "http://testserver/api/tasks/?page=2"
 
 
-def test_neighbouring_pages_keep_the_other_parameters(api: Caller, ids: list[int]) -> None:
+def test_neighbouring_pages_keep_the_other_parameters(api: ApiClient, ids: list[int]) -> None:
     page = api.get("tasks/?status=pending&status=error&page=2&page_size=5&ordering=-id").json()
     for address in (page["next"], page["previous"]):
         assert "status=pending&status=error" in address
@@ -82,7 +82,7 @@ def test_neighbouring_pages_keep_the_other_parameters(api: Caller, ids: list[int
         assert "ordering=-id" in address
 
 
-def test_the_first_page_of_an_empty_list_is_there_and_the_second_is_not(api: Caller) -> None:
+def test_the_first_page_of_an_empty_list_is_there_and_the_second_is_not(api: ApiClient) -> None:
     empty = api.get("tasks/?page=1")
     assert empty.json() == {"count": 0, "next": None, "previous": None, "results": []}
     missing = api.get("tasks/?page=2")
@@ -90,13 +90,13 @@ def test_the_first_page_of_an_empty_list_is_there_and_the_second_is_not(api: Cal
     assert missing.json() == {"detail": "Не найдено.", "code": "not_found"}
 
 
-def test_a_page_beyond_the_last_is_404(api: Caller, ids: list[int]) -> None:
+def test_a_page_beyond_the_last_is_404(api: ApiClient, ids: list[int]) -> None:
     assert api.get("tasks/?page=3").status_code == 200
     assert api.get("tasks/?page=4").status_code == 404
     assert api.get(f"tasks/?page={2**63 - 1}").status_code == 404
 
 
-def test_after_walks_the_list_without_counting(api: Caller, ids: list[int]) -> None:
+def test_after_walks_the_list_without_counting(api: ApiClient, ids: list[int]) -> None:
     seen: list[int] = []
     address = "tasks/?after=0&page_size=10"
     while address:
@@ -108,12 +108,12 @@ def test_after_walks_the_list_without_counting(api: Caller, ids: list[int]) -> N
     assert seen == ids
 
 
-def test_after_walks_backwards_too(api: Caller, ids: list[int]) -> None:
+def test_after_walks_backwards_too(api: ApiClient, ids: list[int]) -> None:
     answer = api.get(f"tasks/?after={ids[5]}&ordering=-id&page_size=3")
     assert found(answer) == [ids[4], ids[3], ids[2]]
 
 
-def test_filters_narrow_the_list(api: Caller, ids: list[int]) -> None:
+def test_filters_narrow_the_list(api: ApiClient, ids: list[int]) -> None:
     assert found(api.get("tasks/?task_type=countdown")) == ids[::5]
     assert found(api.get("tasks/?tag=third&page_size=100")) == ids[::3]
     assert found(api.get("tasks/?tag=n3")) == [ids[3]]
@@ -124,7 +124,7 @@ def test_filters_narrow_the_list(api: Caller, ids: list[int]) -> None:
     assert len(found(api.get("tasks/?status=completed&status=pending"))) == 10
 
 
-def test_times_narrow_the_list_at_and_around_them(api: Caller, ids: list[int]) -> None:
+def test_times_narrow_the_list_at_and_around_them(api: ApiClient, ids: list[int]) -> None:
     assert found(api.get("tasks/?created_after=2000-01-01T00:00:00%2B03:00"))
     assert found(api.get("tasks/?created_after=2000-01-01T00:00:00+03:00"))
     assert found(api.get("tasks/?created_after=2999-01-01T00:00:00Z")) == []
@@ -134,7 +134,7 @@ def test_times_narrow_the_list_at_and_around_them(api: Caller, ids: list[int]) -
 
 
 @pytest.mark.parametrize("ordering", ["created_at", "finished_at", "id"])
-def test_ties_are_broken_by_id(api: Caller, ids: list[int], ordering: str) -> None:
+def test_ties_are_broken_by_id(api: ApiClient, ids: list[int], ordering: str) -> None:
     assert found(api.get(f"tasks/?ordering={ordering}&page_size=100")) == ids
     assert found(api.get(f"tasks/?ordering=-{ordering}&page_size=100")) == ids[::-1]
 
@@ -163,14 +163,14 @@ def test_ties_are_broken_by_id(api: Caller, ids: list[int], ordering: str) -> No
         ("after=1&ordering=created_at", "ordering"),
     ],
 )  # fmt: skip
-def test_a_bad_parameter_is_refused_at_its_name(api: Caller, query: str, parameter: str) -> None:
+def test_a_bad_parameter_is_refused_at_its_name(api: ApiClient, query: str, parameter: str) -> None:
     refused = api.get(f"tasks/?{query}")
     assert refused.status_code == 400, refused.content
     assert list(refused.json()) == [parameter]
     assert isinstance(refused.json()[parameter], list)
 
 
-def test_all_that_is_wrong_is_said_at_once(api: Caller) -> None:
+def test_all_that_is_wrong_is_said_at_once(api: ApiClient) -> None:
     refused = api.get("tasks/?nope=1&page=0&tag=%00&page_size=x&format=xml&status=done&tag=a")
     assert set(refused.json()) == {"nope", "page", "tag", "page_size", "format", "status"}
 
@@ -184,7 +184,7 @@ def test_all_that_is_wrong_is_said_at_once(api: Caller) -> None:
         "page=&page_size=&after=&limit=&offset=&status=&task_type=&tag=&ordering=&_=1&format=json",
     ],
 )
-def test_what_says_nothing_changes_nothing(api: Caller, ids: list[int], query: str) -> None:
+def test_what_says_nothing_changes_nothing(api: ApiClient, ids: list[int], query: str) -> None:
     answer = api.get(f"tasks/?{query}")
     assert found(answer) == ids[:10]
     assert answer.json()["count"] == 25
@@ -193,11 +193,13 @@ def test_what_says_nothing_changes_nothing(api: Caller, ids: list[int], query: s
     )
 
 
-def test_an_empty_value_beside_a_real_one_says_nothing(api: Caller, ids: list[int]) -> None:
+def test_an_empty_value_beside_a_real_one_says_nothing(api: ApiClient, ids: list[int]) -> None:
     assert found(api.get("tasks/?page=&page=3&status=&status=pending")) == ids[20:]
 
 
-def test_statuses_come_as_a_list_too(api: Caller, ids: list[int], hand: Hand) -> None:
+def test_statuses_come_as_a_list_too(
+    api: ApiClient, ids: list[int], fake_worker: FakeWorker
+) -> None:
     for task_id in ids[:4]:
         api.post(f"tasks/{task_id}/cancel/")
     assert found(api.get("tasks/?status=cancelled,completed")) == ids[:4]
@@ -209,7 +211,7 @@ def test_statuses_come_as_a_list_too(api: Caller, ids: list[int], hand: Hand) ->
         assert len(found(api.get(address.removeprefix("http://testserver/api/"))))
 
 
-def test_the_last_page_has_a_name(api: Caller, ids: list[int]) -> None:
+def test_the_last_page_has_a_name(api: ApiClient, ids: list[int]) -> None:
     last = api.get("tasks/?page=last")
     assert found(last) == ids[20:]
     assert last.json()["next"] is None
@@ -220,7 +222,7 @@ def test_the_last_page_has_a_name(api: Caller, ids: list[int]) -> None:
     assert found(api.get("tasks/?page=last&status=error")) == []
 
 
-def test_limit_and_offset_walk_the_list(api: Caller, ids: list[int]) -> None:
+def test_limit_and_offset_walk_the_list(api: ApiClient, ids: list[int]) -> None:
     seen: list[list[int]] = []
     address = "tasks/?limit=10&status=pending,error"
     while address:
@@ -238,7 +240,7 @@ def test_limit_and_offset_walk_the_list(api: Caller, ids: list[int]) -> None:
     assert len(seen) == 1
 
 
-def test_an_offset_need_not_be_a_whole_page(api: Caller, ids: list[int]) -> None:
+def test_an_offset_need_not_be_a_whole_page(api: ApiClient, ids: list[int]) -> None:
     page = api.get("tasks/?limit=4&offset=3")
     assert found(page) == ids[3:7]
     assert page.json()["next"] == "http://testserver/api/tasks/?limit=4&offset=7"
@@ -252,12 +254,12 @@ def test_an_offset_need_not_be_a_whole_page(api: Caller, ids: list[int]) -> None
         assert (beyond["results"], beyond["next"], beyond["count"]) == ([], None, 25)
 
 
-def test_odd_bytes_in_an_address_are_no_fault_of_ours(api: Caller) -> None:
+def test_odd_bytes_in_an_address_are_no_fault_of_ours(api: ApiClient) -> None:
     for query in ("%00=1", "%ff=%fe", "tag=%ff", "tag=%ed%a0%80", "&&==", "a=" * 500):
         assert api.get(f"tasks/?{query}").status_code in (200, 400)
 
 
 def test_another_users_tasks_are_not_listed(
-    new_user: Callable[..., User], as_user: Callable[[User], Caller], ids: list[int]
+    new_user: Callable[..., User], as_user: Callable[[User], ApiClient], ids: list[int]
 ) -> None:
     assert found(as_user(new_user("other")).get("tasks/")) == []

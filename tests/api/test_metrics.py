@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskyard.core import queues
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
 from tests.api.test_outages import read_only, without
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 TOKEN = "scrapers-only-9f2c"
 AFAR = {"REMOTE_ADDR": "203.0.113.9"}
@@ -33,11 +33,11 @@ def samples(answer: Any) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_it_says_where_the_tasks_are(api: Caller, hand: Hand) -> None:
+def test_it_says_where_the_tasks_are(api: ApiClient, fake_worker: FakeWorker) -> None:
     api.create(delay=60)
     for _ in range(3):
         api.create()
-    hand.finish(hand.claim(1)[0], Status.COMPLETED, result="6")
+    fake_worker.finish(fake_worker.claim(1)[0], Status.COMPLETED, result="6")
     queues.pause("default", by_id=None)
     found = samples(asked())
     assert found["taskyard_tasks_active", "waiting", "default", "sum"] == 2
@@ -56,11 +56,11 @@ def test_it_says_where_the_tasks_are(api: Caller, hand: Hand) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_says_how_long_tasks_waited_and_ran(api: Caller, hand: Hand) -> None:
+def test_it_says_how_long_tasks_waited_and_ran(api: ApiClient, fake_worker: FakeWorker) -> None:
     assert not any(name.startswith("taskyard_task_") for name, *_ in samples(asked()))
     for status in (Status.COMPLETED, Status.COMPLETED, Status.ERROR):
         api.create()
-        hand.end(status, result="6")
+        fake_worker.end(status, result="6")
     for _ in range(2):
         found = samples(asked())
         for name in ("taskyard_task_wait_seconds", "taskyard_task_run_seconds"):
@@ -72,11 +72,13 @@ def test_it_says_how_long_tasks_waited_and_ran(api: Caller, hand: Hand) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_read_only_database_says_what_was_counted_before(api: Caller, hand: Hand) -> None:
+def test_a_read_only_database_says_what_was_counted_before(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     asked()
     for counted in (1, 2):
         api.create()
-        hand.end(Status.COMPLETED, result="6")
+        fake_worker.end(Status.COMPLETED, result="6")
         with read_only():
             found = samples(asked())
             assert found["taskyard_tasks_ended_total", "completed"] == counted
@@ -128,11 +130,11 @@ def test_its_own_token_opens_it_and_nothing_else(db: None, settings: Any) -> Non
     settings.TASKYARD_METRICS_TOKEN = TOKEN
     assert asked(TOKEN, **AFAR).status_code == 200
     assert asked(TOKEN[:-1], **AFAR).status_code == 401
-    assert Caller(Client(), TOKEN).get("tasks/").status_code == 401
+    assert ApiClient(Client(), TOKEN).get("tasks/").status_code == 401
 
 
-def test_staff_may_read_it_and_users_may_not(staff: Caller, api: Caller) -> None:
-    assert asked(staff.access, **AFAR).status_code == 200
+def test_staff_may_read_it_and_users_may_not(staff: ApiClient, api: ApiClient) -> None:
+    assert asked(staff.decorators, **AFAR).status_code == 200
     refused = asked(api.access, **AFAR)
     assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
     # Who names himself is not taken for this machine.

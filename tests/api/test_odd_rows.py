@@ -10,7 +10,7 @@ from taskyard.core.models import Task
 
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
-    from tests.api.caller import Caller
+    from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +57,7 @@ PLACES = (
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_an_odd_row_is_shown_everywhere(
-    new_user: "Callable[..., User]", as_user: "Callable[[User], Caller]", odd: dict[str, Any]
+    new_user: "Callable[..., User]", as_user: "Callable[[User], ApiClient]", odd: dict[str, Any]
 ) -> None:
     boss = new_user("boss", is_staff=True, is_superuser=True)
     api = as_user(boss)

@@ -14,7 +14,7 @@ from django.test import Client
 from taskyard.accounts.models import User
 from taskyard.server import doctor
 from taskyard.server.health import database_state
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 from tests.conftest import TEST_DB
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,7 +64,7 @@ def assert_unavailable(answer: Any, media_type: str = "application/json") -> Non
 
 
 def test_a_read_only_database_refuses_what_writes_and_still_shows(
-    api: Caller, nobody: Caller
+    api: ApiClient, nobody: ApiClient
 ) -> None:
     task = api.create().json()["id"]
     nobody.post("register/", PERSON)
@@ -91,7 +91,7 @@ def test_a_read_only_database_refuses_what_writes_and_still_shows(
 
 
 def test_a_database_without_its_tables_is_not_ready_and_says_migrate(
-    api: Caller, nobody: Caller
+    api: ApiClient, nobody: ApiClient
 ) -> None:
     with without("django_migrations"):
         assert database_state() == "unmigrated"
@@ -145,7 +145,7 @@ if TEST_DB == "postgresql":
         ],
     )
     def test_every_operational_sqlstate_has_its_answer(
-        api: Caller, failing: Callable[[str], None], sqlstate: str, retry_after: str
+        api: ApiClient, failing: Callable[[str], None], sqlstate: str, retry_after: str
     ) -> None:
         failing(sqlstate)
         refused = api.create()

@@ -16,8 +16,8 @@ from taskyard.core import lifecycle
 from taskyard.core.models import Account, IdempotencyKey, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptState, ClaimedTask, NewTask
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,16 +36,16 @@ def own_connection(call: Callable[[], Any]) -> Any:
     ("path", "body", "tasks"), [("tasks/", SUM, 1), ("tasks/bulk/", {"tasks": [SUM] * 5}, 5)]
 )
 def test_100_submits_at_once_with_one_key_are_one(
-    api: Caller, path: str, body: Any, tasks: int
+    api: ApiClient, path: str, body: Any, tasks: int
 ) -> None:
     together = Barrier(20)
 
     def submit(_number: int) -> Any:
-        caller = Caller(Client(raise_request_exception=False), api.access)
+        api_client = ApiClient(Client(raise_request_exception=False), api.access)
 
         def five() -> list[Any]:
             together.wait()
-            return [caller.post(path, body, Idempotency_Key="one") for _ in range(5)]
+            return [api_client.post(path, body, Idempotency_Key="one") for _ in range(5)]
 
         return own_connection(five)
 
@@ -59,7 +59,7 @@ def test_100_submits_at_once_with_one_key_are_one(
 
 
 def test_1000_cancels_against_finishes_end_once_and_as_answered(
-    api: Caller, user: User, hand: Hand, figure: Any
+    api: ApiClient, user: User, fake_worker: FakeWorker, figure: Any
 ) -> None:
     """The canceller and the worker start each race together; who commits first, wins.
 
@@ -77,20 +77,20 @@ def test_1000_cancels_against_finishes_end_once_and_as_answered(
             status = Status.CANCELLED
         elif race % 5 == 0:
             status = Status.PENDING
-        return [status] if hand.finish(claimed, status, error_code="x") else []
+        return [status] if fake_worker.finish(claimed, status, error_code="x") else []
 
     def work() -> None:
         for race in range(RACES):
             raced.append(lifecycle.submit(user.pk, NewTask(**SUM, queue="default")).pk)
-            early = hand.claim() if race % 2 else []
+            early = fake_worker.claim() if race % 2 else []
             together.wait()
             time.sleep(race % 16 / 4000)  # a cancel takes some milliseconds: meet all of them
             written: list[Status] = []
-            for claimed in early or hand.claim():
+            for claimed in early or fake_worker.claim():
                 written += end(claimed, race)
             together.wait()
-            for claimed in hand.claim():
-                written += [Status.COMPLETED] * hand.finish(claimed, Status.COMPLETED)
+            for claimed in fake_worker.claim():
+                written += [Status.COMPLETED] * fake_worker.finish(claimed, Status.COMPLETED)
             endings.append(written)
 
     def cancel() -> None:

@@ -6,13 +6,15 @@ import pytest
 
 from taskyard.core.models import Account, LogLine, Task
 from taskyard.core.states import Status
-from tests.api.caller import Caller
-from tests.api.hand import Hand
+from tests.api_client import ApiClient
+from tests.fake_worker import FakeWorker
 
 
-def test_a_retry_is_a_new_task_with_the_same_wishes(api: Caller, hand: Hand) -> None:
+def test_a_retry_is_a_new_task_with_the_same_wishes(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create(priority="high", max_attempts=7, timeout=9, tags=["a"]).json()["id"]
-    hand.end(Status.ERROR, error_code="bad_luck")
+    fake_worker.end(Status.ERROR, error_code="bad_luck")
     first = api.get(f"tasks/{task_id}/").json()
     again = api.post(f"tasks/{task_id}/retry/")
     assert again.status_code == 201
@@ -25,7 +27,7 @@ def test_a_retry_is_a_new_task_with_the_same_wishes(api: Caller, hand: Hand) -> 
     assert api.get(f"tasks/{task_id}/").json() == first
 
 
-def test_retries_make_a_chain(api: Caller) -> None:
+def test_retries_make_a_chain(api: ApiClient) -> None:
     chain = [api.create().json()["id"]]
     for _ in range(7):
         assert api.post(f"tasks/{chain[-1]}/cancel/").status_code == 200
@@ -35,19 +37,21 @@ def test_retries_make_a_chain(api: Caller) -> None:
     assert api.get("limits/").json()["tasks"] == chain[-1:]
 
 
-def test_only_an_error_or_a_cancelled_task_is_tried_again(api: Caller, hand: Hand) -> None:
+def test_only_an_error_or_a_cancelled_task_is_tried_again(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
     assert api.post(f"tasks/{task_id}/retry/").status_code == 409
-    (claimed,) = hand.claim()
+    (claimed,) = fake_worker.claim()
     assert api.post(f"tasks/{task_id}/retry/").status_code == 409
-    hand.finish(claimed, Status.COMPLETED, result="6")
+    fake_worker.finish(claimed, Status.COMPLETED, result="6")
     refused = api.post(f"tasks/{task_id}/retry/")
     assert refused.status_code == 409
     assert refused.json()["code"] == "not_retryable"
     assert Task.objects.count() == 1
 
 
-def test_a_retry_needs_a_place(api: Caller) -> None:
+def test_a_retry_needs_a_place(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     api.post(f"tasks/{task_id}/cancel/")
     for _ in range(5):
@@ -57,7 +61,7 @@ def test_a_retry_needs_a_place(api: Caller) -> None:
     assert refused.json()["code"] == "active_limit_exceeded"
 
 
-def test_a_type_that_is_gone_is_not_tried_again(api: Caller) -> None:
+def test_a_type_that_is_gone_is_not_tried_again(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
     api.post(f"tasks/{task_id}/cancel/")
     Task.objects.update(task_type="gone")
@@ -66,9 +70,11 @@ def test_a_type_that_is_gone_is_not_tried_again(api: Caller) -> None:
     assert refused.json() == {"task_type": ["Нет такого типа задачи."]}
 
 
-def test_a_deleted_task_is_gone_with_all_that_was_kept_of_it(api: Caller, hand: Hand) -> None:
+def test_a_deleted_task_is_gone_with_all_that_was_kept_of_it(
+    api: ApiClient, fake_worker: FakeWorker
+) -> None:
     task_id = api.create().json()["id"]
-    hand.end(Status.ERROR, error_code="bad_luck")
+    fake_worker.end(Status.ERROR, error_code="bad_luck")
     again = api.post(f"tasks/{task_id}/retry/").json()["id"]
     LogLine.objects.create(task_id=task_id, attempt=1, at="2030-01-01T00:00:00Z", message="x")
     deleted = api.ask("DELETE", f"tasks/{task_id}/")
@@ -80,13 +86,13 @@ def test_a_deleted_task_is_gone_with_all_that_was_kept_of_it(api: Caller, hand: 
     assert Account.objects.get().active == 1
 
 
-def test_an_active_task_is_not_deleted(api: Caller, hand: Hand) -> None:
+def test_an_active_task_is_not_deleted(api: ApiClient, fake_worker: FakeWorker) -> None:
     task_id = api.create().json()["id"]
     for _ in range(2):
         refused = api.ask("DELETE", f"tasks/{task_id}")
         assert refused.status_code == 409
         assert refused.json()["code"] == "task_active"
-        hand.claim()
+        fake_worker.claim()
     assert api.get(f"tasks/{task_id}/").json()["status"] == "in_progress"
 
 
@@ -99,11 +105,11 @@ OWN = [
 @pytest.mark.parametrize("status", [Status.PENDING, Status.COMPLETED, Status.CANCELLED])
 @pytest.mark.parametrize(("method", "path"), OWN)
 def test_anothers_task_and_none_are_the_same_to_every_verb(
-    api: Caller, other: Caller, hand: Hand, method: str, path: str, status: Any
+    api: ApiClient, other: ApiClient, fake_worker: FakeWorker, method: str, path: str, status: Any
 ) -> None:
     theirs = other.create().json()["id"]
     if status != Status.PENDING:
-        hand.end(status)
+        fake_worker.end(status)
     before = other.get(f"tasks/{theirs}/").json()
     answers = [
         api.ask(method, f"tasks/{task_id}/{path}")

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 
 from taskyard.accounts.models import User
-from tests.api.caller import Caller
+from tests.api_client import ApiClient
 
 ACCOUNT = {"username": "newuser", "password": "password123"}
 
 
-def test_a_person_registers_gets_tokens_and_submits_both_examples(nobody: Caller) -> None:
+def test_a_person_registers_gets_tokens_and_submits_both_examples(nobody: ApiClient) -> None:
     registered = nobody.post("register/", ACCOUNT)
     assert registered.status_code == 201
     assert registered.json() == {"id": User.objects.get().pk, "username": "newuser"}
@@ -22,7 +22,7 @@ def test_a_person_registers_gets_tokens_and_submits_both_examples(nobody: Caller
     assert refreshed.status_code == 200
     assert list(refreshed.json()) == ["access"]
 
-    person = Caller(nobody.client, refreshed.json()["access"])
+    person = ApiClient(nobody.client, refreshed.json()["access"])
     first = person.post("tasks/create/", {"task_type": "sum", "input_data": {"numbers": [1, 2, 3]}})
     second = person.post("tasks/create/", {"task_type": "countdown", "input_data": {"seconds": 5}})
     assert (first.status_code, second.status_code) == (201, 201)
@@ -33,7 +33,7 @@ def test_a_person_registers_gets_tokens_and_submits_both_examples(nobody: Caller
     assert (listed.json()["count"], listed.json()["next"]) == (2, None)
 
 
-def test_a_task_has_the_fields_of_the_contract_in_its_order(api: Caller) -> None:
+def test_a_task_has_the_fields_of_the_contract_in_its_order(api: ApiClient) -> None:
     task = api.create().json()
     assert list(task) == [
         "id", "task_type", "input_data", "status", "result", "created_at", "status_label",
@@ -51,7 +51,7 @@ def test_a_task_has_the_fields_of_the_contract_in_its_order(api: Caller) -> None
     }  # fmt: skip
 
 
-def test_a_sixth_active_task_is_refused_in_the_seeds_words(api: Caller) -> None:
+def test_a_sixth_active_task_is_refused_in_the_seeds_words(api: ApiClient) -> None:
     for _ in range(5):
         assert api.create().status_code == 201
     refused = api.create()
@@ -63,7 +63,7 @@ def test_a_sixth_active_task_is_refused_in_the_seeds_words(api: Caller) -> None:
 
 
 def test_the_refusal_names_the_users_own_limit(
-    new_user: Callable[..., User], as_user: Callable[[User], Caller]
+    new_user: Callable[..., User], as_user: Callable[[User], ApiClient]
 ) -> None:
     user = new_user()
     user.account.active_limit = 1

@@ -12,7 +12,7 @@ from benchmarks import limits, plots, table, versions
 from benchmarks.figures import ratio
 from benchmarks.peers import PEERS
 from benchmarks.questions import QUESTIONS
-from benchmarks.yard import cpu_seconds
+from benchmarks.system_under_test import cpu_seconds
 from tests import servers
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from taskyard.client import Client
 from tests.contract.client import PASSWORD
-from tests.running import Live, clean_environment
+from tests.live_system import Live, clean_environment
 
 NewClient = Callable[..., Client]
 

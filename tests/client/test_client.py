@@ -21,15 +21,15 @@ from taskyard.client import (
     MemoryTokens,
     NewTask,
     NotFound,
-    Throttled,
+    RateLimited,
     Tokens,
     Unavailable,
     WaitTimeout,
 )
 from tests.client.conftest import NewClient
-from tests.client.relay import BUSY, LOSE, OFTEN, Relay
+from tests.client.faulty_proxy import BUSY, LOSE, OFTEN, Relay
 from tests.contract.client import PASSWORD
-from tests.running import Live
+from tests.live_system import Live
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers
@@ -192,7 +192,7 @@ def test_a_retry_makes_one_task_whatever_happens_to_its_requests(
 
 def test_patience_has_an_end(relay: Relay, new_client: NewClient) -> None:
     client = new_client(relay.url, retry_for=0.5)
-    for fault, error in ((BUSY, Unavailable), (OFTEN, Throttled)):
+    for fault, error in ((BUSY, Unavailable), (OFTEN, RateLimited)):
         relay.faults = [fault] * 5
         with pytest.raises(error):
             client.me()

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import Prompt
-from tests.client.relay import Relay
+from tests.client.faulty_proxy import Relay
 from tests.contract.client import PASSWORD
-from tests.running import Live
+from tests.live_system import Live
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers

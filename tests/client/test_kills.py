@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.client.conftest import Prompt
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 LINES = 6000

@@ -17,13 +17,13 @@ from taskyard.client.events import ServerSentEvent, SSEDecoder
 from taskyard.client.i18n import language
 from taskyard.client.retry import RetryBudget
 from taskyard.client.ssl_context import create_ssl_context
-from tools import faces
+from tools import unasync
 
 
-@pytest.mark.parametrize("source", faces.FACES, ids=lambda path: path.name)
+@pytest.mark.parametrize("source", unasync.FACES, ids=lambda path: path.name)
 def test_the_synchronous_face_is_the_asynchronous_one_without_waiting(source: Path) -> None:
-    written = faces.FACES[source].read_text()
-    assert written == faces.made(source), "run python tools/faces.py"
+    written = unasync.FACES[source].read_text()
+    assert written == unasync.made(source), "run python tools/unasync.py"
     assert "async" not in written.partition("\n")[2].replace("async_wire", "")
 
 

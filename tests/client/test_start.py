@@ -9,10 +9,10 @@ import pytest
 from taskyard.__main__ import OPERATOR
 from taskyard.client.commands.app import COMMANDS
 from taskyard.server import cli
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 SERVER = re.compile(
-    r"taskyard\.(accounts|api|catalog|core|dashboard|live|server|worker)"
+    r"taskyard\.(accounts|api|catalog|core|web|live|server|worker)"
     r"|django|rest_framework|celery"
 )
 # Typer itself asks pydantic to read what was typed, once a command runs.

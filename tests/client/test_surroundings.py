@@ -13,7 +13,7 @@ import pytest
 
 from tests.client.conftest import Prompt
 from tests.contract.client import PASSWORD
-from tests.running import Live
+from tests.live_system import Live
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers
@@ -218,7 +218,7 @@ def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path
 
 
 def test_up_leaves_its_address(tmp_path: Path) -> None:
-    from tests.running import clean_environment
+    from tests.live_system import clean_environment
 
     home = tmp_path / "home"
     up = subprocess.Popen(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients import generated
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 ASKED = generated.EVERY if generated.ALL else generated.QUICK

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
-from tests.running import Live
+from tests.live_system import Live
 
 PASSWORD = "password123"
 TERMINAL = {"completed", "error", "cancelled"}

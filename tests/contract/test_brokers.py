@@ -18,7 +18,7 @@ from taskyard.server import child_process
 from taskyard.server.valkey import program
 from tests.brokers import Watched, behind_tls
 from tests.contract.client import User
-from tests.running import Live, run_taskyard
+from tests.live_system import Live, run_taskyard
 from tests.servers import ROOT, free_port
 
 pytestmark = pytest.mark.servers

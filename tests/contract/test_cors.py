@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 APP, OTHER = "https://app.example.org", "http://localhost:3000"

@@ -15,7 +15,7 @@ import redis
 
 from taskyard.worker.watchdog import NOT_CONSUMING_SECONDS
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 Figure = Callable[[str, str], None]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.contract.client import TERMINAL, User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 Figure = Callable[[str, str], None]

@@ -8,7 +8,7 @@ import redis
 from celery import Celery
 
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 TASKS = 1000

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.contract.client import User
+from tests.live_system import Live
 from tests.old_tasks import fill, left
-from tests.running import Live
 
 pytestmark = pytest.mark.servers
 COUNT = 20_000

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.client import User
 from tests.faults.stage import children
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 LIMIT_KIB = 200_000

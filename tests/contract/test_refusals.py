@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.contract.client import User
-from tests.running import Live, run_taskyard
+from tests.live_system import Live, run_taskyard
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.contract.client import PASSWORD, User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

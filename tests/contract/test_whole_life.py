@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.client import User
 from tests.contract.test_faults import Figure, children
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 OTHERS = {"numbers": [1, 2, 3]}

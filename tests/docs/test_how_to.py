@@ -14,7 +14,7 @@ import pytest
 from tests.contract.client import User
 from tests.contract.test_faults import children
 from tests.docs.pages import DOCS, blocks
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 STEPS = ["fetched", "added up", "published"]

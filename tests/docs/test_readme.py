@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import READMES, Block, blocks
-from tests.running import Live
+from tests.live_system import Live
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ADDRESS = "http://127.0.0.1:8000"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.pages import DOCS, blocks
 from tests.docs.test_readme import ADDRESS, MARK
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 PAGE = DOCS / "tutorial.md"

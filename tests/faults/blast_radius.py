@@ -13,7 +13,7 @@ import psycopg
 
 from tests.contract.client import User
 from tests.faults.stage import Stage, Trial
-from tests.faults.truth import wait_for
+from tests.faults.transition_log import wait_for
 
 PAUSE_SECONDS = 0.25
 BULK_BYTES = int(7.9 * 1024 * 1024)

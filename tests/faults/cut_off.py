@@ -14,8 +14,8 @@ from tests import servers
 from tests.contract.client import User
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage
-from tests.faults.truth import wait_for
-from tests.running import Live
+from tests.faults.transition_log import wait_for
+from tests.live_system import Live
 
 LATENCY_SECONDS = 1.0
 A_SECOND = 20

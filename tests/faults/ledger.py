@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 from taskyard.core.states import TERMINAL, TRANSITIONS, Status
 from tests.faults.ledger import Answer, Entry, Ledger
-from tests.faults.truth import Move, Sampler, Truth, said_wrongly, wait_for
+from tests.faults.transition_log import Move, Sampler, Truth, said_wrongly, wait_for
 
 TASKS = """
 SELECT t.id, u.username, t.status, t.result, t.error_code, t.attempt

@@ -33,8 +33,8 @@ from tests.faults.ledger import Job, mixed, sums
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage, Trial, children, is_root, lives
 from tests.faults.switchover import a_switchover
-from tests.faults.truth import Truth, wait_for
-from tests.running import Live, clean_environment
+from tests.faults.transition_log import Truth, wait_for
+from tests.live_system import Live, clean_environment
 
 # A stall check, a lease and a rescue later at the latest.
 RESCUE_SECONDS = 35.0

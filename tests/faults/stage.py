@@ -15,8 +15,8 @@ from tests import servers
 from tests.faults.ledger import Ledger
 from tests.faults.oracle import executions, judge, settle
 from tests.faults.proxy import Proxy
-from tests.faults.truth import Sampler, Truth
-from tests.running import Live
+from tests.faults.transition_log import Sampler, Truth
+from tests.live_system import Live
 
 
 @dataclass

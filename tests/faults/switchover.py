@@ -15,7 +15,7 @@ from tests import servers
 from tests.faults.ledger import sums
 from tests.faults.proxy import Proxy
 from tests.faults.stage import Stage, Trial, children, lives
-from tests.faults.truth import wait_for
+from tests.faults.transition_log import wait_for
 
 SERVING_SECONDS = 5.0
 

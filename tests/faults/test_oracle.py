@@ -13,7 +13,7 @@ from tests.conftest import TEST_DB
 from tests.faults import oracle
 from tests.faults.ledger import Answer, Entry, Job, sums
 from tests.faults.stage import Stage, Trial, children
-from tests.faults.truth import Move, said_wrongly, wait_for
+from tests.faults.transition_log import Move, said_wrongly, wait_for
 
 
 def late_write(trial: Trial) -> None:

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 JSON_TYPES = ("application/json", "application/problem+json")
 NOT_OURS = {

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import start_live
 from tests.contract.client import User
 from tests.hostile.attack import Attack
-from tests.running import Live
+from tests.live_system import Live
 
 LAST = ("test_schemathesis.py", "test_logs.py")
 

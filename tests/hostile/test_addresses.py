@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.hostile.attack import Attack, raw
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}

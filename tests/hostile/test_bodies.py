@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.attack import Attack, raw
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 CREATE = "/api/tasks/create/"

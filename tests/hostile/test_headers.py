@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.hostile.attack import Attack
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 ALWAYS = {

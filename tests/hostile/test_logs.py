@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.hostile.attack import Attack
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.hostile.attack import Attack, raw
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 HEAD = b"GET /api/limits/ HTTP/1.1\r\nHost: localhost\r\n"

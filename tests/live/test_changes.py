@@ -118,13 +118,13 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
         touch(late)
         page = changes.read(owner_id, position)
         assert ids(page) == [late.pk]
-        assert changes.since_then([owner_id], str(page.after))[1] == {}
+        assert changes.changed_owners([owner_id], str(page.after))[1] == {}
         may_commit.set()
         thread.join(10)
         early.refresh_from_db()
         late.refresh_from_db()
         assert early.changed < late.changed
-        _, found = changes.since_then([owner_id], str(page.after))
+        _, found = changes.changed_owners([owner_id], str(page.after))
         assert found == {owner_id: {early.changed}}
         page = changes.read(owner_id, page.after)
         assert ids(page) == [early.pk]
@@ -181,7 +181,7 @@ def test_owners_are_read_apart(owner_id: int, submit: Callable[[], Task]) -> Non
     until = changes.now()
     task = submit()
     task.refresh_from_db()
-    found = changes.since_then([owner_id, owner_id + 1], until)[1]
+    found = changes.changed_owners([owner_id, owner_id + 1], until)[1]
     assert found == {owner_id: {task.changed}}
 
 

@@ -12,7 +12,7 @@ from taskyard.core import lifecycle
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
 from taskyard.core.types import NewTask
-from taskyard.live.hints import Hint, heard, tell
+from taskyard.live.hints import Hint, parse, publish
 from taskyard.live.hub import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +32,7 @@ def run(url: str | None, test: Callable[[Hub], Awaitable[None]]) -> None:
 
 
 async def told(*changes: tuple[int, int, Status]) -> None:
-    await asyncio.to_thread(tell, changes)
+    await asyncio.to_thread(publish, changes)
 
 
 async def eventually(true: Callable[[], bool], seconds: float = 3) -> None:
@@ -98,7 +98,7 @@ def test_who_waits_is_let_go_when_the_process_stops() -> None:
         mine: list[Hint] = []
         async with hub.listen(1, mine.append):
             mine.clear()
-            hub.let_go()
+            hub.release_waiters()
             assert mine == [None]
             assert hub.stopping
 
@@ -108,13 +108,13 @@ def test_who_waits_is_let_go_when_the_process_stops() -> None:
 def test_telling_never_fails_and_soon_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setattr(breaker, "_closed_again_at", 0.0)
-    tell([(1, 1, Status.PENDING)])
+    publish([(1, 1, Status.PENDING)])
     started = time.monotonic()
-    tell([(1, 1, Status.PENDING)])
+    publish([(1, 1, Status.PENDING)])
     assert time.monotonic() - started < 0.05
-    tell([])
+    publish([])
 
 
 @pytest.mark.parametrize("payload", [b"", b"*", b'"*"', b"[1]", b'{"a": "b"}', b"\xff"])
 def test_what_cannot_be_read_says_that_anything_may_have_changed(payload: bytes) -> None:
-    assert heard(payload) is None
+    assert parse(payload) is None

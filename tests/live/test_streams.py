@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> User:
     monkeypatch.setattr(streams, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(streams, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(streams, "AUTHORIZE_SECONDS", 0.2)
     return User.objects.create_user("owner", password="a password of many words")
 
 

@@ -468,7 +468,7 @@ STREAMS = (
         "no-sweep",
         "a lost hint delays a stream, and loses nothing",
         f"{LIVE}/hub.py",
-        "if not all(knows(change) for change in made):\n                    hear(None)",
+        "if not all(has_seen(change) for change in made):\n                    callback(None)",
         "pass",
         ("tests/live",),
     ),

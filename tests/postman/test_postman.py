@@ -15,7 +15,7 @@ import pytest
 from django.urls import Resolver404, URLResolver, get_resolver, resolve
 
 from tests import npm
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 HERE = Path(__file__).parent

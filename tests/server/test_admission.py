@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import USUAL, start_live
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 KIB = 1024

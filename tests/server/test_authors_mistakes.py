@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 CLI = ("taskyard.server.cli",)
 COMMANDS = {

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import TEST_DB, fresh_database
 from tests.contract.client import PASSWORD, User
-from tests.running import Live, clean_environment
+from tests.live_system import Live, clean_environment
 
 pytestmark = pytest.mark.servers
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.contract.client import PASSWORD, User
-from tests.running import Live
+from tests.live_system import Live
 from tests.server.front import Front
 
 pytestmark = pytest.mark.servers

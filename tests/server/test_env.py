@@ -11,7 +11,7 @@ import pytest
 from taskyard.server import env
 from taskyard.server.database import database
 from taskyard.server.env import ConfigurationError
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 GOOD_KEY = "kP3vXq9sTz7mWc2LrN8bYd5hJf6gAe4u"
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from taskyard.server import child_process, listener
-from tests.running import Live
+from tests.live_system import Live
 from tests.servers import free_port
 
 pytestmark = pytest.mark.servers

@@ -17,7 +17,7 @@ import pytest
 
 from taskyard.server import logs
 from tests.contract.client import User
-from tests.running import Live, clean_environment
+from tests.live_system import Live, clean_environment
 
 pytestmark = pytest.mark.servers
 NOISY = """

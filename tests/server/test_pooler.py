@@ -20,7 +20,7 @@ from taskyard.server import child_process
 from tests import servers
 from tests.conftest import TEST_DB, USUAL, migrated_database
 from tests.contract.client import User
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

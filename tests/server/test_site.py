@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

@@ -18,8 +18,8 @@ from django.db.utils import ConnectionHandler
 
 from taskyard.core.database_errors import is_outage
 from taskyard.server.database import database
-from taskyard.server.sqlite.turns import LONG_SECONDS, Turns
-from tests.running import clean_environment
+from taskyard.server.sqlite.fair_lock import LONG_SECONDS, FairLock
+from tests.live_system import clean_environment
 
 Connect = Callable[[], Any]
 PATIENCE_SECONDS = 0.3
@@ -173,7 +173,7 @@ def test_what_is_not_in_a_transaction_waits_as_before(connect: Connect, tmp_path
 
 
 def test_threads_that_have_waited_long_get_their_turn_in_the_order_of_waiting() -> None:
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
     assert turns.acquire(timeout=1)
 
     def take(number: int) -> None:

@@ -14,7 +14,7 @@ from tests import servers
 from tests.conftest import TEST_DB, USUAL, migrated_database
 from tests.contract.client import User
 from tests.faults.proxy import Mode, Proxy
-from tests.running import Live
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

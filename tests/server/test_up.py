@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import fresh_database
-from tests.running import clean_environment
+from tests.live_system import clean_environment
 
 pytestmark = pytest.mark.servers
 

@@ -130,7 +130,7 @@ def test_what_is_handed_back_waits_for_a_lock(
     Task.objects.update(process=os.getpid())
     monkeypatch.setattr(identity, "worker_id", Worker.objects.get().pk)
 
-    def let_go() -> None:
+    def release_waiters() -> None:
         time.sleep(1.5)
         other.rollback()
 
@@ -138,7 +138,7 @@ def test_what_is_handed_back_waits_for_a_lock(
         other.set_autocommit(False)
         other.cursor().execute("SELECT FROM taskyard_task WHERE id = %s FOR UPDATE", [task.id])
         other.inc_thread_sharing()
-        releasing = threading.Thread(target=let_go)
+        releasing = threading.Thread(target=release_waiters)
         releasing.start()
         executor._hand_back(Task.objects.all())
         releasing.join()

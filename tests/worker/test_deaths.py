@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import TEST_DB  # noqa: F401  # named by a mark
 from tests.contract.client import User
 from tests.faults.stage import lives
-from tests.faults.truth import wait_for
-from tests.running import Live
+from tests.faults.transition_log import wait_for
+from tests.live_system import Live
 from tests.worker.test_outages import truth_of
 
 pytestmark = pytest.mark.servers

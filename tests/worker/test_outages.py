@@ -14,8 +14,8 @@ from tests.contract.client import User
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.rows import is_ready
 from tests.faults.stage import children
-from tests.faults.truth import Truth, wait_for
-from tests.running import Live
+from tests.faults.transition_log import Truth, wait_for
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 # Promised are five seconds; a loaded machine may take longer for everything.

@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from tests.contract.client import User
-from tests.faults.truth import wait_for
-from tests.running import Live
+from tests.faults.transition_log import wait_for
+from tests.live_system import Live
 from tests.worker.test_outages import FOUND_SECONDS, ended, submit
 
 pytestmark = pytest.mark.servers

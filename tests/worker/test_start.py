@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import USUAL
 from tests.contract.client import User
-from tests.faults.truth import Truth, wait_for
-from tests.running import Live
+from tests.faults.transition_log import Truth, wait_for
+from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 

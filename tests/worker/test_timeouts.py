@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.contract.client import User
-from tests.faults.truth import wait_for
-from tests.running import Live
+from tests.faults.transition_log import wait_for
+from tests.live_system import Live
 from tests.worker.test_outages import truth_of
 
 pytestmark = pytest.mark.servers

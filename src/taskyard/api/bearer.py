@@ -5,7 +5,7 @@ from taskyard.accounts.tokens import valid_until
 from taskyard.live.asgi import Scope, header
 
 
-def holder(scope: Scope) -> tuple[int, float] | None:
+def authenticate_scope(scope: Scope) -> tuple[int, float] | None:
     """Whose valid token a request carries, and when it expires, in seconds of the epoch.
 
     Whether the user is still there and active, only the ordinary application finds out.

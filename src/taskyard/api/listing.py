@@ -15,6 +15,7 @@ from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
@@ -61,17 +62,14 @@ def _contradictions(query: TaskQuery) -> list[FieldError]:
 
 
 def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
-    tasks = Task.objects.owned_by(user_id)
-    if query.status:
-        tasks = tasks.of(query.status)
-    if query.task_type is not None:
-        tasks = tasks.filter(task_type=query.task_type)
-    if query.tag is not None:
-        tasks = tasks.tagged(query.tag)
-    if query.created_after is not None:
-        tasks = tasks.filter(created_at__gte=query.created_after)
-    if query.created_before is not None:
-        tasks = tasks.filter(created_at__lte=query.created_before)
+    criteria = Criteria(
+        statuses=query.status,
+        task_type=query.task_type or "",
+        tag=query.tag or "",
+        created_from=query.created_after,
+        created_to=query.created_before,
+    )
+    tasks = criteria.filter(Task.objects.owned_by(user_id))
     return tasks.order_by(*_order(query.ordering))
 
 

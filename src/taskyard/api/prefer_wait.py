@@ -14,19 +14,19 @@ from functools import partial
 from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 
-from taskyard.api.bearer import holder
+from taskyard.api.bearer import authenticate_scope
 from taskyard.api.json import dumps
 from taskyard.api.serialize import serialize_task
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi
-from taskyard.live.asgi import Answer, ASGIApp, Receive, Scope, Send
+from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
 LONGEST_SECONDS = 60
 SHORT_BYTES = 16 * 1024
-Look = Callable[[], Awaitable[Answer | None]]
+Reread = Callable[[], Awaitable[Response | None]]
 
 _CREATE = re.compile(r"/api/tasks(?:/create)?/?", re.ASCII)
 _DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
@@ -75,11 +75,11 @@ def _elements(header: str) -> list[str]:
 class PreferWait:
     """POST /api/tasks/create/, POST /api/tasks/, GET /api/tasks/<id>/, if they prefer to wait."""
 
-    def __init__(self, hub: Hub, ordinary: ASGIApp) -> None:
+    def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
         self._hub = hub
-        self._ordinary = ordinary
+        self._wsgi_app = wsgi_app
 
-    def take(self, scope: Scope) -> bool:
+    def matches(self, scope: Scope) -> bool:
         """Whether a request is one that is to wait."""
         address = {"POST": _CREATE, "GET": _DETAIL}.get(scope["method"])
         return (
@@ -90,74 +90,74 @@ class PreferWait:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = holder(scope)
+        held = authenticate_scope(scope)
         if held is None:
-            await self._ordinary(scope, receive, send)
+            await self._wsgi_app(scope, receive, send)
             return
         wait = Wait(seconds_of(asgi.header(scope, b"prefer") or "") or 0)
         # Listening comes first: the task may have ended before its creation is answered.
-        async with self._hub.listen(held[0], wait.hear):
-            answer = await self._answer(scope, receive, wait, held[0])
-        if answer is not None:
-            await answer.send_by(send)
+        async with self._hub.listen(held[0], wait.on_hint):
+            response = await self._answer(scope, receive, wait, held[0])
+        if response is not None:
+            await response.send_to(send)
 
     async def _answer(
         self, scope: Scope, receive: Receive, wait: "Wait", owner_id: int
-    ) -> Answer | None:
+    ) -> Response | None:
         """None where the client has left."""
         creates = scope["method"] == "POST"
         # Without its conditions, for a 304 would not say how the task stands.
         asked = scope if creates else asgi.get(scope, without=asgi.CONDITIONS)
         if not creates and scope["query_string"]:
             # Some fields may not say how the task stands; what they are is checked first.
-            refused = await asgi.ask(self._ordinary, asked, asgi.no_body)
+            refused = await asgi.call_app(self._wsgi_app, asked, asgi.no_body)
             if refused is None or refused.status != 200:
                 return refused
             asked = {**asked, "query_string": b""}
-        again = partial(asgi.ask, self._ordinary, asked, asgi.no_body)
-        first = await asgi.ask(self._ordinary, asked, receive) if creates else await again()
+        again = partial(asgi.call_app, self._wsgi_app, asked, asgi.no_body)
+        first = await asgi.call_app(self._wsgi_app, asked, receive) if creates else await again()
         if first is None or first.status not in (200, 201):
             return first
-        task_id, status = await self._standing(first)
+        task_id, status = await self._id_and_status(first)
         latest = first
         if status not in TERMINAL:
-            look = partial(self._seen, owner_id, task_id, first) if creates else again
-            departure = asyncio.ensure_future(_departure(receive, wait))
+            reread = partial(self._reread, owner_id, task_id, first) if creates else again
+            watching = asyncio.ensure_future(_watch_disconnect(receive, wait))
             try:
-                found = await self._until_ended(look, task_id, wait)
+                found = await self._wait_for_end(reread, task_id, wait)
             finally:
-                departure.cancel()
-            if wait.departed:
+                watching.cancel()
+            if wait.disconnected:
                 return None
             latest = found or first
         if (asked["headers"], asked["query_string"]) != (scope["headers"], scope["query_string"]):
-            latest = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body) or latest
+            latest = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body) or latest
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
-    async def _seen(self, owner_id: int, task_id: int, first: Answer) -> Answer | None:
+    async def _reread(self, owner_id: int, task_id: int, first: Response) -> Response | None:
         """The first answer with the task as it is now; None where that cannot be read."""
         try:
-            body = await self._hub.read(_shown, owner_id, task_id, first.language)
+            body = await self._hub.read(_serialize, owner_id, task_id, first.language)
         except (DatabaseError, InterfaceError):
             return None
         return None if body is None else first.with_body(body)
 
-    async def _until_ended(self, look: Look, task_id: int, wait: "Wait") -> Answer | None:
+    async def _wait_for_end(self, reread: Reread, task_id: int, wait: "Wait") -> Response | None:
         """The task when it has ended, or as it is when the time is over; None if that fails."""
         while True:
-            more = await wait.news_of(task_id) and not self._hub.stopping
-            answer = await look()
-            if answer is None or answer.status not in (200, 201):
+            more = await wait.next_hint(task_id) and not self._hub.stopping
+            response = await reread()
+            if response is None or response.status not in (200, 201):
                 if not more:
                     return None
-            elif not more or (await self._standing(answer))[1] in TERMINAL:
-                return answer
+            elif not more or (await self._id_and_status(response))[1] in TERMINAL:
+                return response
 
-    async def _standing(self, answer: Answer) -> tuple[int, str]:
+    async def _id_and_status(self, response: Response) -> tuple[int, str]:
         """The task's id and status. A long answer is not read in the loop, which serves all."""
-        if len(answer.body) <= SHORT_BYTES:
-            return _standing(answer.body)
-        return await self._hub.read(_standing, answer.body)
+        if len(response.body) <= SHORT_BYTES:
+            return _id_and_status(response.body)
+        return await self._hub.read(_id_and_status, response.body)
 
 
 class Wait:
@@ -165,13 +165,13 @@ class Wait:
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
-        self.departed = False
+        self.disconnected = False
         self._until = asyncio.get_running_loop().time() + seconds
         self._ended: set[int] = set()
         self._unsure = False
         self._news = asyncio.Event()
 
-    def hear(self, hint: Hint) -> None:
+    def on_hint(self, hint: Hint) -> None:
         if hint is None:
             self._unsure = True
             self._news.set()
@@ -179,15 +179,15 @@ class Wait:
             self._ended |= ended
             self._news.set()
 
-    def depart(self) -> None:
-        self.departed = True
+    def disconnect(self) -> None:
+        self.disconnected = True
         self._news.set()
 
-    async def news_of(self, task_id: int) -> bool:
+    async def next_hint(self, task_id: int) -> bool:
         """Wait until the task is said to have ended, or may have; False when the time is over."""
         try:
             async with asyncio.timeout_at(self._until):
-                while not (self._unsure or self.departed or task_id in self._ended):
+                while not (self._unsure or self.disconnected or task_id in self._ended):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -195,15 +195,15 @@ class Wait:
         self._unsure = False
         # Heard of once: should the answer still say otherwise, wait for the next word.
         self._ended.discard(task_id)
-        return not self.departed
+        return not self.disconnected
 
 
-def _standing(body: bytes) -> tuple[int, str]:
+def _id_and_status(body: bytes) -> tuple[int, str]:
     task = json.loads(body)
     return task["id"], task["status"]
 
 
-def _shown(owner_id: int, task_id: int, language: str) -> bytes | None:
+def _serialize(owner_id: int, task_id: int, language: str) -> bytes | None:
     task = Task.objects.get_owned(owner_id, task_id)
     if task is None:
         return None
@@ -211,7 +211,7 @@ def _shown(owner_id: int, task_id: int, language: str) -> bytes | None:
         return dumps(serialize_task(task))
 
 
-async def _departure(receive: Receive, wait: Wait) -> None:
+async def _watch_disconnect(receive: Receive, wait: Wait) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    wait.depart()
+    wait.disconnect()

@@ -2,9 +2,9 @@
 
     from taskyard.client import Client
 
-    with Client("https://tasks.example.org", token="...") as yard:
-        task = yard.submit("sum", {"numbers": [1, 2, 3]})
-        print(yard.wait(task.id).result)
+    with Client("https://tasks.example.org", token="...") as client:
+        task = client.submit("sum", {"numbers": [1, 2, 3]})
+        print(client.wait(task.id).result)
 
 Everything goes over the HTTP API; nothing of the server is imported. Each name is loaded when it
 is first asked for, so that the command line starts fast.
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         IdempotencyKeyReused,
         InvalidRequest,
         NotFound,
-        Refused,
+        RateLimited,
+        RequestRejected,
         TaskyardError,
-        Throttled,
         Unavailable,
         WaitTimeout,
     )
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
         Attempt,
         Chunk,
         Event,
-        Failure,
         Limits,
         LogLine,
         NewTask,
         Profile,
         Progress,
         Task,
+        TaskError,
         TaskType,
     )
     from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
@@ -56,15 +56,15 @@ _MODULES = {
             "IdempotencyKeyReused",
             "NotFound",
             "AuthenticationError",
-            "Refused",
+            "RequestRejected",
             "TaskyardError",
-            "Throttled",
+            "RateLimited",
         ),
         *("Unavailable", "ConnectionFailed", "WaitTimeout"),
     ),
     "tokens": ("MemoryTokens", "TokenStore", "Tokens"),
     "models": (
-        *("Attempt", "Chunk", "Event", "Failure", "Limits", "LogLine", "NewTask", "Profile"),
+        *("Attempt", "Chunk", "Event", "TaskError", "Limits", "LogLine", "NewTask", "Profile"),
         *("Progress", "Task", "TaskType"),
     ),
 }
@@ -80,7 +80,6 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "Event",
-    "Failure",
     "FieldError",
     "IdempotencyKeyReused",
     "InvalidRequest",
@@ -91,11 +90,12 @@ __all__ = [
     "NotFound",
     "Profile",
     "Progress",
-    "Refused",
+    "RateLimited",
+    "RequestRejected",
     "Task",
+    "TaskError",
     "TaskType",
     "TaskyardError",
-    "Throttled",
     "TokenStore",
     "Tokens",
     "Unavailable",

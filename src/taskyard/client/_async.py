@@ -1,4 +1,4 @@
-"""The client. `_sync.py` is made from this file by `python tools/faces.py`."""
+"""The client. `_sync.py` is made from this file by `python tools/unasync.py`."""
 
 import asyncio
 import math
@@ -118,15 +118,15 @@ class AsyncClient:
 
     async def me(self) -> Profile:
         """Who is logged in."""
-        return Profile.read(await self._wire.json("GET", "/me/"))
+        return Profile.from_dict(await self._wire.json("GET", "/me/"))
 
     async def limits(self) -> Limits:
         """The quota of active tasks, and what it is used for."""
-        return Limits.read(await self._wire.json("GET", "/limits/"))
+        return Limits.from_dict(await self._wire.json("GET", "/limits/"))
 
     async def types(self) -> list[TaskType]:
         """What can be run."""
-        return [TaskType.read(each) for each in await self._wire.json("GET", "/task-types/")]
+        return [TaskType.from_dict(each) for each in await self._wire.json("GET", "/task-types/")]
 
     async def submit(
         self,
@@ -157,7 +157,9 @@ class AsyncClient:
             tags=tags,
         )
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.read(await self._wire.json("POST", "/tasks/create/", new.body(), headers=key))
+        return Task.from_dict(
+            await self._wire.json("POST", "/tasks/create/", new.body(), headers=key)
+        )
 
     async def submit_many(
         self,
@@ -209,7 +211,7 @@ class AsyncClient:
 
     async def get(self, task_id: int) -> Task:
         """The task as it is now. Raises NotFound."""
-        return Task.read(await self._wire.json("GET", f"/tasks/{task_id}/"))
+        return Task.from_dict(await self._wire.json("GET", f"/tasks/{task_id}/"))
 
     async def list(
         self,
@@ -244,7 +246,7 @@ class AsyncClient:
         while True:
             answer = await self._wire.json("GET", "/tasks/", query=query)
             for each in answer["results"]:
-                yield Task.read(each)
+                yield Task.from_dict(each)
             if answer["next"] is None:
                 return
             if by_id:
@@ -263,7 +265,7 @@ class AsyncClient:
             reply = await self._wire.ask(
                 "GET", f"/tasks/{task_id}/", headers=prefer, seconds=self._wire.timeout + seconds
             )
-            task = Task.read(read(reply))
+            task = Task.from_dict(read(reply))
             if task.ended:
                 return task
             if timeout is not None and time.monotonic() >= ends_at:
@@ -293,7 +295,7 @@ class AsyncClient:
                     return
                 async for piece in reply.aiter_bytes():
                     for told in reader.feed(piece):
-                        task = Task.read(loads(told.data))
+                        task = Task.from_dict(loads(told.data))
                         yield Event(told.id, task)
                         if task_id is not None and task.ended:
                             return
@@ -306,7 +308,7 @@ class AsyncClient:
 
     async def cancel(self, task_id: int) -> Task:
         """Cancel a task, or ask it to stop where it runs already. Raises NotFound, Conflict."""
-        return Task.read(await self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
+        return Task.from_dict(await self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
 
     async def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
         """Submit again what ended in error or was cancelled: a new task, with ``retry_of``.
@@ -315,19 +317,21 @@ class AsyncClient:
         ActiveLimitExceeded, IdempotencyKeyReused.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.read(await self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key))
+        return Task.from_dict(
+            await self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key)
+        )
 
     async def logs(self, task_id: int, *, after: int = 0) -> AsyncIterator[LogLine]:
         """What the task's handler said until now, behind the first ``after`` lines."""
         async for page in self._pages(f"/tasks/{task_id}/logs/", after):
             for each in page:
-                yield LogLine.read(each)
+                yield LogLine.from_dict(each)
 
     async def attempts(self, task_id: int) -> AsyncIterator[Attempt]:
         """The executions of a task, in order; the last may be running."""
         async for page in self._pages(f"/tasks/{task_id}/attempts/", 0):
             for each in page:
-                yield Attempt.read(each)
+                yield Attempt.from_dict(each)
 
     async def _pages(self, path: str, after: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
         while True:

@@ -1,4 +1,4 @@
-"""Made from `_async.py` by `python tools/faces.py`; change that."""
+"""Made from `_async.py` by `python tools/unasync.py`; change that."""
 
 import math
 import os
@@ -117,15 +117,15 @@ class Client:
 
     def me(self) -> Profile:
         """Who is logged in."""
-        return Profile.read(self._wire.json("GET", "/me/"))
+        return Profile.from_dict(self._wire.json("GET", "/me/"))
 
     def limits(self) -> Limits:
         """The quota of active tasks, and what it is used for."""
-        return Limits.read(self._wire.json("GET", "/limits/"))
+        return Limits.from_dict(self._wire.json("GET", "/limits/"))
 
     def types(self) -> list[TaskType]:
         """What can be run."""
-        return [TaskType.read(each) for each in self._wire.json("GET", "/task-types/")]
+        return [TaskType.from_dict(each) for each in self._wire.json("GET", "/task-types/")]
 
     def submit(
         self,
@@ -156,7 +156,7 @@ class Client:
             tags=tags,
         )
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.read(self._wire.json("POST", "/tasks/create/", new.body(), headers=key))
+        return Task.from_dict(self._wire.json("POST", "/tasks/create/", new.body(), headers=key))
 
     def submit_many(
         self,
@@ -208,7 +208,7 @@ class Client:
 
     def get(self, task_id: int) -> Task:
         """The task as it is now. Raises NotFound."""
-        return Task.read(self._wire.json("GET", f"/tasks/{task_id}/"))
+        return Task.from_dict(self._wire.json("GET", f"/tasks/{task_id}/"))
 
     def list(
         self,
@@ -243,7 +243,7 @@ class Client:
         while True:
             answer = self._wire.json("GET", "/tasks/", query=query)
             for each in answer["results"]:
-                yield Task.read(each)
+                yield Task.from_dict(each)
             if answer["next"] is None:
                 return
             if by_id:
@@ -262,7 +262,7 @@ class Client:
             reply = self._wire.ask(
                 "GET", f"/tasks/{task_id}/", headers=prefer, seconds=self._wire.timeout + seconds
             )
-            task = Task.read(read(reply))
+            task = Task.from_dict(read(reply))
             if task.ended:
                 return task
             if timeout is not None and time.monotonic() >= ends_at:
@@ -290,7 +290,7 @@ class Client:
                     return
                 for piece in reply.iter_bytes():
                     for told in reader.feed(piece):
-                        task = Task.read(loads(told.data))
+                        task = Task.from_dict(loads(told.data))
                         yield Event(told.id, task)
                         if task_id is not None and task.ended:
                             return
@@ -303,7 +303,7 @@ class Client:
 
     def cancel(self, task_id: int) -> Task:
         """Cancel a task, or ask it to stop where it runs already. Raises NotFound, Conflict."""
-        return Task.read(self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
+        return Task.from_dict(self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
 
     def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
         """Submit again what ended in error or was cancelled: a new task, with ``retry_of``.
@@ -312,19 +312,19 @@ class Client:
         ActiveLimitExceeded, IdempotencyKeyReused.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.read(self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key))
+        return Task.from_dict(self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key))
 
     def logs(self, task_id: int, *, after: int = 0) -> Iterator[LogLine]:
         """What the task's handler said until now, behind the first ``after`` lines."""
         for page in self._pages(f"/tasks/{task_id}/logs/", after):
             for each in page:
-                yield LogLine.read(each)
+                yield LogLine.from_dict(each)
 
     def attempts(self, task_id: int) -> Iterator[Attempt]:
         """The executions of a task, in order; the last may be running."""
         for page in self._pages(f"/tasks/{task_id}/attempts/", 0):
             for each in page:
-                yield Attempt.read(each)
+                yield Attempt.from_dict(each)
 
     def _pages(self, path: str, after: int) -> Iterator[Sequence[dict[str, Any]]]:
         while True:

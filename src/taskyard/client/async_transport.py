@@ -12,7 +12,7 @@ from taskyard.client.encoding import encoded
 from taskyard.client.errors import (
     AuthenticationError,
     ConnectionFailed,
-    Throttled,
+    RateLimited,
     Unavailable,
     error_of,
 )
@@ -140,7 +140,9 @@ class AsyncWire:
                 renewed = True
                 if await self._renew(access):
                     continue
-            if isinstance(failure, Throttled) or (repeatable and isinstance(failure, Unavailable)):
+            if isinstance(failure, RateLimited) or (
+                repeatable and isinstance(failure, Unavailable)
+            ):
                 pause = retry_budget.pause(failure.retry_after)
                 if pause is not None:
                     self.tell(failure, pause)

@@ -66,11 +66,11 @@ class AuthenticationError(ApiError):
     """No token, or none that is valid any more (401)."""
 
 
-class Refused(ApiError):
+class RequestRejected(ApiError):
     """The request cannot be done as it is; the same again will not help."""
 
 
-class InvalidRequest(Refused):
+class InvalidRequest(RequestRejected):
     """The request is wrong (400); ``errors`` say where."""
 
 
@@ -78,19 +78,19 @@ class ActiveLimitExceeded(InvalidRequest):
     """As many tasks are active as the quota allows (400)."""
 
 
-class NotFound(Refused):
+class NotFound(RequestRejected):
     """There is no such object, or it belongs to another user (404)."""
 
 
-class Conflict(Refused):
+class Conflict(RequestRejected):
     """The state of the task does not allow it (409)."""
 
 
-class IdempotencyKeyReused(Refused):
+class IdempotencyKeyReused(RequestRejected):
     """The Idempotency-Key was used with another request (422)."""
 
 
-class Throttled(ApiError):
+class RateLimited(ApiError):
     """Too often (429); ``retry_after`` is in seconds."""
 
 
@@ -105,11 +105,11 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFound,
     409: Conflict,
     422: IdempotencyKeyReused,
-    429: Throttled,
+    429: RateLimited,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
-    507: Refused,
+    507: RequestRejected,
 }
 
 
@@ -123,7 +123,11 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         # Not ours: a proxy in front, or another service altogether.
         problem = {"code": "unknown", "detail": f"The server answered {status}."}
     code = str(problem.get("code", "unknown"))
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status) or (Refused if status < 500 else ApiError)
+    kind = (
+        _BY_CODE.get(code)
+        or _BY_STATUS.get(status)
+        or (RequestRejected if status < 500 else ApiError)
+    )
     return kind(
         status,
         code,

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "ru")
-DOMAIN = "django"  # what tools/catalogues.py calls every catalogue
+DOMAIN = "django"  # what tools/makemessages.py calls every catalogue
 
 
 @cache

@@ -21,7 +21,7 @@ class Progress:
     updated_at: datetime | None
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             current=raw["current"],
             total=raw["total"],
@@ -32,7 +32,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Failure:
+class TaskError:
     """Why a task or an attempt ended as it did. ``code`` does not depend on the language."""
 
     code: str
@@ -40,7 +40,7 @@ class Failure:
     attempt: int | None = None
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(code=raw["code"], message=raw["message"], attempt=raw.get("attempt"))
 
 
@@ -57,7 +57,7 @@ class Task:
     status: str
     status_label: str
     result: Any
-    error: Failure | None
+    error: TaskError | None
     progress: Progress | None
     created_at: datetime
     started_at: datetime | None
@@ -84,7 +84,7 @@ class Task:
         return self.status == "completed"
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             id=raw["id"],
             task_type=raw["task_type"],
@@ -92,8 +92,8 @@ class Task:
             status=raw["status"],
             status_label=raw["status_label"],
             result=raw["result"],
-            error=Failure.read(raw["error"]) if raw["error"] else None,
-            progress=Progress.read(raw["progress"]) if raw["progress"] else None,
+            error=TaskError.from_dict(raw["error"]) if raw["error"] else None,
+            progress=Progress.from_dict(raw["progress"]) if raw["progress"] else None,
             created_at=datetime.fromisoformat(raw["created_at"]),
             started_at=_moment(raw["started_at"]),
             finished_at=_moment(raw["finished_at"]),
@@ -126,18 +126,18 @@ class Attempt:
     outcome: str
     started_at: datetime | None
     ended_at: datetime | None
-    error: Failure | None
+    error: TaskError | None
     traceback: str | None
     raw: Json = _RAW
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             number=raw["number"],
             outcome=raw["outcome"],
             started_at=_moment(raw["started_at"]),
             ended_at=_moment(raw["ended_at"]),
-            error=Failure.read(raw["error"]) if raw["error"] else None,
+            error=TaskError.from_dict(raw["error"]) if raw["error"] else None,
             traceback=raw.get("traceback"),
             raw=raw,
         )
@@ -155,7 +155,7 @@ class LogLine:
     raw: Json = _RAW
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             at=datetime.fromisoformat(raw["at"]),
             attempt=raw["attempt"],
@@ -182,7 +182,7 @@ class TaskType:
     raw: Json = _RAW
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             name=raw["name"],
             label=raw["label"],
@@ -210,7 +210,7 @@ class Profile:
     raw: Json = _RAW
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             id=raw["id"],
             username=raw["username"],
@@ -233,7 +233,7 @@ class Limits:
     raw: Json = _RAW
 
     @classmethod
-    def read(cls, raw: Json) -> Self:
+    def from_dict(cls, raw: Json) -> Self:
         return cls(
             active_limit=raw["active_limit"],
             active=raw["active"],

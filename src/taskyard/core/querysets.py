@@ -73,7 +73,7 @@ class TaskQuerySet(QuerySet["Task"]):
         """Those in a terminal state."""
         return self.filter(finished_at__isnull=False)
 
-    def of(self, statuses: Iterable[str]) -> "TaskQuerySet":
+    def with_status(self, statuses: Iterable[str]) -> "TaskQuerySet":
         """Those in one of these states, by its index where there is one: not all of history is read
         for the few that are active or have failed."""
         wanted = set(statuses)

@@ -20,7 +20,7 @@ CONDITIONS = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodifi
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A whole answer of the ordinary application, before it is sent or replaced by another."""
 
     status: int
@@ -43,7 +43,7 @@ class Answer:
         length = (b"content-length", str(len(body)).encode())
         return replace(self, headers=[*kept, length], body=body)
 
-    async def send_by(self, send: Send) -> None:
+    async def send_to(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
         # A client that has left is not answered.
         with suppress(OSError):
@@ -51,7 +51,7 @@ class Answer:
             await send({"type": "http.response.body", "body": self.body})
 
 
-async def ask(app: ASGIApp, scope: Scope, receive: Receive) -> Answer | None:
+async def call_app(app: ASGIApp, scope: Scope, receive: Receive) -> Response | None:
     """The answer of an application; None where the client left before there was one."""
     messages: list[Message] = []
 
@@ -62,7 +62,7 @@ async def ask(app: ASGIApp, scope: Scope, receive: Receive) -> Answer | None:
     if not messages:
         return None
     body = b"".join(message.get("body", b"") for message in messages[1:])
-    return Answer(messages[0]["status"], list(messages[0]["headers"]), body)
+    return Response(messages[0]["status"], list(messages[0]["headers"]), body)
 
 
 async def no_body() -> Message:

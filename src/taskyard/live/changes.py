@@ -110,7 +110,7 @@ def read(owner_id: int, position: Position, task_id: int | None = None) -> Page:
     return Page([task for task in found if shows(before.until, task.changed)], before, after)
 
 
-def since_then(owners: Sequence[int], since: str) -> tuple[str, dict[int, set[int]]]:
+def changed_owners(owners: Sequence[int], since: str) -> tuple[str, dict[int, set[int]]]:
     """Now, and which changes there were since, by owner, of these owners' tasks."""
     sql = dialect()
     until: str = sql.cursor()

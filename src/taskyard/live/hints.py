@@ -24,7 +24,7 @@ def channel(owner_id: int) -> str:
     return key("live", str(owner_id))
 
 
-def tell(changes: Iterable[Change]) -> None:
+def publish(changes: Iterable[Change]) -> None:
     """Tell whoever listens to these owners' tasks: one round trip. Bounded, and never an error."""
     hints: dict[int, dict[str, str]] = {}
     for owner_id, task_id, status in changes:
@@ -48,7 +48,7 @@ def tell(changes: Iterable[Change]) -> None:
         pass  # streams and waits read for themselves while the broker is away
 
 
-def heard(payload: bytes) -> Hint:
+def parse(payload: bytes) -> Hint:
     """What a payload says; one that cannot be read says that something may have changed."""
     try:
         return {int(task_id): str(status) for task_id, status in orjson.loads(payload).items()}

@@ -38,19 +38,19 @@ CONNECT_SECONDS = 2.0
 CONFIRM_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 2.0
 
-Hear = Callable[[Hint], None]
+Callback = Callable[[Hint], None]
 # Whether a listener has read a change already, so that a sweep need not wake it.
-Knows = Callable[[int], bool]
+HasSeen = Callable[[int], bool]
 Params = ParamSpec("Params")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Room:
+class Subscription:
     """An owner's listeners, and whether their hints are known to arrive."""
 
-    listeners: dict[Hear, Knows] = field(default_factory=dict)
+    listeners: dict[Callback, HasSeen] = field(default_factory=dict)
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -59,10 +59,10 @@ class Hub:
         self._pool: ConnectionPool | None = None
         if url:
             self._pool = _pool(url)
-        self._rooms: dict[int, Room] = {}
+        self._subscriptions: dict[int, Subscription] = {}
         self._redis: AbstractConnection | None = None
-        self._heard_at = 0.0
-        self._swept: str | None = None
+        self._received_at = 0.0
+        self._swept_to: str | None = None
         self._sweep_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="live")
@@ -72,18 +72,18 @@ class Hub:
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._follow())]
 
     @property
-    def hears(self) -> bool:
+    def receives_hints(self) -> bool:
         """Whether hints arrive; without a Redis to hear from, nobody misses them."""
         return self._redis is not None or self._pool is None
 
-    def let_go(self) -> None:
+    def release_waiters(self) -> None:
         """The process is about to stop: whoever waits is woken, and waits no more."""
         self.stopping = True
-        for owner_id in list(self._rooms):
+        for owner_id in list(self._subscriptions):
             self._wake(owner_id, None)
 
     async def stop(self) -> None:
-        self.let_go()
+        self.release_waiters()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,38 +91,38 @@ class Hub:
 
     @asynccontextmanager
     async def listen(
-        self, owner_id: int, hear: Hear, knows: Knows = lambda change: False
+        self, owner_id: int, callback: Callback, has_seen: HasSeen = lambda change: False
     ) -> AsyncIterator[None]:
-        """Within the block ``hear`` is called for every hint, and for changes without a hint.
+        """Within the block ``callback`` is called for every hint, and for changes without a hint.
 
         Whatever commits after the block was entered is heard of, sooner or later.
         """
-        is_new = owner_id not in self._rooms
-        room = self._rooms.setdefault(owner_id, Room())
-        room.listeners[hear] = knows
+        is_new = owner_id not in self._subscriptions
+        subscription = self._subscriptions.setdefault(owner_id, Subscription())
+        subscription.listeners[callback] = has_seen
         try:
             if is_new:
-                await self._say("SUBSCRIBE", owner_id)
-            if self._redis is not None and not room.subscribed.is_set():
+                await self._send_command("SUBSCRIBE", owner_id)
+            if self._redis is not None and not subscription.subscribed.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CONFIRM_SECONDS):
-                        await room.subscribed.wait()
+                        await subscription.subscribed.wait()
             yield
         finally:
             # An empty room is left to the next sweep: its owner is likely to come again.
-            room.listeners.pop(hear, None)
+            subscription.listeners.pop(callback, None)
 
     async def read(
-        self, ask: Callable[Params, Answer], *args: Params.args, **options: Params.kwargs
-    ) -> Answer:
+        self, ask: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
+    ) -> Result:
         """Ask the database in a thread of the hub's. Raises DatabaseError, InterfaceError."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: _asked(ask, args, options))
 
     def _wake(self, owner_id: int, hint: Hint) -> None:
-        room = self._rooms.get(owner_id)
-        for hear in tuple(room.listeners) if room else ():
-            hear(hint)
+        subscription = self._subscriptions.get(owner_id)
+        for callback in tuple(subscription.listeners) if subscription else ():
+            callback(hint)
 
     async def _watch(self) -> None:
         """Sweep from time to time, and see whether Redis still speaks."""
@@ -139,60 +139,66 @@ class Hub:
             await self._check()
 
     async def _sweep(self) -> None:
-        for owner_id in [owner for owner, room in self._rooms.items() if not room.listeners]:
-            del self._rooms[owner_id]
-            await self._say("UNSUBSCRIBE", owner_id)
-        if not self._rooms:
-            self._swept = None
+        for owner_id in [
+            owner
+            for owner, subscription in self._subscriptions.items()
+            if not subscription.listeners
+        ]:
+            del self._subscriptions[owner_id]
+            await self._send_command("UNSUBSCRIBE", owner_id)
+        if not self._subscriptions:
+            self._swept_to = None
             return
-        asked = list(self._rooms)
+        asked = list(self._subscriptions)
         found: dict[int, set[int]] = {}
         try:
-            if self._swept is None:
-                self._swept = await self.read(changes.now)
+            if self._swept_to is None:
+                self._swept_to = await self.read(changes.now)
                 asked = []
             else:
-                self._swept, found = await self.read(changes.since_then, asked, self._swept)
+                self._swept_to, found = await self.read(
+                    changes.changed_owners, asked, self._swept_to
+                )
         except (DatabaseError, InterfaceError) as error:
             logger.warning("no sweep: %s", error)
             return
         # Nobody asked about those who came meanwhile.
-        for owner_id in self._rooms.keys() - asked:
+        for owner_id in self._subscriptions.keys() - asked:
             self._wake(owner_id, None)
         for owner_id, made in found.items():
-            room = self._rooms.get(owner_id, Room())
-            for hear, knows in tuple(room.listeners.items()):
-                if not all(knows(change) for change in made):
-                    hear(None)
+            subscription = self._subscriptions.get(owner_id, Subscription())
+            for callback, has_seen in tuple(subscription.listeners.items()):
+                if not all(has_seen(change) for change in made):
+                    callback(None)
 
     async def _check(self) -> None:
-        redis, quiet = self._redis, asyncio.get_running_loop().time() - self._heard_at
+        redis, quiet = self._redis, asyncio.get_running_loop().time() - self._received_at
         if redis is None or quiet < QUIET_SECONDS:
             return
         if quiet > 2 * QUIET_SECONDS:
             await redis.disconnect(nowait=True)  # the reader notices
         else:
-            await self._say("PING")
+            await self._send_command("PING")
 
     async def _follow(self) -> None:
         """Stay connected to Redis, with growing pauses between attempts that fail."""
         pause = 0.1
         while self._pool:
             try:
-                await self._hear_all(self._pool)
+                await self._receive(self._pool)
             except (BrokerUnavailable, RedisError, OSError, TimeoutError) as error:
                 logger.warning("hints away: %s", error)
             if self._redis is not None:
                 pause = 0.1
             self._redis = None
-            for owner_id, room in list(self._rooms.items()):
-                room.subscribed.clear()
+            for owner_id, subscription in list(self._subscriptions.items()):
+                subscription.subscribed.clear()
                 self._wake(owner_id, None)
             self._sweep_now.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _hear_all(self, pool: ConnectionPool) -> None:
+    async def _receive(self, pool: ConnectionPool) -> None:
         # The first time the database is asked; never in the event loop.
         common = await self.read(hints.common_channel)
         redis: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
@@ -200,17 +206,17 @@ class Hub:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await redis.connect()  # type: ignore[no-untyped-call]
                 await redis.send_command("SUBSCRIBE", common)
-            rooms = [hints.channel(owner_id) for owner_id in self._rooms]
-            self._redis, self._heard_at = redis, asyncio.get_running_loop().time()
-            if rooms:
-                await redis.send_command("SUBSCRIBE", *rooms)
+            channels = [hints.channel(owner_id) for owner_id in self._subscriptions]
+            self._redis, self._received_at = redis, asyncio.get_running_loop().time()
+            if channels:
+                await redis.send_command("SUBSCRIBE", *channels)
             # What was said while nobody listened is made good.
             self._sweep_now.set()
-            for owner_id in list(self._rooms):
+            for owner_id in list(self._subscriptions):
                 self._wake(owner_id, None)
             while True:
                 message = await redis.read_response(timeout=math.inf)
-                self._heard_at = asyncio.get_running_loop().time()
+                self._received_at = asyncio.get_running_loop().time()
                 self._take(message)
         finally:
             await redis.disconnect(nowait=True)
@@ -221,11 +227,11 @@ class Hub:
         if not owner.isdecimal():
             return  # the answer to a PING, or our own channel
         if kind == b"message":
-            self._wake(int(owner), hints.heard(message[2]))
-        elif kind == b"subscribe" and (room := self._rooms.get(int(owner))):
-            room.subscribed.set()
+            self._wake(int(owner), hints.parse(message[2]))
+        elif kind == b"subscribe" and (subscription := self._subscriptions.get(int(owner))):
+            subscription.subscribed.set()
 
-    async def _say(self, command: str, *owners: int) -> None:
+    async def _send_command(self, command: str, *owners: int) -> None:
         if self._redis is not None and self._redis.is_connected:
             channels = [hints.channel(owner_id) for owner_id in owners]
             with suppress(RedisError, OSError):  # the reader notices
@@ -263,7 +269,7 @@ def _pool(url: str) -> ConnectionPool:
     return redis.connection_pool
 
 
-def _asked(ask: Callable[..., Answer], args: Any, options: Any) -> Answer:
+def _asked(ask: Callable[..., Result], args: Any, options: Any) -> Result:
     """Ask; once more on a new connection, where the kept one turns out to be dead."""
     # A server that takes no writes any more would answer for ever with what was.
     connection.close_if_unusable_or_obsolete()

@@ -18,14 +18,14 @@ from django.utils import translation
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi, changes
-from taskyard.live.asgi import Answer, ASGIApp, Receive, Scope, Send
+from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.changes import Page, Position
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
 MOST_STREAMS = 50
 PING_SECONDS = 15.0
-ASK_SECONDS = 60.0
+AUTHORIZE_SECONDS = 60.0
 SEND_SECONDS = 30.0
 OUTAGE_PAUSE_SECONDS = 1.0
 RETRY_MILLISECONDS = 2000
@@ -50,75 +50,75 @@ LINE_ENDS = {letter.encode(): b"\\u%04x" % ord(letter) for letter in "\u0085\u20
 STREAM_ALLOWED = 406
 
 
-class TooMany(Exception):
+class TooManyStreams(Exception):
     """The owner has as many streams open as one may have."""
 
 
-Failure = TooMany | DatabaseError | InterfaceError
+StreamError = TooManyStreams | DatabaseError | InterfaceError
 
 
-class Streams(ABC):
+class SSEEndpoint(ABC):
     """The streams under the addresses that ``address`` matches; its first group is a task's id."""
 
     address: re.Pattern[str]
 
-    def __init__(self, hub: Hub, ordinary: ASGIApp) -> None:
+    def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
         self._hub = hub
-        self._ordinary = ordinary
+        self._wsgi_app = wsgi_app
         self._open: Counter[int] = Counter()
 
     @abstractmethod
-    def holder(self, scope: Scope, answer: Answer) -> tuple[int, float] | None:
+    def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
         """Whose stream it is, and until when, in seconds of the epoch; None: nobody's.
 
         Whether the user is still there and active, the ordinary application has found out; it is
-        asked again every ``ASK_SECONDS``.
+        asked again every ``AUTHORIZE_SECONDS``.
         """
 
     @abstractmethod
-    def written(self, task: Task, scope: Scope) -> bytes:
+    def serialize(self, task: Task, scope: Scope) -> bytes:
         """A task as an event's data, in the current language."""
 
     @abstractmethod
-    def refusal(self, failure: Failure, scope: Scope) -> Answer:
+    def error_response(self, failure: StreamError, scope: Scope) -> Response:
         """What is said of a failure, in the current language."""
 
     def position(self, scope: Scope) -> str:
         """From where a client goes on; empty where it begins."""
         return asgi.header(scope, b"last-event-id") or ""
 
-    def tells_of_hub(self) -> bool:
+    def reports_hub_state(self) -> bool:
         """Whether the client is told when hints are away."""
         return False
 
-    async def admits(self, scope: Scope) -> bool:
+    async def still_authorized(self, scope: Scope) -> bool:
         """Whether the ordinary application still lets the holder in. An outage is no refusal."""
-        answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body)
-        return answer is None or answer.status == STREAM_ALLOWED or answer.status >= 500
+        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
+        return response is None or response.status == STREAM_ALLOWED or response.status >= 500
 
-    def take(self, scope: Scope) -> bool:
+    def matches(self, scope: Scope) -> bool:
         """Whether a request is for a stream."""
         is_read = scope["method"] in ("GET", "HEAD")
         return is_read and self.address.fullmatch(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await asgi.ask(self._ordinary, asgi.get(scope), asgi.no_body)
-        streams = answer is not None and answer.status == STREAM_ALLOWED
-        holder = self.holder(scope, answer) if answer is not None and streams else None
-        if answer is None or holder is None:
-            if answer is not None:
-                await answer.send_by(send)
+        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
+        streams = response is not None and response.status == STREAM_ALLOWED
+        owner = self.authenticate(scope, response) if response is not None and streams else None
+        if response is None or owner is None:
+            if response is not None:
+                await response.send_to(send)
             return
         if scope["method"] == "HEAD":
-            await Answer(200, [*_kept(answer), *STREAM_HEADERS], b"").send_by(send)
+            await Response(200, [*_kept_headers(response), *STREAM_HEADERS], b"").send_to(send)
             return
-        owner_id, expires_at = holder
+        owner_id, expires_at = owner
         if self._open[owner_id] >= MOST_STREAMS:
-            await self._refused(TooMany(), scope, answer).send_by(send)
+            await self._refused(TooManyStreams(), scope, response).send_to(send)
             return
         self._open[owner_id] += 1
         try:
-            await self._stream(scope, receive, send, owner_id, expires_at, answer)
+            await self._stream(scope, receive, send, owner_id, expires_at, response)
         finally:
             self._open[owner_id] -= 1
             if not self._open[owner_id]:
@@ -131,47 +131,47 @@ class Streams(ABC):
         send: Send,
         owner_id: int,
         expires_at: float,
-        answer: Answer,
+        response: Response,
     ) -> None:
         address = self.address.fullmatch(scope["path"])
         task_id = int(address[1]) if address and address.lastindex else None
         position = Position.parse(self.position(scope))
-        stream = Stream(
-            self, self._hub, scope, send, owner_id, task_id, answer.language, expires_at
+        stream = SSEConnection(
+            self, self._hub, scope, send, owner_id, task_id, response.language, expires_at
         )
-        async with self._hub.listen(owner_id, stream.hear, stream.knows):
+        async with self._hub.listen(owner_id, stream.on_hint, stream.has_seen):
             try:
                 page = await self._hub.read(changes.resume, owner_id, position, task_id)
                 over = position is not None and not page.tasks and await stream.has_ended()
             except (DatabaseError, InterfaceError) as error:
-                await self._refused(error, scope, answer).send_by(send)
+                await self._refused(error, scope, response).send_to(send)
                 return
             if over:
                 # To a browser this says: do not connect again (WHATWG HTML, 9.2).
-                await Answer(204, _kept(answer), b"").send_by(send)
+                await Response(204, _kept_headers(response), b"").send_to(send)
                 return
-            departure = asyncio.ensure_future(_departure(receive, stream))
+            watching = asyncio.ensure_future(_watch_disconnect(receive, stream))
             try:
-                await stream.run(page, _kept(answer))
+                await stream.run(page, _kept_headers(response))
             except OSError:
                 pass  # the client left
             except TimeoutError:
                 _cut(send)
             finally:
-                departure.cancel()
+                watching.cancel()
 
-    def _refused(self, failure: Failure, scope: Scope, answer: Answer) -> Answer:
-        with translation.override(answer.language):
-            refusal = self.refusal(failure, scope)
-        return Answer(refusal.status, [*refusal.headers, *_kept(answer)], refusal.body)
+    def _refused(self, failure: StreamError, scope: Scope, response: Response) -> Response:
+        with translation.override(response.language):
+            error = self.error_response(failure, scope)
+        return Response(error.status, [*error.headers, *_kept_headers(response)], error.body)
 
 
-class Stream:
+class SSEConnection:
     """One open stream. ``run`` returns when it is over, for whatever reason."""
 
     def __init__(
         self,
-        kind: Streams,
+        kind: SSEEndpoint,
         hub: Hub,
         scope: Scope,
         send: Send,
@@ -182,7 +182,7 @@ class Stream:
     ) -> None:
         self._kind = kind
         self._hub = hub
-        self._hub_was_said: bool | None = None
+        self._reported_hub_state: bool | None = None
         self._scope = scope
         self._send = send
         self._owner_id = owner_id
@@ -190,22 +190,22 @@ class Stream:
         self._language = language
         self._ends_at = _clock() + expires_at - time.time()
         self._ping_at = _clock() + PING_SECONDS
-        self._ask_at = _clock() + ASK_SECONDS
+        self._authorize_at = _clock() + AUTHORIZE_SECONDS
         self._news = asyncio.Event()
         self._last: dict[int, int] = {}
         self._read_to = ""
-        self._departed = False
+        self._disconnected = False
         self._ended = False
 
-    def hear(self, hint: Hint) -> None:
+    def on_hint(self, hint: Hint) -> None:
         if hint is None or self._task_id is None or self._task_id in hint:
             self._news.set()
 
-    def knows(self, change: int) -> bool:
+    def has_seen(self, change: int) -> bool:
         return self._read_to != "" and changes.shows(self._read_to, change)
 
-    def depart(self) -> None:
-        self._departed = True
+    def disconnect(self) -> None:
+        self._disconnected = True
         self._news.set()
 
     async def has_ended(self) -> bool:
@@ -248,7 +248,7 @@ class Stream:
     def _body(self, task: Any) -> bytes | None:
         """The task as the API represents it; None where that is what was said last."""
         with translation.override(self._language):
-            body = self._kind.written(task, self._scope)
+            body = self._kind.serialize(task, self._scope)
         known = hash(body)
         if self._last.get(task.pk) == known:
             return None
@@ -260,11 +260,14 @@ class Stream:
 
     async def _more(self) -> bool:
         """Wait for news; False when the stream is over."""
-        while not (self._ended or self._departed or self._hub.stopping):
-            if self._kind.tells_of_hub() and self._hub.hears != self._hub_was_said:
-                self._hub_was_said = self._hub.hears
-                await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.hears))
-            if _clock() >= self._ends_at or not await self._is_admitted():
+        while not (self._ended or self._disconnected or self._hub.stopping):
+            if (
+                self._kind.reports_hub_state()
+                and self._hub.receives_hints != self._reported_hub_state
+            ):
+                self._reported_hub_state = self._hub.receives_hints
+                await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.receives_hints))
+            if _clock() >= self._ends_at or not await self._is_authorized():
                 return False
             if self._news.is_set():
                 return True
@@ -278,11 +281,11 @@ class Stream:
                 await self._write(b":\n\n")
         return False
 
-    async def _is_admitted(self) -> bool:
-        if _clock() < self._ask_at:
+    async def _is_authorized(self) -> bool:
+        if _clock() < self._authorize_at:
             return True
-        self._ask_at = _clock() + ASK_SECONDS
-        return await self._kind.admits(self._scope)
+        self._authorize_at = _clock() + AUTHORIZE_SECONDS
+        return await self._kind.still_authorized(self._scope)
 
     async def _next(self, page: Page) -> Page:
         try:
@@ -313,10 +316,10 @@ def one_line(body: bytes) -> bytes:
     return body
 
 
-async def _departure(receive: Receive, stream: Stream) -> None:
+async def _watch_disconnect(receive: Receive, stream: SSEConnection) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    stream.depart()
+    stream.disconnect()
 
 
 def _cut(send: Send) -> None:
@@ -330,9 +333,9 @@ def _clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _kept(answer: Answer) -> list[asgi.Header]:
+def _kept_headers(response: Response) -> list[asgi.Header]:
     """Of the ordinary answer's headers those that are the stream's too."""
-    kept = [header for header in answer.headers if header[0] in KEPT]
+    kept = [header for header in response.headers if header[0] in KEPT]
     return [*kept, (b"cache-control", b"no-store")]
 
 

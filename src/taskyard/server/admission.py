@@ -16,7 +16,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from taskyard.accounts.addresses import client_of
-from taskyard.api.bearer import holder
+from taskyard.api.bearer import authenticate_scope
 from taskyard.live.asgi import header
 from taskyard.server.wsgi_adapter import (
     BUSY,
@@ -73,7 +73,7 @@ class Admission:
         self._bodies = Budget(
             settings.TASKYARD_BODY_BYTES, of_one=settings.TASKYARD_BODY_BYTES // 4
         )
-        self._long = Turns(settings.TASKYARD_LONG_REQUESTS)
+        self._long = FairLock(settings.TASKYARD_LONG_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = declared_size(scope)
@@ -110,7 +110,7 @@ class Admission:
     async def _longer(self, scope: Scope, body: Body, send: Send, declared: int | None) -> None:
         terms = terms_of(scope["path"])
         size = terms.limit if declared is None else declared
-        if size > terms.limit or (terms.needs_token and holder(scope) is None):
+        if size > terms.limit or (terms.needs_token and authenticate_scope(scope) is None):
             await self._unread(scope, send, size)
             return
         address = _address(scope)
@@ -163,7 +163,7 @@ class Budget:
                 del self._taken[address]
 
 
-class Turns:
+class FairLock:
     """So many at once, one of them for each address; the others wait in their order."""
 
     def __init__(self, most: int) -> None:

@@ -28,27 +28,27 @@ wsgi.request_class = Utf8Request
 from taskyard.api.prefer_wait import PreferWait  # noqa: E402
 from taskyard.api.streams import TaskStreams  # noqa: E402
 from taskyard.core import notifications  # noqa: E402
-from taskyard.dashboard.streams import PageStreams  # noqa: E402
 from taskyard.live.asgi import ASGIApp  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
 from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
 from taskyard.server.wsgi_adapter import Receive, Scope, Send  # noqa: E402
+from taskyard.web.streams import PageStreams  # noqa: E402
 
 # A stream is an open file; systems often begin with a thousand.
 MOST_OPEN_FILES = 65_536
 
 
 class Router:
-    def __init__(self, ordinary: Admission, *, redis_url: str | None) -> None:
-        self._ordinary = ordinary
+    def __init__(self, wsgi_app: Admission, *, redis_url: str | None) -> None:
+        self._wsgi_app = wsgi_app
         self._redis_url = redis_url
         self._live: list[TaskStreams | PageStreams | PreferWait] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            live = (each for each in self._live if each.take(scope))
-            answers: ASGIApp = next(live, self._ordinary)
+            live = (each for each in self._live if each.matches(scope))
+            answers: ASGIApp = next(live, self._wsgi_app)
             await answers(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -61,14 +61,14 @@ class Router:
         hub = Hub(self._redis_url)
         hub.start()
         notifications.start()
-        when_told_to_stop(hub.let_go)
+        when_told_to_stop(hub.release_waiters)
         look_at_connections_once()
         freeze_gc()
-        self._live = [kind(hub, self._ordinary) for kind in (TaskStreams, PageStreams, PreferWait)]
+        self._live = [kind(hub, self._wsgi_app) for kind in (TaskStreams, PageStreams, PreferWait)]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()
-        self._ordinary.close()
+        self._wsgi_app.close()
         notifications.stop()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -1,8 +1,8 @@
 """/metrics: how the system stands, in Prometheus' text format, for whoever may watch it.
 
 Everything is read from the database when it is asked for, so every web answers the same. The cost
-follows what is active (``dashboard/staff/now.py``), and what has ended since it was last asked for
-(``core/durations.py``).
+follows the number of active tasks (``core/stats.py``), and of those that have ended since the last
+scrape (``core/durations.py``).
 """
 
 import secrets
@@ -30,11 +30,10 @@ from taskyard import __version__
 from taskyard.accounts.authentication import TokenAuthentication, token_of
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
-from taskyard.core import database_errors, durations, queues
+from taskyard.core import database_errors, durations, queues, stats
 from taskyard.core.models import Task, Worker
 from taskyard.core.redis import BrokerState
 from taskyard.core.totals import totals
-from taskyard.dashboard.staff import now
 from taskyard.server import health
 
 # What a request has that did not come straight from its client.
@@ -47,7 +46,7 @@ class MetricsClient:
     is_authenticated = is_staff = True
 
 
-class WatcherAuthentication(BaseAuthentication):
+class MetricsAuthentication(BaseAuthentication):
     """By TASKYARD_METRICS_TOKEN; or, without any token, from this machine itself.
 
     Where a proxy is declared, or shows, every request seems to come from this machine.
@@ -64,17 +63,17 @@ class WatcherAuthentication(BaseAuthentication):
 
 
 class Metrics(ApiView):
-    authentication_classes = (WatcherAuthentication, TokenAuthentication)
+    authentication_classes = (MetricsAuthentication, TokenAuthentication)
     permission_classes = (IsAdminUser,)
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         collectors = CollectorRegistry(auto_describe=False)
-        collectors.register(Standing())
+        collectors.register(TaskCollector())
         return HttpResponse(generate_latest(collectors), content_type=CONTENT_TYPE_LATEST)
 
 
-class Standing(Collector):
+class TaskCollector(Collector):
     """Gauges, and counters and histograms that go on when tasks are deleted or purged."""
 
     def describe(self) -> list[Metric]:
@@ -82,8 +81,8 @@ class Standing(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("taskyard_info", "The version that answers.", ["version"], {(__version__,): 1})
-        known = {(each.queue, each.name): now.Depth() for each in registry.all()}
-        depths = known | now.depths()
+        known = {(each.queue, each.name): stats.Depth() for each in registry.all()}
+        depths = known | stats.depths()
         places = ("waiting", "scheduled", "suspended", "running")
         yield _gauge(
             "taskyard_tasks_active",
@@ -105,7 +104,7 @@ class Standing(Collector):
             "taskyard_tasks_kept",
             "Tasks that have ended and are kept, by how.",
             ["status"],
-            {(status,): count for status, count in asdict(now.ended()).items()},
+            {(status,): count for status, count in asdict(stats.ended()).items()},
         )
         ever = totals()
         yield CounterMetricFamily(

@@ -81,7 +81,7 @@ TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
 TASKYARD_ROTATE_GRACE_SECONDS = _env["TASKYARD_ROTATE_GRACE_SECONDS"]
 # The lower rooms call upwards by name only.
 TASKYARD_BELL = "taskyard.worker.wakeup.notify"
-TASKYARD_TELL = "taskyard.live.hints.tell"
+TASKYARD_TELL = "taskyard.live.hints.publish"
 
 DEBUG = _env["DJANGO_DEBUG"]
 ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
@@ -92,8 +92,8 @@ INSTALLED_APPS = [
     "taskyard.core",
     "taskyard.accounts",
     "taskyard.api",
-    "taskyard.dashboard",
-    "taskyard.dashboard.staff",
+    "taskyard.web",
+    "taskyard.web.staff",
     "taskyard.server.apps.ThrottledAdmin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -14,7 +14,7 @@ urlpatterns = [
     path("api/", include("taskyard.api.urls")),
     re_path(r"^metrics/?\Z", Metrics.as_view()),
     path("admin/", admin.site.urls),
-    path("", include("taskyard.dashboard.urls")),
+    path("", include("taskyard.web.urls")),
 ]
 
 handler400 = "taskyard.api.errors.bad_request"

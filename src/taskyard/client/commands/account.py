@@ -32,24 +32,24 @@ def login(
 
     The password is asked for; where there is no terminal, it is a line of stdin.
     """
-    with connect(url=(url or address()).rstrip("/")) as yard:
+    with connect(url=(url or address()).rstrip("/")) as client:
         username = username or _asked(_("Username"), hidden=False)
         password = _asked(_("Password"), hidden=True)
         if register:
-            yard.register(username, password)
-        yard.login(username, password)
-        profile = yard.me()
+            client.register(username, password)
+        client.login(username, password)
+        profile = client.me()
     if as_json:
         output.as_json(profile.raw)
     else:
-        put(_("Logged in at %(url)s as %(name)s") % {"url": yard.url, "name": profile.username})
+        put(_("Logged in at %(url)s as %(name)s") % {"url": client.url, "name": profile.username})
 
 
 @command
 def logout(as_json: AsJson = False) -> None:
     """End the login, here and on the server."""
-    with connect() as yard:
-        yard.logout()
+    with connect() as client:
+        client.logout()
     if as_json:
         output.as_json({"logged_out": True})
 
@@ -57,9 +57,9 @@ def logout(as_json: AsJson = False) -> None:
 @command
 def whoami(as_json: AsJson = False) -> None:
     """Show who is logged in, and where."""
-    with connect() as yard:
-        profile, limits = yard.me(), yard.limits()
-        url = yard.url
+    with connect() as client:
+        profile, limits = client.me(), client.limits()
+        url = client.url
     if as_json:
         used = {"active": limits.active, "active_limit": limits.active_limit}
         output.as_json({**profile.raw, "url": url, **used})

@@ -61,12 +61,12 @@ def bulk(
     """
     lines = _Lines(file, task_type)
     replayed, key = 0, _key(file, idempotency_key)
-    with connect(patient=True) as yard, _accounted(lines), _progress(lines) as advance:
-        chunks = yard.submit_chunks(
+    with connect(patient=True) as client, _accounted(lines), _progress(lines) as advance:
+        chunks = client.submit_chunks(
             lines,
             idempotency_key=key,
             # Where the quota is smaller than a chunk, none would ever fit.
-            size=_begun_with(key) or _begin(key, min(LARGEST_CHUNK, yard.limits().active_limit)),
+            size=_begun_with(key) or _begin(key, min(LARGEST_CHUNK, client.limits().active_limit)),
             wait_for_places=wait,
         )
         for chunk in chunks:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def _type_names(incomplete: str) -> Iterator[str]:
     """For the shell's completion, which must never fail aloud."""
     try:
-        with connect() as yard:
-            yield from (each.name for each in yard.types() if each.name.startswith(incomplete))
+        with connect() as client:
+            yield from (each.name for each in client.types() if each.name.startswith(incomplete))
     except Exception:
         return
 
@@ -61,8 +61,8 @@ def types(
     as_json: AsJson = False,
 ) -> None:
     """List what can be run, or show one TYPE."""
-    with connect() as yard:
-        found = [each for each in yard.types() if name in ("", each.name)]
+    with connect() as client:
+        found = [each for each in client.types() if name in ("", each.name)]
     if name and not found:
         raise typer.BadParameter(_("%(name)s: there is no such task type") % {"name": name})
     if as_json:
@@ -120,9 +120,9 @@ def submit(
 ) -> None:
     """Submit a task and print its number."""
     given = fields.read(words or [], source or None)
-    with connect(patient=wait or watch) as yard:
-        _check(yard, task_type, given)
-        task = yard.submit(
+    with connect(patient=wait or watch) as client:
+        _check(client, task_type, given)
+        task = client.submit(
             task_type,
             given,
             run_at=run_at or None,
@@ -133,7 +133,7 @@ def submit(
             tags=tag or (),
             idempotency_key=idempotency_key or None,
         )
-        _accepted(yard, task, wait=wait, watch=watch, as_json=as_json)
+        _accepted(client, task, wait=wait, watch=watch, as_json=as_json)
 
 
 @command
@@ -141,8 +141,8 @@ def retry(
     task_id: TaskId, wait: Wait = False, watch: Watch = False, as_json: AsJson = False
 ) -> None:
     """Try again what ended in error or was cancelled."""
-    with connect(patient=wait or watch) as yard:
-        _accepted(yard, yard.retry(task_id), wait=wait, watch=watch, as_json=as_json)
+    with connect(patient=wait or watch) as client:
+        _accepted(client, client.retry(task_id), wait=wait, watch=watch, as_json=as_json)
 
 
 @command
@@ -182,13 +182,13 @@ def list_(
         if created_after or created_before or after is not None:
             raise typer.BadParameter(_("--follow goes with --status, --type and --tag only"))
         wanted = (set(status or ()), task_type, tag)
-        with connect(patient=True) as yard:
-            for event in yard.stream():
+        with connect(patient=True) as client:
+            for event in client.stream():
                 if _matches(event.task, *wanted):
                     _line(event.task, as_json=as_json)
         return
-    with connect() as yard:
-        found = yard.list(
+    with connect() as client:
+        found = client.list(
             status=status or (),
             task_type=task_type or None,
             tag=tag or None,
@@ -211,13 +211,13 @@ def show(task_id: TaskId, raw: Raw = False, as_json: AsJson = False) -> None:
     """Show a task and its attempts."""
     if raw:
         show_raw()
-    with connect() as yard:
-        task = yard.get(task_id)
+    with connect() as client:
+        task = client.get(task_id)
         if as_json:
             output.as_json(task.raw)
             return
         output.details(task)
-        attempts = [*yard.attempts(task_id)]
+        attempts = [*client.attempts(task_id)]
     if attempts:
         put("")
         heads = [_("attempt"), _("outcome"), _("started"), _("ended"), _("error")]
@@ -237,15 +237,15 @@ def show(task_id: TaskId, raw: Raw = False, as_json: AsJson = False) -> None:
 @command
 def watch(task_id: TaskId, as_json: AsJson = False) -> None:
     """Watch a task until it has ended."""
-    with connect(patient=True) as yard:
+    with connect(patient=True) as client:
         if as_json:
             last: str | None = None
-            for task in told(yard, task_id):
+            for task in told(client, task_id):
                 if (line := json.dumps(task.raw)) != last:
                     output.as_json(task.raw)
                 last = line
             raise typer.Exit(0 if task.succeeded else TASK_FAILED)
-        finish(until_ended(yard, yard.get(task_id), bar=True), as_json=False)
+        finish(until_ended(client, client.get(task_id), bar=True), as_json=False)
 
 
 @command
@@ -263,9 +263,9 @@ def logs(
     from taskyard.client import WaitTimeout
 
     read, ended = 0, False
-    with connect(patient=follow) as yard:
+    with connect(patient=follow) as client:
         while True:
-            for line in yard.logs(task_id, after=read):
+            for line in client.logs(task_id, after=read):
                 read += 1
                 if as_json:
                     output.as_json(line.raw)
@@ -278,7 +278,7 @@ def logs(
                 return
             try:
                 # What it said last is read once more behind its end.
-                ended = yard.wait(task_id, timeout=1).ended
+                ended = client.wait(task_id, timeout=1).ended
             except WaitTimeout:
                 continue
 
@@ -286,12 +286,12 @@ def logs(
 @command
 def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> None:
     """Cancel tasks, or ask them to stop."""
-    with connect(patient=wait) as yard:
+    with connect(patient=wait) as client:
         for task_id in task_ids:
             with naming(task_id):
-                task = yard.cancel(task_id)
+                task = client.cancel(task_id)
             if wait and not task.ended:
-                task = until_ended(yard, task, bar=False)
+                task = until_ended(client, task, bar=False)
             if as_json:
                 output.as_json(task.raw)
             elif task.ended:
@@ -300,20 +300,20 @@ def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> No
                 put(f"{task.id}  {_('asked to stop')}")
 
 
-def _check(yard: "Client", name: str, given: dict[str, Any]) -> None:
+def _check(client: "Client", name: str, given: dict[str, Any]) -> None:
     """Refuse here what the server would refuse. Whether there is such a type is its to say."""
     from taskyard.client.commands import checks
 
-    for known in yard.types():
+    for known in client.types():
         if known.name == name and (refused := checks.refusal(known.input_schema, given)):
             raise refused
 
 
-def _accepted(yard: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
+def _accepted(client: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
     if wait or watch:
         if is_terminal(sys.stderr):
             say(_("Task %(id)s is accepted") % {"id": task.id})
-        finish(until_ended(yard, task, bar=watch), as_json=as_json)
+        finish(until_ended(client, task, bar=watch), as_json=as_json)
     elif as_json:
         output.as_json(task.raw)
     else:

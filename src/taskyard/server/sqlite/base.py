@@ -16,7 +16,7 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 from taskyard.server import home
-from taskyard.server.sqlite.turns import Turn, turn_at
+from taskyard.server.sqlite.fair_lock import Turn, turn_at
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH")
 

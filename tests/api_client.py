@@ -1,0 +1,46 @@
+"""Asks the API as a client would."""
+
+import json
+from typing import Any
+
+from django.test import Client
+
+
+class ApiClient:
+    """``api.get("tasks/")``; a body that is not bytes is sent as JSON."""
+
+    def __init__(self, client: Client, access: str | None = None) -> None:
+        self.client = client
+        self.access = access
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        **headers: str,
+    ) -> Any:
+        if self.access:
+            headers.setdefault("Authorization", f"Bearer {self.access}")
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
+        return self.client.generic(
+            method,
+            f"/api/{path}",
+            data,
+            content_type=content_type,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.ask("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.ask("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.ask("PATCH", path, body, **headers)
+
+    def create(self, task_type: str = "sum", **options: Any) -> Any:
+        options.setdefault("input_data", {"numbers": [1, 2, 3]})
+        return self.post("tasks/create/", {"task_type": task_type, **options})

@@ -1,0 +1,25 @@
+"""A worker's hand: claims and ends tasks through the lifecycle, when a test says so."""
+
+from typing import Any
+
+from taskyard.core import leases, lifecycle
+from taskyard.core.states import Status
+from taskyard.core.types import AttemptResult, ClaimedTask
+
+
+class FakeWorker:
+    def __init__(self) -> None:
+        self.worker_id = leases.take(concurrency=1, queues=["default"])
+
+    def claim(self, most: int = 1000) -> list[ClaimedTask]:
+        batch_sizes = {"sum": most, "countdown": most}
+        return lifecycle.claim("default", batch_sizes, worker_id=self.worker_id, process=1)[0]
+
+    def finish(self, claimed: ClaimedTask, status: Status, **how: Any) -> bool:
+        """Whether the ending was still the attempt's to write."""
+        return bool(lifecycle.finish([AttemptResult(task=claimed, status=status, **how)]))
+
+    def end(self, status: Status, **how: Any) -> None:
+        """Claim what waits and end all of it so."""
+        for claimed in self.claim():
+            assert self.finish(claimed, status, **how)

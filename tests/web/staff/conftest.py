@@ -1,0 +1,58 @@
+"""A member of staff before the pages, and an owner with tasks."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from tests.api.conftest import as_user
+from tests.web.test_browser import browser, new_person
+
+if TYPE_CHECKING:
+    from taskyard.accounts.models import User
+    from taskyard.core.models import Task
+
+
+__all__ = ["as_user", "browser", "new_person"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """What the pages keep for some seconds is another test's."""
+    cache.clear()
+
+
+@pytest.fixture
+def boss(new_user: "Callable[..., User]") -> "User":
+    return new_user("boss", is_staff=True)
+
+
+@pytest.fixture
+def page(boss: "User") -> Client:
+    """A browser in which a member of staff has signed in; it speaks English."""
+    return browser_of(boss)
+
+
+@pytest.fixture
+def owner(new_user: "Callable[..., User]") -> "User":
+    return new_user("owner")
+
+
+@pytest.fixture
+def submit(owner: "User") -> "Callable[..., Task]":
+    from taskyard.core import lifecycle
+    from taskyard.core.types import NewTask
+
+    def make(task_type: str = "sum", *, by: Any = None, **options: Any) -> "Task":
+        new = {"queue": "default", "input_data": {"numbers": [1, 2]}, **options}
+        return lifecycle.submit((by or owner).pk, NewTask(task_type=task_type, **new))
+
+    return make
+
+
+def browser_of(user: "User") -> Client:
+    client = Client(headers={"Accept-Language": "en"})
+    client.force_login(user)
+    return client
