@@ -12,20 +12,20 @@ endif
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-# The load generator of the benchmarks; their short form is in the suite.
-WRK := command -v wrk >/dev/null || apt-get install --yes --quiet wrk
+# Programs that no Python package brings: a browser for the page; for `make test-all` the pooler
+# that many put before PostgreSQL, and the load generator of the benchmarks.
+define needs
+@for program in $(1); do command -v $$program >/dev/null || { \
+	echo "$$program is missing: make system-packages (as root), or apt-get install $$program" >&2; exit 1; }; done
+endef
 
-# The browser that looks at the page.
-CHROMIUM := command -v chromium >/dev/null || apt-get install --yes --quiet chromium
-
-# The pooler that many put before PostgreSQL.
-PGBOUNCER := command -v pgbouncer >/dev/null || apt-get install --yes --quiet pgbouncer
-
-.PHONY: help clients generate up test hostile faults mutants lint bench docs requirements clean
+.PHONY: help check clients generate up test test-slow test-all hostile faults mutants lint bench docs requirements system-packages clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
-	@echo "make test          the whole suite, on SQLite and on PostgreSQL"
+	@echo "make check         lint, types and the fast tests, in two minutes"
+	@echo "make test          the suite on SQLite and on PostgreSQL, in ten minutes (TESTS=tests/core: a part)"
+	@echo "make test-all      the suite with its slow tests; make test-slow: those alone"
 	@echo "make hostile       the hostile programme alone, a line for each row (CASES=50000: the long one)"
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
 	@echo "make bench         Taskyard beside its peers, into docs/performance.md (BENCH='--only drain': a part)"
@@ -40,14 +40,27 @@ help:
 up: $(VENV)/.base
 	@exec $(BIN)/taskyard up
 
-test: $(VENV)/.bench
-	@$(WRK)
-	@$(CHROMIUM)
-	@$(PGBOUNCER)
-	@$(BIN)/python -m tests.servers $(TESTS)
+check: lint
+	@$(BIN)/python -m tests.suite check
+
+test: $(VENV)/.dev
+	$(call needs,chromium)
+	@$(BIN)/python -m tests.suite test $(TESTS)
+
+# What `make test-all` adds to `make test`.
+test-slow: $(VENV)/.bench
+	$(call needs,chromium pgbouncer wrk)
+	@$(BIN)/python -m tests.suite slow $(TESTS)
+
+test-all: $(VENV)/.bench
+	$(call needs,chromium pgbouncer wrk)
+	@$(BIN)/python -m tests.suite all
+
+system-packages:
+	@for program in chromium pgbouncer wrk; do command -v $$program >/dev/null || apt-get install --yes --quiet $$program; done
 
 hostile: $(VENV)/.dev
-	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.servers -q -o faulthandler_timeout=7200 tests/hostile
+	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.suite all -q -o faulthandler_timeout=7200 tests/hostile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -58,7 +71,7 @@ lint: $(VENV)/.dev
 	$(BIN)/taskyard manage makemigrations --check --dry-run
 
 bench: $(VENV)/.bench
-	@$(WRK)
+	$(call needs,wrk)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 faults: $(VENV)/.dev
@@ -67,7 +80,7 @@ faults: $(VENV)/.dev
 # Generated clients of docs/openapi.json; one generator needs Java.
 clients: $(VENV)/.dev
 	@command -v java >/dev/null || apt-get install --yes --quiet default-jre-headless
-	@CLIENTS=all $(BIN)/python -m tests.servers -q tests/clients
+	@CLIENTS=all $(BIN)/python -m tests.suite all -q tests/clients
 
 mutants: $(VENV)/.dev
 	@$(BIN)/python -m tests.mutants $(MUTANTS)

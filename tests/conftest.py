@@ -18,10 +18,10 @@ from django.conf import settings
 
 from taskyard.accounts.hashers import Argon2
 from taskyard.server.env import VARIABLES
-from tests import servers
+from tests import servers, tiers
 from tests.live_system import Live, clean_environment, taskyard
 
-# TEST_DB=sqlite|postgresql; without `make test` around it, one run starts what it needs itself.
+# TEST_DB=sqlite|postgresql. A process of pytest-xdist has servers and a database of its own.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
 _servers = ExitStack()
 
@@ -148,18 +148,43 @@ def pytest_unconfigure() -> None:
     _servers.close()
 
 
-_figures = pytest.StashKey[list[str]]()
-
-
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Any:
+def figure(record_property: Any) -> Any:
     """`figure("what", "value")`: a measured figure, printed at the end of the run."""
-    figures = request.config.stash.setdefault(_figures, [])
-    return lambda what, value: figures.append(f"{TEST_DB:<10}  {what}: {value}")
+    return lambda what, value: record_property("figure", f"{TEST_DB:<10}  {what}: {value}")
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if figures := config.stash.get(_figures, []):
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [
+        report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)
+    ]
+    figures = [
+        text for report in reports for name, text in report.user_properties if name == "figure"
+    ]
+    if figures:
         terminalreporter.section("figures of this run")
         for line in figures:
             terminalreporter.write_line(line)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tier", choices=("check", "test", "slow", "all"), default="all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tier = config.getoption("--tier")
+    left_out = [item for item in items if not _belongs(item, tier)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if _belongs(item, tier)]
+
+
+def _belongs(item: pytest.Item, tier: str) -> bool:
+    slow = tiers.is_slow(item.nodeid)
+    match tier:
+        case "check":
+            return tiers.is_fast(item.nodeid, set(getattr(item, "fixturenames", ())))
+        case "test":
+            return not slow
+        case "slow":
+            return slow
+    return True

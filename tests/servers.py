@@ -1,7 +1,7 @@
-"""The real servers the suite runs on, and `make test` itself: `python -m tests.servers`.
+"""The real servers that the tests run on.
 
-TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; what is not given is started here on a
-free port and stopped at the end. The suite runs on SQLite and on PostgreSQL, on both at once.
+TEST_DATABASE_URL and TEST_REDIS_URL name servers to use. A server that is not named is started
+here on a free port and stopped at the end.
 """
 
 import importlib.util
@@ -11,13 +11,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 import psycopg
@@ -26,24 +24,6 @@ from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
-# What the kind of database says nothing about runs once: beside SQLite, and beside PostgreSQL.
-ONCE = {
-    "sqlite": (
-        "tests/catalog",
-        "tests/client/test_commands.py",
-        "tests/client/test_parts.py",
-        "tests/client/test_start.py",
-        "tests/web/staff/test_in_a_browser.py",
-        "tests/web/test_browser.py",
-        "tests/docs",
-        "tests/openapi",
-        "tests/postman",
-        "tests/server/test_env.py",
-        "tests/server/test_bridge.py",
-        "tests/server/test_up.py",
-    ),
-    "postgresql": ("tests/benchmarks",),
-}
 NOBODY = 65534  # initdb refuses root
 
 
@@ -199,47 +179,3 @@ def database(server: str, template: str = "template1") -> Iterator[str]:
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the suite on both databases at once, for most of it waits; non-zero when either fails."""
-    with ExitStack() as stack:
-        server = stack.enter_context(postgresql())
-        said = stack.enter_context(tempfile.TemporaryFile())
-        print("=== the suite on sqlite; the one on postgresql runs beside it ===", flush=True)
-        first = _suite("sqlite", arguments, stack.enter_context(broker()), server)
-        second = _suite("postgresql", arguments, stack.enter_context(broker()), server, said)
-        codes = {"sqlite": first.wait(), "postgresql": second.wait()}
-        print("=== the suite on postgresql ===", flush=True)
-        said.seek(0)
-        shutil.copyfileobj(said, sys.stdout.buffer)
-    failed = [which for which, code in codes.items() if code]
-    print(f"=== FAILED on {' and '.join(failed)} ===" if failed else "=== all passed ===")
-    return 1 if failed else 0
-
-
-def _suite(
-    which: str,
-    arguments: Sequence[str],
-    broker_url: str,
-    server: str,
-    said: IO[bytes] | None = None,
-) -> subprocess.Popen[bytes]:
-    others = [path for kind, paths in ONCE.items() if kind != which for path in paths]
-    without = [] if arguments else [f"--ignore={path}" for path in others]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments, *without],
-        env={
-            **os.environ,
-            "TEST_DB": which,
-            "TEST_REDIS_URL": broker_url,
-            "TEST_DATABASE_URL": server,
-        },
-        cwd=ROOT,
-        stdout=said,
-        stderr=said and subprocess.STDOUT,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
