@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def check_examples(examples: Sequence[Block], live: Live, directory: Path) -> No
 
     A script without a ``json`` or ``text`` block behind it must print nothing.
     """
+    wait_for_worker(live)
     scripts, expected = _paired(examples)
     script = f"\necho; echo '{MARK}'\n".join(scripts).replace(ADDRESS, live.url)
     ran = subprocess.run(
@@ -59,6 +61,14 @@ def check_examples(examples: Sequence[Block], live: Live, directory: Path) -> No
             assert _abridged(wanted.text).fullmatch(answer), f"{text}\n{answer}"
         else:
             assert _like(json.loads(answer), json.loads(wanted.text)), f"{text}\n{answer}"
+
+
+def wait_for_worker(live: Live, seconds: float = 30) -> None:
+    """Wait until the worker takes tasks. The examples allow a task one second to complete."""
+    deadline = time.monotonic() + seconds
+    while not re.search(r"celery@\S+ ready\.", live.log.read_text()):
+        assert time.monotonic() < deadline, "the worker did not start"
+        time.sleep(0.05)
 
 
 def _paired(examples: Sequence[Block]) -> tuple[list[str], list[Block | None]]:
