@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what stands in them."""
+"""The pages of the documentation, and their contents."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 READMES = (ROOT / "README.md", ROOT / "README.ru.md")
+API_PAGES = (DOCS / "how-to" / "use-the-api.md", DOCS / "how-to" / "use-the-api.ru.md")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,7 +21,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    return [Block(*found.groups()) for found in _BLOCK.finditer(page.read_text())]
+    return [Block(*match.groups()) for match in _BLOCK.finditer(page.read_text())]
 
 
 def prose(page: Path) -> str:
@@ -29,12 +30,12 @@ def prose(page: Path) -> str:
 
 
 def named(page: Path) -> set[str]:
-    """Everything that a page sets in `code`."""
+    """The texts that a page sets in `code`."""
     return set(re.findall(r"`([^`\n]+)`", prose(page)))
 
 
 def table(page: Path) -> list[list[str]]:
-    """The cells of every row of every table, without the rules under the heads."""
+    """The cells of every row of every table, without the lines of dashes below the headings."""
     lines = (line for line in prose(page).splitlines() if line.startswith("|"))
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [row for row in rows if not set("".join(row)) <= set("-| ")]

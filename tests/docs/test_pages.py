@@ -8,9 +8,10 @@ from urllib.parse import unquote
 import pytest
 
 from taskyard.catalog.task_type import Registry
-from tests.docs.pages import DOCS, PAGES, ROOT, blocks, prose
+from tests.docs.pages import DOCS, PAGES, ROOT, blocks, named, prose
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+PATH = re.compile(r"\w[\w.-]*(/[\w.-]+)+|__\w+__\.py")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -51,6 +52,13 @@ def test_the_python_declares_task_types(page: Path, monkeypatch: pytest.MonkeyPa
             for found in task_type.registry.all():
                 assert found.input_schema
                 assert found.result_schema
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    paths = {name for name in named(DOCS / "architecture.md") if PATH.fullmatch(name)}
+    assert len(paths) > 40
+    for path in paths:
+        assert any((folder / path).exists() for folder in (ROOT, ROOT / "src" / "taskyard")), path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -1,16 +1,15 @@
-"""The tutorial, typed as it stands there: what it shows is what a reader sees."""
+"""The tutorial: its commands run and print what the page shows."""
 
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import DOCS, blocks
-from tests.docs.test_readme import ADDRESS, MARK
+from tests.docs.shell import ADDRESS, MARK, environment
 from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
@@ -30,14 +29,7 @@ def test_the_tutorial_prints_what_is_written(new_live: Callable[..., Live], tmp_
         ["sh", "-eu"],
         input=f"\necho '{MARK}'\n".join(scripts),
         cwd=tmp_path,
-        env={
-            **live.env,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "XDG_CONFIG_HOME": str(tmp_path / "config"),
-            # At a prompt it is the address of `make up` that is asked.
-            "TASKYARD_URL": live.url,
-            "LC_ALL": "C.UTF-8",
-        },
+        env=environment(live, tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -47,8 +39,8 @@ def test_the_tutorial_prints_what_is_written(new_live: Callable[..., Live], tmp_
     assert ran.returncode == 0, ran.stdout
     printed = ran.stdout.split(f"{MARK}\n")
     assert len(printed) == len(scripts)
-    for script, found, wanted in zip(scripts, printed, answers, strict=True):
-        assert _like(wanted).fullmatch(found), f"{script}\n{found}"
+    for script, output, wanted in zip(scripts, printed, answers, strict=True):
+        assert _like(wanted).fullmatch(output), f"{script}\n{output}"
 
 
 def _like(text: str) -> re.Pattern[str]:
