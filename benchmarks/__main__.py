@@ -1,7 +1,8 @@
 """`python -m benchmarks [--only NAME …] [--rounds 5] [--short]`: Taskyard beside its peers.
 
-Each question prints its rows as it is answered. The numbers go to benchmarks/results/latest.json,
-the table and the plots into docs/. `--short` shows that all of it runs, and writes nothing there.
+Each question prints its rows when it has been measured. The numbers go to
+benchmarks/results/latest.json, the table and the plots into docs/. `--short` checks that every
+question runs, and writes no file.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main() -> int:
             latest, plotted = elsewhere / "latest.json", elsewhere
         failed = []
         for name, answer in table.run(chosen, rounds, given.short):
-            # Kept one by one: who stops the run has what was answered until then.
+            # Saved one by one: if a person stops the run, the rows measured so far are kept.
             kept = table.keep({name: answer}, latest)
             failed += [name] * ("error" in answer)
             plots.draw(kept, plotted)

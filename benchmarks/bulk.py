@@ -1,4 +1,4 @@
-"""A bulk of 1,000 sums: from the request to the last of them completed.
+"""Measure a bulk of 1,000 sums, from the request to the completion of the last sum.
 
 `python -m benchmarks.bulk`; TEST_DB=postgresql for PostgreSQL. Medians of 7.
 """

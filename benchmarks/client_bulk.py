@@ -1,10 +1,9 @@
-"""`taskyard bulk` beside the API's own bulk rate: python -m benchmarks.client_bulk [--lines 10000].
+"""Compare `taskyard bulk` with the API: python -m benchmarks.client_bulk [--lines 10000].
 
-The command is timed as a person has it: from its start to its end, the interpreter included, and
-with its modules compiled by the start before. The API's rate is that of the same bodies of 1,000
-over one kept connection, made beforehand, without an idempotency key. They take turns; each number
-is printed, then the medians. SQLite, or PostgreSQL with TEST_DB=postgresql. What is accepted is
-not run.
+The command is timed from its start to its end, with the interpreter; an earlier start has compiled
+its modules. The API gets the same tasks in bodies of 1,000, made beforehand, over one connection
+and without an idempotency key. The two are measured alternately; each number is printed, then the
+medians. SQLite, or PostgreSQL with TEST_DB=postgresql. No worker runs the accepted tasks.
 """
 
 import argparse
@@ -31,7 +30,7 @@ WANTED = 0.5
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same tasks for one user, by either way; lines a second."""
+    """Submit the same tasks for one user in both ways; lines a second."""
 
     live: Live
     token: str
@@ -39,7 +38,7 @@ class Comparison:
     folder: Path
 
     def by_the_command(self) -> float:
-        """Each time under another key: the same again would be a repetition."""
+        """Run the command with a new key each time, because the old key would create no tasks."""
         file = self.folder / "lines.jsonl"
         file.write_text("".join(f"{json.dumps(task)}\n" for task in self.tasks))
         key = ("--idempotency-key", str(time.monotonic_ns()))
@@ -92,7 +91,7 @@ def main() -> int:
         token = user.http.headers["Authorization"].split()[1]
         user.http.close()
         compared = Comparison(live, token, tasks, Path(name))
-        # The first answers of a process are slow, and so is a command's first start.
+        # The first responses of a process are slow, and so is the first start of a command.
         compared.by_the_api()
         compared.by_the_command()
         found = interleaved(

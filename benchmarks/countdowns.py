@@ -1,7 +1,7 @@
-"""10,000 sleeping countdowns that fall due within 10 s: how late they end, and do others flow.
+"""Measure 10,000 sleeping countdowns that fall due within 10 s: their delay, and other tasks.
 
 `python -m benchmarks.countdowns`; TEST_DB=postgresql for PostgreSQL. One worker, two processes.
-A countdown naps up to 20 times, so 10,000 of them wake about 2,000 times a second all along.
+A countdown sleeps up to 20 times, so 10,000 of them wake about 2,000 times a second.
 """
 
 import statistics
@@ -20,7 +20,7 @@ def main() -> None:
         user = User.register(live)
         ids: list[int] = []
         for first in range(0, COUNT, 1000):
-            # The last to be accepted wait the shortest, so that all end within about 10 s.
+            # Tasks that are accepted later wait for less, so that all end within about 10 s.
             tasks = [
                 {
                     "task_type": "countdown",

@@ -1,8 +1,8 @@
-"""A backlog of sums, worked off by one worker: tasks completed a second, results and quota kept.
+"""Measure one worker with a backlog of sums: completed tasks a second, with results and quota.
 
 `python -m benchmarks.drain [--count 50000] [--owners 1000] [--runs 5]`; TEST_DB=postgresql for
-PostgreSQL. The clock runs from the first ending to the last, by the database's clock, so that
-starting the worker does not count.
+PostgreSQL. The time is that from the first end to the last, by the database's clock, so that the
+start of the worker does not count.
 """
 
 import argparse

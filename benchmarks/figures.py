@@ -1,4 +1,4 @@
-"""What a question answers: figures, and how measurements that took turns become one."""
+"""Figures, the answers to a question, and how alternating measurements become one figure."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of the table. `holds` is None where nothing was wanted; `raw` has every number."""
+    """A row of the table. `holds` is None if there is no target; `raw` has every number."""
 
     what: str
     wanted: str
@@ -22,7 +22,7 @@ class Figure:
 
 
 def interleaved(measures: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
-    """Every measure once, then every one again: what disturbs a round disturbs all alike."""
+    """Run every measure once, then all again, so that a disturbance affects all of them alike."""
     found: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -36,7 +36,7 @@ def ratio(
     ours: tuple[str, Sequence[float]],
     theirs: tuple[str, Sequence[float]],
 ) -> Figure:
-    """Median against median; the spread is that of the rounds, each of which had both."""
+    """Compare the medians; the spread is that of the rounds, each of which measured both."""
     each = [mine / other for mine, other in zip(ours[1], theirs[1], strict=True)]
     value = statistics.median(ours[1]) / statistics.median(theirs[1])
     return Figure(
@@ -101,7 +101,7 @@ def _short(number: float) -> str:
 
 
 def until(condition: Callable[[], bool], patience: float, what: str) -> None:
-    """Wait for it; a benchmark that waits for ever says nothing."""
+    """Wait until it is true. Raises after a timeout, because a benchmark must not wait for ever."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

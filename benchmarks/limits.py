@@ -1,5 +1,7 @@
-"""Less than a core for a process, by a control group: what a second one adds is seen only where
-the first had not all the machine already. Needs root; the groups are our own and are removed.
+"""Limit a process to less than a core, by a control group.
+
+A second process adds something only if the first did not use the whole machine already. Needs root;
+the groups are our own and are removed.
 """
 
 import os
@@ -23,7 +25,7 @@ def possible() -> bool:
 
 @contextmanager
 def limited(processes: Sequence[Iterable[int]], share: float) -> Iterator[None]:
-    """Each of these groups of processes gets so much of one core."""
+    """Limit each of these groups of processes to this share of one core."""
     with ExitStack() as stack:
         for number, pids in enumerate(processes or [[]]):
             stack.enter_context(_group(f"taskyard-bench-{os.getpid()}-{number}", pids, share))

@@ -1,6 +1,6 @@
-"""Load over HTTP, made by `wrk`: creates in the names of many users in turn, and plain GETs.
+"""Load over HTTP, made by `wrk`: creates of many users in turn, and plain GETs.
 
-A measurement with one wrong answer in it is none: whatever is not 2xx raises.
+A measurement with one wrong response does not count: every response other than 2xx raises.
 """
 
 import http.client
@@ -46,7 +46,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of wrk saw; p50 and p99 in seconds."""
+    """The results of a run of wrk; p50 and p99 in seconds."""
 
     per_second: float
     p50: float
@@ -56,7 +56,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Target:
-    """Where creates go, and for whom."""
+    """The address of the creates, and the users who send them."""
 
     port: int
     path: str
@@ -80,7 +80,7 @@ class Target:
         return _wrk(self.port, script, connections, seconds)
 
     def _try(self, method: str, path: str, token: str, body: str | None) -> None:
-        """One request that must be answered with 2xx: wrk takes a redirect for a success."""
+        """Send one request and require a 2xx, because wrk counts a redirect as a success."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         try:
@@ -123,7 +123,7 @@ def _wrk(port: int, script: str, connections: int, seconds: int) -> Load:
 
 
 def _quoted(text: str) -> str:
-    """A Lua string; JSON's escapes are Lua's as long as all is ASCII."""
+    """A Lua string. JSON's escapes are also Lua's if the text is ASCII."""
     return json.dumps(text)
 
 

@@ -1,4 +1,4 @@
-"""How soon a task is done beside another installation on the same Redis, and alone, in turns.
+"""Measure a task's latency beside another installation on the same Redis, and alone, alternately.
 
 `python -m benchmarks.neighbours`, on PostgreSQL: two systems, each with a database of its own. A
 client of each waits for one sum after another, with a pause between two.

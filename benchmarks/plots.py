@@ -12,7 +12,7 @@ from benchmarks.table import PLOT, PLOTS, ROOT
 DIRECTORY = ROOT / "docs" / "plots"
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 180, 40, 50
-# Told apart by lightness too; the text takes the page's own colour.
+# The colours differ in lightness too; the text has the colour of the page.
 COLOURS = ("#2f81f7", "#d1741f", "#3f9e52", "#c0419f", "#8a8f98")
 STYLE = """
 text { font: 13px sans-serif; fill: #24292f } .grid { stroke: #8886 } .line { fill: none }
@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines by name, all over the same axis; `logarithmic` is that axis."""
+    """Lines by name over one common axis; `logarithmic` is that of the axis."""
 
     title: str
     across: str

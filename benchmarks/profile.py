@@ -1,7 +1,7 @@
-"""What a request costs the web, in process: CPU of its parts, the lowest tenth of many tries.
+"""Measure the CPU time of a request's parts in one process: the lowest tenth of many tries.
 
-`python -m benchmarks.profile [--tries 200]`, on PostgreSQL. No socket, and what is announced later
-is not counted: two versions can be compared on a machine that does other things too.
+`python -m benchmarks.profile [--tries 200]`, on PostgreSQL. It uses no socket and does not count
+later notifications, so two versions can be compared on a busy machine.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SUM = {"task_type": "sum", "input_data": {"numbers": [1, 2, 3]}}
 
 
 def forms() -> dict[str, Callable[[], object]]:
-    """What is measured, by name. Django is set up by the import of the web's application."""
+    """The measured calls by name. The import of the web's application sets up Django."""
     from django.core.management import call_command
 
     from taskyard.accounts import tokens

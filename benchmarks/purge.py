@@ -1,4 +1,4 @@
-"""How fast a worker purges a backlog, and how long others wait meanwhile.
+"""Measure how fast a worker purges old tasks, and how long other requests wait meanwhile.
 
 `python -m benchmarks.purge`; TEST_DB=postgresql for PostgreSQL. A tenth of the old tasks has five
 lines of log, a past attempt and an idempotency key.

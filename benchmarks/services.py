@@ -1,4 +1,4 @@
-"""Servers for a question: its own, or in the short form those that all questions share."""
+"""Servers for a question: its own ones, or in the short form those that all questions share."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.peers.stage import Stage, stage
 
 _shared: Stage | None = None
-# What was started on the shared ground and stays: nothing is timed there.
+# The systems on the shared servers, which stay up: the short form times nothing.
 _kept: dict[str, Any] | None = None
 
 
@@ -23,7 +23,7 @@ def services() -> Iterator[Stage]:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Within it there is only one: nothing is timed, and starting servers takes time."""
+    """Share one set of servers within the block: nothing is timed, and a start takes time."""
     global _shared, _kept
     with stage() as _shared, ExitStack() as stack:
         _kept = {"stack": stack}
@@ -35,5 +35,5 @@ def shared() -> Iterator[None]:
 
 
 def kept() -> dict[str, Any] | None:
-    """Where a system that all questions share is kept; None where each has its own."""
+    """The dictionary of the systems that all questions share; None if each has its own."""
     return _kept

@@ -1,10 +1,10 @@
-"""Sockets that share a port: the kernel spreads connections over those that listen."""
+"""Sockets that share a port; the kernel distributes connections among those that listen."""
 
 import socket
 
 
 def bound_socket(port: int) -> socket.socket:
-    """Bound to the port of this machine, or to a free one; not listening yet."""
+    """A socket bound to this port of the machine, or to a free one; it does not listen yet."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,6 +1,6 @@
-"""How soon `taskyard --help` is there: python -m benchmarks.start. Wall time and CPU, of 15.
+"""Measure `taskyard --help`: python -m benchmarks.start. Wall time and CPU of 15 starts.
 
-After a first start, which leaves compiled modules behind as it does for everybody.
+An earlier start has left compiled modules behind, as on any machine.
 """
 
 import os
@@ -14,7 +14,7 @@ RUNS = 15
 
 
 def compiling(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same, but Python may keep what it has compiled, which test machines like to forbid."""
+    """The same, but Python may write compiled modules, which test machines often forbid."""
     return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

@@ -1,4 +1,4 @@
-"""Idle streams against one web process: its memory, and how soon an event reaches its owner.
+"""Measure idle streams of one web process: its memory, and the delay of an event.
 
 `python -m benchmarks.streams [--streams 5000] [--events 1000] [--rate 50]`; TEST_DB=postgresql for
 PostgreSQL. Target: 5,000 streams in 400 MB, delivery p99 under a second.
@@ -28,7 +28,7 @@ LAST_SECONDS = 10.0
 
 
 class Reader(asyncio.Protocol):
-    """One stream: notes when each task arrived."""
+    """One stream; it records when each task arrived."""
 
     def __init__(self, port: int, token: str, arrived: dict[int, float]) -> None:
         self._request = (

@@ -37,7 +37,7 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 
 @contextmanager
 def books(live: Live) -> Iterator[Ask]:
-    """The system's database, asked directly: `ask("SELECT …")`."""
+    """Query the system's database directly: `ask("SELECT …")`."""
     if url := live.env.get("DATABASE_URL"):
         with psycopg.connect(url, autocommit=True) as server:
             yield lambda statement: server.execute(statement.encode()).fetchall()
@@ -68,7 +68,7 @@ for user in known:
 
 
 def fill(live: Live, count: int, owners: int) -> int:
-    """Submit so many sums, in the owners' names, as the web does; the last id before them."""
+    """Submit `count` sums of these owners, as the web does; return the last id before them."""
     with books(live) as ask:
         last = ask("SELECT coalesce(max(id), 0) FROM taskyard_task")[0][0]
     live.command("manage", "shell", "--no-imports", "-c", FILL.format(count=count, owners=owners))

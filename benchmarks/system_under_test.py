@@ -1,4 +1,4 @@
-"""A Taskyard as it is measured: two webs on one port, one worker of two processes.
+"""The system under test: two webs on one port, one worker of two processes.
 
 Its database is a fresh one on a given PostgreSQL, or SQLite; its broker is its own.
 """
@@ -56,7 +56,7 @@ class SystemUnderTest(Live):
         super().__init__(directory, environment)
         self._webs_wanted = webs
         self._users = users
-        # Bound from the beginning: a free port that is only remembered may be taken meanwhile.
+        # Bound at once, because another program may take a free port before it is bound.
         self._reserved = bound_socket(0)
         self._listeners: list[socket.socket] = []
         self.port = int(self._reserved.getsockname()[1])
@@ -67,7 +67,7 @@ class SystemUnderTest(Live):
 
     def __enter__(self) -> Self:
         try:
-            # Where there is a folder, a command shares its key with the webs.
+            # With a folder, a command has the same secret key as the webs.
             self.home.mkdir(parents=True, exist_ok=True)
             self.start_broker()
             made = self.command(
@@ -97,10 +97,10 @@ class SystemUnderTest(Live):
         return self._broker_process.pid
 
     def start_webs(self, count: int) -> None:
-        """So many web processes on one port, each with a socket of its own.
+        """Start web processes on one port, each with a socket of its own.
 
-        On one inherited socket whoever wakes first accepts all that wait: of 32 connections that
-        were opened at once one web got none, and kept connections stay where they are.
+        On one inherited socket, the process that wakes first accepts all waiting connections: of
+        32 connections that were opened at once, one web got none, and they stay open.
         """
         log: IO[bytes]
         with self.log.open("ab") as log:
@@ -136,7 +136,7 @@ class SystemUnderTest(Live):
             time.sleep(0.05)
 
     def stop_webs(self) -> None:
-        # Ours too, before anything else: connections would go on waiting in it.
+        # Our own copy first, because connections would go on waiting in it.
         for listener in self._listeners:
             listener.close()
         self._listeners = []
@@ -149,16 +149,16 @@ class SystemUnderTest(Live):
             return int(ask("SELECT coalesce(sum(completed), 0) FROM taskyard_account")[0][0])
 
     def settle(self) -> None:
-        """As for every peer: statistics and a checkpoint before the clock runs."""
+        """Run ANALYZE and CHECKPOINT before the clock starts, as for every peer."""
         if url := self.env.get("DATABASE_URL"):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
                 connection.execute("CHECKPOINT")
 
     def drain(self, count: int, *, owners: int = USERS, processes: int = 2) -> float:
-        """A backlog of sums: tasks a second, from the first ending until all are seen ended.
+        """Process a backlog of sums; tasks a second, from the first end until all have ended.
 
-        What was left over from before is worked off first.
+        Tasks that an earlier measurement left are processed first.
         """
         with books(self) as ask:
             left = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
@@ -175,7 +175,7 @@ class SystemUnderTest(Live):
         return count / (seen - _epoch(first))
 
     def _work(self, done: Callable[[], bool], processes: int) -> float:
-        """Let a worker work until all is done; when that was seen."""
+        """Let a worker run until no task is active; return the time."""
         worker = self.start_worker(TASKYARD_CONCURRENCY=str(processes))
         try:
             until(done, PATIENCE_SECONDS, "the backlog worked off")
@@ -185,13 +185,13 @@ class SystemUnderTest(Live):
 
 
 def _epoch(moment: object) -> float:
-    """SQLite's is a text without a zone."""
+    """Read a time of the database; SQLite's is a text without a zone."""
     read = datetime.fromisoformat(str(moment))
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 
 def _polls(pid: int, inode: int) -> bool:
-    """Whether a process waits for connections on this socket (see proc(5), fdinfo of an epoll)."""
+    """Whether a process waits for connections on this socket (proc(5), fdinfo of an epoll)."""
     for file in Path(f"/proc/{pid}/fdinfo").glob("*"):
         try:
             if f"ino:{inode:x} " in file.read_text():
@@ -205,7 +205,7 @@ def _polls(pid: int, inode: int) -> bool:
 def system_under_test(
     server: str | None, *, webs: int = 2, users: int = USERS, **environment: str
 ) -> Iterator[SystemUnderTest]:
-    """A Yard on a fresh database of this PostgreSQL; without one, on SQLite."""
+    """Start a system on a fresh database of this PostgreSQL, or on SQLite if it is None."""
     common = server is not None and (webs, users, environment) == (2, USERS, {})
     if common and (kept := services.kept()) is not None:
         own = kept.get("yard") or kept["stack"].enter_context(_made(server, webs, users, {}))
@@ -238,7 +238,7 @@ def _made(
 
 
 def cpu_seconds(pid: int) -> float:
-    """Spent by a process, by its children, and by those of them that have ended."""
+    """The CPU time of a process and of its children, also of those that have ended."""
     root = psutil.Process(pid)
     spent = sum(root.cpu_times()[:4])
     for child in root.children(recursive=True):

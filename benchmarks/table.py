@@ -1,4 +1,4 @@
-"""The table of docs/performance.md: asked question by question, kept as raw numbers, rendered."""
+"""The table of docs/performance.md: measure each question, save the raw numbers, render them."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ LATEST = ROOT / "benchmarks" / "results" / "latest.json"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEAD = "| what | wanted | measured | spread | absolute | holds |"
-# A figure that is there for a plot only, and the plots: file and title by question.
+# A figure that only a plot needs, and the plots: file and title by question.
 PLOT = "(plot)"
 PLOTS = {
     "create": ("throughput", "Creates a second against connections"),
@@ -31,7 +31,7 @@ Ask = Callable[[int, bool], list[Figure]]
 def run(
     questions: Mapping[str, Ask], rounds: int, short: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask each; a row is printed as soon as it is known. A question that fails says so."""
+    """Measure each question and print a row as soon as it is known, or the failure."""
     measured_on = {"machine": versions.machine(), "versions": versions.versions()}
     for name, ask in questions.items():
         began = time.monotonic()
@@ -59,7 +59,7 @@ def run(
 
 
 def keep(answers: Mapping[str, dict[str, Any]], latest: Path = LATEST) -> dict[str, Any]:
-    """Put the answers in the place of older ones; what failed leaves the older one as it was."""
+    """Replace the older answers; if a question failed, its older answer stays."""
     kept = read(latest)
     kept |= {name: answer for name, answer in answers.items() if "figures" in answer}
     latest.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def keep(answers: Mapping[str, dict[str, Any]], latest: Path = LATEST) -> dict[s
 
 
 def read(latest: Path = LATEST) -> dict[str, Any]:
-    """What was measured so far, by question."""
+    """The saved figures by question."""
     kept: dict[str, Any] = json.loads(latest.read_text()) if latest.exists() else {}
     return kept
 

@@ -1,12 +1,13 @@
-"""What a change costs: two checkouts measured in turns, as ratios.
+"""Measure the effect of a change: two checkouts, measured alternately, as ratios.
 
 `python -m benchmarks.turns BEFORE [--rounds 9] [--only create drain …]`, where BEFORE is a checkout
 of the tree to compare with, for example one that `git worktree add` made. This tree is the other.
 Each tree has an environment of its own (`.venv`, by `make .venv/.bench` there) and a system of its
 own on PostgreSQL; one of them is measured at a time.
 
-The speed of a machine drifts within seconds: many short turns say more than a few long ones, so
-creates, alone and with their tasks completed, have turns of a second and ask for 50 rounds or more.
+The speed of a machine drifts within seconds, so many short measurements say more than a few long
+ones. Creates, alone and with their tasks completed, are measured for a second at a time and need 50
+rounds or more.
 """
 
 import argparse
@@ -20,12 +21,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent.parent
-# Seconds are better when they are fewer; the rest are rates.
+# For these, fewer seconds are better; the others are rates.
 SECONDS = ("latency",)
 MEASURES = ("create", "drain", "end-to-end", *SECONDS)
 DRAINED = 30_000
 
-# Runs in either tree, so it names only what both have.
+# This runs in both trees, so it uses only names that both have.
 SYSTEM = f"""
 import statistics, sys, time
 from benchmarks.figures import until
@@ -95,7 +96,7 @@ def main() -> int:
 
 @contextmanager
 def system(tree: Path) -> Iterator[subprocess.Popen[str]]:
-    """A running system of a tree, which measures what it is told on its standard input."""
+    """A running system of a tree; it measures the questions that it reads from standard input."""
     process = subprocess.Popen(
         [str(tree / ".venv" / "bin" / "python"), "-c", SYSTEM],
         cwd=tree,
@@ -127,7 +128,7 @@ def ask(process: subprocess.Popen[str], measure: str) -> float:
 def pair(
     before: subprocess.Popen[str], after: subprocess.Popen[str], measure: str
 ) -> tuple[float, float]:
-    """One round; a coin says who is first, for the second may find a warmer machine."""
+    """Measure one round in random order, because the second tree may have warmer caches."""
     if random.random() < 0.5:
         return ask(before, measure), ask(after, measure)
     second = ask(after, measure)

@@ -1,4 +1,4 @@
-"""On what it was measured: the machine, the servers and what Taskyard is built on."""
+"""The machine, the servers and the libraries of a measurement."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ BUILT_ON = ("django", "djangorestframework", "celery", "psycopg", "uvicorn")
 
 
 def machine() -> str:
-    """One line for beside the table."""
+    """One line for the page of the table."""
     cores = len(os.sched_getaffinity(0))
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
@@ -25,7 +25,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What takes part, by name."""
+    """The versions by name."""
     with tempfile.TemporaryDirectory() as directory:
         postgresql = servers.postgresql_programs(Path(directory)) / "postgres"
         found = {"PostgreSQL": _said(str(postgresql), "--version").split()[2]}
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def peers() -> list[dict[str, str]]:
-    """Which version of each peer was measured, and how it was set."""
+    """The measured version of each peer, and its settings."""
     return [
         {"name": peer.name, "version": peer.version, "setting": peer.setting}
         for peer in PEERS.values()

@@ -1,4 +1,4 @@
-"""Asks the API as a client would."""
+"""A client of the API for tests."""
 
 import json
 from typing import Any

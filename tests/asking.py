@@ -1,4 +1,4 @@
-"""Task types that ask for one value each: of every kind, required, optional, and in lists."""
+"""Task types with one parameter each: of every kind, required, optional, and in lists."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -17,7 +17,7 @@ SECRET = Annotated[str, Field(json_schema_extra={"format": "password"})]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is typed for a value, what comes of it, and what is typed for none and said of it."""
+    """Text for a value and the value that results; text for a wrong value and its error."""
 
     annotation: Any
     typed: str

@@ -1,4 +1,4 @@
-"""Brokers as operators have them: behind TLS, and a primary and a replica with a sentinel."""
+"""Brokers as operators run them: behind TLS, and a primary and a replica with a sentinel."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ QUOTED = "a%2Fbroker%40password"
 
 @contextmanager
 def behind_tls(url: str, directory: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a TLS server before that Redis, and the certificate that vouches for it."""
+    """The address of a TLS server in front of that Redis, and the certificate to trust."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(
         [
@@ -59,7 +59,7 @@ def behind_tls(url: str, directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 class _Front(threading.Thread):
-    """Takes TLS off what comes in, and passes it on."""
+    """Decrypt a connection and forward it."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
         super().__init__(daemon=True)

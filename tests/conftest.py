@@ -42,10 +42,10 @@ if TEST_DB == "postgresql":
     os.environ["DATABASE_URL"] = _servers.enter_context(servers.database(_server))
 
 django.setup()
-# What runs in this process hashes fast; live systems hash as they should.
+# Hashing in this process is fast; live systems use the real hasher.
 Argon2.time_cost, Argon2.memory_cost = 1, 64
 
-# Contract tests register and log in far more often than a person does.
+# Contract tests register and log in far more often than people do.
 USUAL = {
     "TASKYARD_TASK_TYPES": "tests.task_types",
     "TASKYARD_REGISTER_RATE": "100000/hour",
@@ -56,7 +56,7 @@ USUAL = {
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """A file, not memory: the tests use threads, and memory has neither WAL nor locks."""
+    """Use a file, because threads need WAL and locks, which an in-memory database lacks."""
     from django.db import connection
 
     if connection.vendor == "sqlite":
@@ -65,7 +65,7 @@ def django_db_modify_db_settings() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The installation is known before any test's transaction, which is rolled back."""
+    """Read the installation's id outside of the tests' transactions, which are rolled back."""
     from django.db import connection
 
     from taskyard.core.installation import installation_id
@@ -73,7 +73,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     with django_db_blocker.unblock():
         installation_id()
     yield
-    # Threads of the product keep their connections; the database can be dropped all the same.
+    # Threads of the product keep their connections; the database can be dropped anyway.
     if connection.vendor == "postgresql":
         with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as server:
             server.execute(
@@ -84,7 +84,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 
 def fresh_database(stack: ExitStack) -> dict[str, str]:
-    """The environment of a new, empty database of this run's kind."""
+    """The environment of a new, empty database of the kind that TEST_DB names."""
     if TEST_DB == "sqlite":
         return {}
     return {"DATABASE_URL": stack.enter_context(servers.database(os.environ["TEST_DATABASE_URL"]))}
@@ -92,7 +92,7 @@ def fresh_database(stack: ExitStack) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def migrated_database() -> str:
-    """A migrated database without connections, to be copied: a name on the server, or a path."""
+    """A migrated database without connections, as a template: a name on the server, or a path."""
     home = _home / "migrated"
     home.mkdir()
     given = fresh_database(_servers)
@@ -101,7 +101,7 @@ def migrated_database() -> str:
 
 
 def start_live(stack: ExitStack, directory: Path, environment: dict[str, str]) -> Live:
-    """A live system on a new, migrated database of this run's kind."""
+    """A live system on a new, migrated database of the kind that TEST_DB names."""
     copied = migrated_database()
     home = directory / "home"
     home.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A project that has Celery already: its own app, a shared task, and a handler that uses it."""
+"""A host project with its own Celery app, a shared task, and a handler that uses it."""
 
 from celery import Celery, current_app, shared_task
 

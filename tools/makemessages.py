@@ -1,9 +1,9 @@
-"""Bring the translation catalogues in step with the source: `python tools/makemessages.py`.
+"""Update the translation catalogues from the source: `python tools/makemessages.py`.
 
-Reads the gettext calls and the templates of each room that has a `locale` folder, writes new texts
-into its .po files and takes gone ones out, and compiles the .mo files. English is the source; a new
-Russian text waits there, empty, for its translator. Needs no gettext tools. The tests use it to see
-that nothing is missing.
+It reads the gettext calls and the templates of each package that has a `locale` folder, adds new
+texts to its .po files, removes texts that are gone, and compiles the .mo files. English is the
+source; a new Russian text is empty until it is translated. It needs no gettext tools. The tests use
+it to check that no text is missing.
 """
 
 import ast
@@ -18,19 +18,21 @@ from django.utils.translation.template import templatize
 SOURCE = Path(__file__).parent.parent / "src" / "taskyard"
 LANGUAGES = ("en", "ru")
 CALLS = ("_", "gettext", "gettext_lazy")
-# What Django's templatize makes of a template: Python calls among crossed out text.
+# Django's templatize turns a template into Python calls and replaces all other text by X.
 IN_TEMPLATE = re.compile(r"""(?:\b_|gettext)\(\s*u?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)""")
 HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
 
 
 def rooms() -> list[Path]:
-    """The rooms that have catalogues of their own."""
+    """The packages that have catalogues of their own."""
     return sorted(path.parent for path in SOURCE.rglob("locale"))
 
 
 def texts(room: Path) -> list[str]:
-    """What a room says to people; api also speaks for the task types that come with Taskyard,
-    and what a command of the client does is said in its docstring."""
+    """The texts of a package; those of the built-in task types belong to api.
+
+    A docstring describes a command of the client.
+    """
     inner = [each for each in rooms() if room in each.parents]
     files = [
         file
@@ -68,7 +70,7 @@ def _called(tree: ast.AST) -> Iterator[str]:
 
 
 def _commands(tree: ast.Module) -> Iterator[str]:
-    """What `--help` says of the functions under @command."""
+    """The help texts of the functions under @command."""
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -77,7 +79,7 @@ def _commands(tree: ast.Module) -> Iterator[str]:
 
 
 def _declared(tree: ast.Module) -> Iterator[str]:
-    """What is read of functions under @task_type: labels, first paragraphs, their parameters."""
+    """The texts of functions under @task_type: labels, first paragraphs, parameters."""
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -94,7 +96,7 @@ def _declared(tree: ast.Module) -> Iterator[str]:
 
 
 def _all_known() -> dict[str, dict[str, str]]:
-    """What is translated already, wherever: texts move from room to room."""
+    """All existing translations of all packages, because texts move between packages."""
     return {
         language: {
             msgid: msgstr

@@ -1,4 +1,5 @@
-"""Write docs/recording.md: what a terminal shows while tasks are submitted, watched and cancelled.
+"""Write docs/recording.md: a terminal in which tasks are submitted, watched and cancelled.
+
 `python -m tools.record` starts a Taskyard of its own and types the commands."""
 
 import os
@@ -34,7 +35,7 @@ TIME = re.compile(r"\d+:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*")
 
 
 def recorded(live: Live, home: Path) -> str:
-    """The commands with what they showed."""
+    """The commands with their output."""
     environment = {
         **live.env,
         "TASKYARD_URL": live.url,
@@ -55,7 +56,7 @@ def recorded(live: Live, home: Path) -> str:
 
 
 def _typed(line: str, environment: dict[str, str]) -> str:
-    """What the terminal gets while a command runs."""
+    """The output of a command on a terminal."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         ["sh", "-c", line], env=environment, stdin=side, stdout=side, stderr=side
@@ -65,7 +66,7 @@ def _typed(line: str, environment: dict[str, str]) -> str:
     while True:
         try:
             piece = os.read(main, 65536)
-        except OSError:  # the last one at the other end has left
+        except OSError:  # the last process at the other end has closed it
             break
         got += piece
         if not piece:
@@ -76,7 +77,7 @@ def _typed(line: str, environment: dict[str, str]) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Lines as they were to be read: no control sequences, no times, a state of a bar once."""
+    """The readable lines: without control sequences and times, each state of a bar once."""
     last = None
     for line in re.split(r"[\r\n]+", CONTROL.sub("", text)):
         plain = TIME.sub("", line).rstrip()

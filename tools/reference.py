@@ -1,5 +1,7 @@
-"""Write the reference pages of the command line and the library, and the settings that compose.yaml
-passes on, from the code: `python -m tools.reference`. Tests compare them."""
+"""Write generated documentation: `python -m tools.reference`.
+
+It writes the reference pages of the command line and the library, and the settings that
+compose.yaml passes on. Tests compare them with the code."""
 
 import inspect
 import os
@@ -12,7 +14,7 @@ from typing import Any
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
 COMPOSE = REFERENCE.parent.parent / "compose.yaml"
-# What compose.yaml says itself, for its containers.
+# Settings that compose.yaml fixes for its containers.
 FIXED = {
     *("HOST", "PORT", "TASKYARD_HOME", "TASKYARD_PROCESS", "DATABASE_URL", "DJANGO_SECRET_KEY"),
     *("REDIS_URL", "CELERY_BROKER_URL", "DJANGO_DEBUG"),
@@ -129,7 +131,7 @@ def _signature(name: str, member: Any) -> str:
 
 
 def _named(annotation: Any) -> str:
-    """A type without the modules that it comes from."""
+    """The name of a type without its modules."""
     text = annotation.__name__ if type(annotation) is type else str(annotation)
     return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
 
@@ -145,7 +147,7 @@ def _members(kind: type) -> str:
 
 
 def compose() -> str:
-    """compose.yaml, passing on every setting that is not fixed there."""
+    """The text of compose.yaml; it passes on every setting that is not fixed there."""
     from taskyard.server.env import VARIABLES
 
     head, begin, rest = COMPOSE.read_text().partition("# Settings of the shell")
@@ -157,7 +159,7 @@ def compose() -> str:
 
 
 def main() -> int:
-    # The pages are in English, whatever the locale.
+    # The pages are in English in every locale.
     os.environ["LC_ALL"] = "C"
     COMMANDS.write_text(commands())
     LIBRARY.write_text(library())

@@ -1,7 +1,7 @@
-"""Make the client's synchronous face from its asynchronous one: `python tools/unasync.py`.
+"""Generate the synchronous client from the asynchronous one: `python tools/unasync.py`.
 
-Only words are replaced, so that both have the same methods, the same arguments and the same
-behaviour. A test compares the file with what this makes.
+It replaces words only, so that both have the same methods, arguments and behaviour. A test compares
+the file with the output.
 """
 
 import re
@@ -29,12 +29,12 @@ WORDS = {
 
 
 def made(source: Path) -> str:
-    """The synchronous face as it should be."""
+    """The text of the synchronous client."""
     text = source.read_text()
     for word, other in WORDS.items():
         text = re.sub(word, other, text)
     text = re.sub(r'\A""".*"""', HEAD.format(source.name), text)
-    # Shorter words are sorted and wrapped otherwise.
+    # Shorter names are sorted and wrapped differently.
     for how in (("check", "--quiet", "--fix", "--select", "I,F811"), ("format",)):
         ruff = [sys.executable, "-m", "ruff", *how, "--stdin-filename", FACES[source].name, "-"]
         text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,6 @@
-"""What a user would pick instead of Taskyard, each drained of the same sums by the same clock.
+"""The peers: other systems that a user may choose, each with the same backlog and the same clock.
 
-`PEERS` has them by name; `ordinary/served.py` has those that are served over HTTP too.
+`PEERS` has them by name; `ordinary/served.py` has those that also have a web.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from benchmarks.peers.stage import Stage, rows
 
 @dataclass(frozen=True)
 class Peer:
-    """`drain` empties a backlog of so many sums and says how many tasks a second that were."""
+    """`drain` processes a backlog of `count` sums and returns tasks a second."""
 
     name: str
     version: str
@@ -125,7 +125,7 @@ def _peers() -> list[Peer]:
                 kept=_module("dramatiq", "kept"),
                 copies=1,
                 gated=False,
-                # Twice the threads by default: a process would fetch four messages a round trip.
+                # By default a process would fetch four messages (twice its threads) a round trip.
                 environment=(("dramatiq_queue_prefetch", "1000"),),
             ),
         ),

@@ -1,8 +1,8 @@
-"""One rule for all: how long a backlog of N sums takes, from the first done to the last recorded.
+"""One rule for all peers: the time of a backlog, from the first task done to the last recorded.
 
-The queue is filled with no worker about. The clock begins when the first task was done, so that
-nobody's start-up counts, and ends when the peer itself has every task down as finished. That the
-results are right is asserted each time.
+The queue is filled while no worker runs. The clock starts when the first task is done, so that no
+start-up counts, and stops when the peer itself has recorded every task as finished. Each
+measurement asserts that the results are right.
 """
 
 import os
@@ -25,12 +25,12 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Program:
-    """How a peer is played. Commands run at the repository's root, with Stage.environment().
+    """The commands of a peer. They run at the repository's root, with Stage.environment().
 
-    `fill` gets the count as its last argument; `kept`, where a peer keeps results, gets it too,
-    reads every result back through the peer and prints their sum. `left` says how many tasks the
-    peer has not down as finished. `copies` of `work` are started; one that is `gated` prints a
-    line when it is ready and begins when it gets one.
+    `fill` gets the count as its last argument. If the peer keeps results, `kept` gets the count
+    too, reads every result back through the peer and prints their sum. `left` says how many tasks
+    the peer has not recorded as finished. `copies` of `work` are started; one that is `gated`
+    prints a line when it is ready and starts when it gets a line.
     """
 
     fill: Command
@@ -108,7 +108,7 @@ def working(program: Program, stage: Stage) -> Iterator[None]:
         sys.stderr.write(log.read_text(errors="replace")[-4000:])
         raise
     finally:
-        # Not long: with an empty queue nothing is lost, whatever they still wait for.
+        # A short wait is enough: with an empty queue nothing is lost if they are killed.
         child_process.stop(processes, seconds=0.5)
         for process in processes:
             for pipe in (process.stdin, process.stdout):
@@ -127,7 +127,7 @@ def _open_the_gate(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _wait(done: Callable[[], int], count: int) -> None:
-    """Until `done` says `count`; it may take long, but not stand still."""
+    """Wait until `done` says `count`. It may take long; raises if the number stops changing."""
     before, at = -1, time.monotonic()
     while (now := done()) < count:
         if now > before:

@@ -1,4 +1,4 @@
-"""dramatiq on Redis: messages fetched in batches by each process, worked by its threads."""
+"""dramatiq on Redis: each process fetches messages in batches, and its threads run them."""
 
 import os
 

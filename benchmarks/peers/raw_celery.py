@@ -1,4 +1,4 @@
-"""Celery's own messages and nothing else: no database, no result. What a message costs."""
+"""Celery's own messages only, without database and result: the cost of a message."""
 
 import os
 

@@ -25,13 +25,13 @@ async def _fill(count: int) -> None:
     for first in range(0, count, AT_ONCE):
         await asyncio.gather(
             *(
-                # No time limit spares a timer a job; ttl=0 keeps the result.
+                # Without a time limit there is no timer for each job; ttl=0 keeps the result.
                 queue.enqueue(Job("add", {"numbers": [n, 1]}, key=str(n), ttl=0, timeout=0))
                 for n in range(first, min(first + AT_ONCE, count))
             )
         )
-    # A worker that starts sweeps at once, and takes jobs that were fetched this moment and are not
-    # marked active yet for stuck ones. The lock of a sweep keeps the next ones away.
+    # A worker sweeps when it starts, and takes jobs for stuck that were fetched just now and are
+    # not marked active yet. The lock of this sweep prevents the next ones.
     await queue.sweep(lock=3600)
     await queue.disconnect()
 

@@ -1,4 +1,4 @@
-"""The servers that peers are played on: our own, as durable as the project's tests have them."""
+"""The servers that peers run on: our own, with the durability of the project's tests."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from tests.live_system import clean_environment
 
 @dataclass(frozen=True)
 class Stage:
-    """Where PostgreSQL and Redis are, and a directory for what is left behind."""
+    """The addresses of PostgreSQL and Redis, and a directory for files."""
 
     postgresql: str
     redis: str
     directory: Path
 
     def environment(self) -> dict[str, str]:
-        """What the programs of a peer are told."""
+        """The environment of a peer's programs."""
         return {
             **clean_environment(),
             "BENCH_POSTGRESQL_URL": self.postgresql,
@@ -38,8 +38,8 @@ class Stage:
 def stage() -> Iterator[Stage]:
     """A PostgreSQL with its default durability, and a Valkey with an append-only file.
 
-    The file is synced once a second, as Redis does it by default and as all Redis queues advise:
-    a power cut loses a second of work, where PostgreSQL loses none.
+    The file is synced once a second. This is Redis' default, and all Redis queues advise it: a
+    power cut loses a second of work, while PostgreSQL loses none.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-peers-")))
@@ -65,14 +65,14 @@ def fresh(stage: Stage) -> Iterator[Stage]:
 
 
 def settle(stage: Stage) -> None:
-    """Statistics and a checkpoint, so that no peer pays for the rows that were just put in."""
+    """Run ANALYZE and CHECKPOINT, so that no peer pays for the rows that were just inserted."""
     with psycopg.connect(stage.postgresql, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
 
 def rows(stage: Stage, counting: str) -> int:
-    """What a `SELECT count(*)` says."""
+    """The number that a `SELECT count(*)` returns."""
     with psycopg.connect(stage.postgresql) as connection:
         row = connection.execute(counting).fetchone()
     assert row is not None

@@ -1,8 +1,8 @@
-"""What each process of a peer has done, in a small file that costs a memory write to keep.
+"""Count the work of each process of a peer in a small mapped file; an update is a memory write.
 
 A file is named after its process and holds three little-endian numbers: when the first task was
-done (seconds of the machine's monotonic clock), how many were done, the sum of their results.
-`node/tally.js` writes the same.
+done (seconds of the machine's monotonic clock), the number of tasks, the sum of their results.
+`node/tally.js` writes the same format.
 """
 
 import mmap
@@ -32,7 +32,7 @@ class _Own:
 
 
 def done(result: int) -> None:
-    """Called by a handler of a peer as its last act."""
+    """Count one task; a handler of a peer calls this at its end."""
     global _own
     with _lock:
         # At the first task, not on import: by then the process is the one that works.
@@ -50,9 +50,9 @@ class Tallied:
 
 
 def read(directory: Path) -> Tallied:
-    """All processes together; nothing yet is a count of nought."""
+    """The sum of all processes; 0 tasks if there is no file yet."""
     read = [path.read_bytes() for path in directory.glob(f"*{SUFFIX}")]
-    # A file that was opened this moment is empty.
+    # A file that was just created is empty.
     found = [FORM.unpack(each) for each in read if len(each) == FORM.size]
     begun = [each for each in found if each[1]]
     return Tallied(

@@ -1,4 +1,4 @@
-"""Taskyard played as its peers are: the same backlog, the same rule, results and quota kept."""
+"""Taskyard measured like its peers: the same backlog and the same rule, with results and quota."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def _django() -> None:
 
 
 def fill(count: int) -> None:
-    """As the web does it, in bodies of a thousand."""
+    """Submit as the web does, in bodies of a thousand."""
     _django()
     from django.core.management import call_command
 
@@ -55,7 +55,7 @@ def work(_: int) -> None:
 
 
 def kept(_: int) -> int:
-    """Every result read back; each owner's place must have been given back too."""
+    """Read every result back, and require that each owner's quota place was released."""
     _django()
     from django.db.models import Sum
 

@@ -1,4 +1,4 @@
-"""What is asked, in the order of the table."""
+"""The questions, in the order of the table."""
 
 from benchmarks.questions import (
     bulk,

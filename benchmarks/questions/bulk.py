@@ -1,4 +1,4 @@
-"""Bulk creates over HTTP: bodies of 1,000 sums, every one validated."""
+"""Measure bulk creates over HTTP: bodies of 1,000 sums, each of them validated."""
 
 import json
 from functools import partial

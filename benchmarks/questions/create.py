@@ -1,4 +1,4 @@
-"""Creates over HTTP: Taskyard with its worker stopped, the others with theirs."""
+"""Measure creates over HTTP: Taskyard with its worker stopped, its peers with their workers."""
 
 import statistics
 from contextlib import ExitStack
@@ -73,7 +73,7 @@ def _figures(connections: int, loads: dict[str, list[Load]]) -> list[Figure]:
 
 
 def _plot(loads: dict[int, dict[str, list[Load]]]) -> Figure:
-    """What the plot of throughput against connections is drawn from."""
+    """The points of the plot of throughput against connections."""
     counts = sorted(loads)
     raw: dict[str, list[float]] = {"connections": [float(count) for count in counts]}
     for name in loads[counts[0]]:

@@ -1,4 +1,4 @@
-"""A backlog worked off: every peer and Taskyard by the one rule of peers/backlog.py."""
+"""Measure a backlog for Taskyard and every peer, by the rule of peers/backlog.py."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -14,7 +14,7 @@ COUNT, SLOW_COUNT, SLOWEST_COUNT, SHORT_COUNT = 50_000, 5_000, 2_000, 200
 # They take many seconds for a few thousand.
 SLOW = ("celery", "celery-per-task", "procrastinate", "saq", "taskiq", "dramatiq")
 SLOWEST = ("ordinary", "ordinary-kept")
-# Of those of whom nothing is wanted: for orientation.
+# Peers without a target; their figures are for orientation.
 ROUNDS = 3
 WANTED = {"celery": 40.0, "pgqueuer": 1.5, "bullmq": 1.5, "graphile-worker": 1.0}
 TASKYARD = Program(

@@ -1,4 +1,4 @@
-"""Created and completed: what is done a second while creates keep coming."""
+"""Measure tasks that are created and completed a second, under a constant load of creates."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     ]
 
 
-# Each is started for its turn alone: a worker that idles beside another is in its way.
+# Each is started only while it is measured, because another idle worker would take CPU.
 def _of_form(servers: Stage, name: str, seconds: int) -> float:
     with served(servers, name, users=USERS) as form:
         return _window(Target(form.port, form.create_path, form.tokens), form.completed, seconds)
@@ -52,7 +52,7 @@ def _of_taskyard(servers: Stage, seconds: int) -> float:
 
 
 def _window(target: Target, completed: Callable[[], int], seconds: int) -> float:
-    """Only what was completed between the two counts; what is still open then is not counted."""
+    """Count only tasks that completed between the two counts, not those that are still active."""
     at_first = completed()
     target.create(CONNECTIONS, 1)
     deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""One user who fills the table, beside a thousand who do it together."""
+"""Measure one user who fills the table, and a thousand users who fill it together."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     with services() as servers, system_under_test(servers.postgresql) as own:
         many = own.target
         one = replace(many, tokens=many.tokens[:1])
-        # Before the creates, so that no worker must clear away what they leave.
+        # Before the creates, so that no worker has to run the tasks that they leave.
         worked = interleaved(
             {
                 "one user": partial(own.drain, drained, owners=1),

@@ -1,4 +1,4 @@
-"""What old rows cost: one user with N finished tasks beside one with almost none."""
+"""Measure the cost of old rows: one user with N finished tasks, another with almost none."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from benchmarks.services import services
 from benchmarks.system import books
 from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
-# Ten pages, so that the one without history has the same answers to give; drains add to it.
+# Ten pages, so that both users get the same responses; drains add to them.
 FEW = 100
 SIZES = (100_000, 1_000_000, 10_000_000)
 SHORT_SIZES = (20_000,)
@@ -37,7 +37,7 @@ FROM generate_series(1, %(count)s) AS n,
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two, and where in its list to look."""
+    """One of the two users, and the page of the list to read."""
 
     own: SystemUnderTest
     middle: int
@@ -85,7 +85,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
 def _compare(
     little: Side, much: Side, rounds: int, short: bool, curve: dict[str, list[float]]
 ) -> list[Figure]:
-    # The creates come last, so that no worker must clear away what they leave.
+    # The creates come last, so that no worker has to run the tasks that they leave.
     asked: dict[str, Callable[[Side], float]] = {
         "drain": lambda side: side.drain(DRAINED),
         "list, page 1": Side.page,
@@ -116,15 +116,15 @@ def _compare(
 def _size(side: Side) -> str:
     with books(side.own) as ask:
         ended = int(ask("SELECT max(completed) FROM taskyard_account")[0][0])
-    # Without what has been drained since.
+    # Without the tasks that were drained since.
     digits = 10 ** (len(str(ended)) - 1)
     return f"{ended // digits * digits:,}"
 
 
 def _add(own: SystemUnderTest, count: int) -> int:
-    """So many finished rows of the only user, by SQL; an id in their middle."""
+    """Insert finished rows of the only user by SQL; return an id in their middle."""
     with psycopg.connect(own.env["DATABASE_URL"], autocommit=True) as connection:
-        # The owner is there: a check of it for each of ten million rows takes minutes.
+        # The owner exists, and a check of the foreign key of ten million rows takes minutes.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET synchronous_commit = off")
         owner = _one(connection, "SELECT id FROM accounts_user ORDER BY id LIMIT 1")

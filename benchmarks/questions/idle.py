@@ -1,4 +1,4 @@
-"""`taskyard up` with nothing to do: SQLite, its own broker, one web, one worker."""
+"""Measure an idle `taskyard up`: SQLite, its own broker, one web, one worker."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
         try:
             until(lambda: "is ready at" in log.read_text(), 60, "taskyard up")
             time.sleep(SHORT_SETTLE_SECONDS if short else SETTLE_SECONDS)
-            # One look is long; more of them only take time.
+            # One measurement is long; more of them only take time.
             for _ in range(min(rounds, LOOKS)):
                 before, began = cpu_seconds(process.pid), time.monotonic()
                 time.sleep(SHORT_LOOK_SECONDS if short else LOOK_SECONDS)
@@ -58,7 +58,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
 
 
 def _proportional(pid: int) -> float:
-    """Megabytes of all its processes, what they share counted once."""
+    """Megabytes of all its processes; shared memory counts once."""
     root = psutil.Process(pid)
     family = [root, *root.children(recursive=True)]
     return sum(each.memory_full_info().pss for each in family) / 1e6

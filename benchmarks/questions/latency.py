@@ -1,8 +1,8 @@
-"""How soon a task is done where nothing else is: one client, one task at a time.
+"""Measure the latency of a task on an idle system: one client, one task at a time.
 
-"Idle" has a pause before each task, in which everything falls asleep: caches are somebody else's by
-then. How much of the time is that, the bare steps tell: a row, two commits, three words with Redis,
-by one client, after the same pause.
+"Idle" has a pause before each task, after which other programs have used the caches. The bare steps
+show how much of the time that is: a row, two commits and three commands of Redis, by one client,
+after the same pause.
 """
 
 import http.client
@@ -28,7 +28,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     with services() as servers, system_under_test(servers.postgresql) as own, Steps(own) as steps:
         own.start_worker()
         client = Client(own)
-        # The first of all waits for the worker to start, and until then no type is known as quick.
+        # The first task waits for the start of the worker, and its type is not known as quick yet.
         for _ in range(5):
             client.waited()
         kinds: dict[str, Callable[[], list[float]]] = {
@@ -69,7 +69,7 @@ def some(measure: Callable[[], float], times: int, pause: float) -> list[float]:
 
 
 class Steps:
-    """What no design of this kind goes without, and nothing else."""
+    """Only the steps that every such design needs."""
 
     def __init__(self, own: SystemUnderTest) -> None:
         self._database = psycopg.connect(own.env["DATABASE_URL"], prepare_threshold=0)
@@ -87,7 +87,7 @@ class Steps:
         self._redis.close()
 
     def taken(self) -> float:
-        """Insert and commit, ring, take and end and commit, tell, read."""
+        """Insert and commit, notify, claim and end and commit, publish, read."""
         began = time.perf_counter()
         ask = self._database.execute
         ((task,),) = ask("INSERT INTO bare_steps DEFAULT VALUES RETURNING id").fetchall()

@@ -1,7 +1,7 @@
-"""From one process to two, and what a task costs: CPU, WAL, bytes on the disk.
+"""Compare one process with two, and measure a task's CPU, WAL and bytes on the disk.
 
-One web, one worker, PostgreSQL and the load fill two cores between them, so a second process finds
-little left. What it adds is seen where each has only a part of a core (`benchmarks/limits.py`).
+One web, one worker, PostgreSQL and the load use two cores fully, so a second process cannot add
+much. Therefore each process is limited to a part of a core (`benchmarks/limits.py`).
 """
 
 import time
@@ -24,12 +24,12 @@ from benchmarks.system_under_test import (
 
 CONNECTIONS = 32
 DRAINED, SHORT_DRAINED = 50_000, 500
-# At a sixth of a core each the rest of the machine keeps up with two of them.
+# With a sixth of a core for each process, the rest of the machine can serve two of them.
 SHARE = 0.15
 LIMITED, SHORT_LIMITED = 100_000, 2_000
-# Nothing is wanted of these.
+# These have no target.
 ROUNDS = 3
-# What Celery says when it takes messages.
+# The line that Celery logs when it begins to consume.
 READY = ' ready."'
 PAUSE = (
     "INSERT INTO taskyard_pausedqueue (name, paused_at) VALUES ('default', now()) RETURNING name"
@@ -42,7 +42,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
     seconds, rounds = 1 if short else 3, min(rounds, ROUNDS)
     count = SHORT_DRAINED if short else DRAINED
     with services() as servers, system_under_test(servers.postgresql) as own:
-        own.drain(1)  # nothing of an earlier question is left
+        own.drain(1)  # no row of an earlier question is left
         measures: dict[str, Callable[[int], float]] = {}
         limitable = limits.possible()
         if limitable:
@@ -56,7 +56,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             drain, create = partial(_drain, own, count), partial(_create, own, seconds)
             measures["two worker processes against one: drain"] = drain
             measures["two webs against one: create"] = create
-        # Drains first, so that no worker must clear away what creates leave.
+        # Drains first, so that no worker has to run the tasks that creates leave.
         figures = [
             _against(what, rounds, measures[what])
             for what in sorted(measures, key=lambda what: what.endswith("create"))
@@ -90,7 +90,7 @@ def _create_limited(own: SystemUnderTest, seconds: int, webs: int) -> float:
 
 
 def _drain_limited(own: SystemUnderTest, count: int, workers: int) -> float:
-    """Each is up and limited while its queue is paused; from the first of the backlog on."""
+    """Start and limit the workers while the queue is paused; measure from the first task on."""
     with books(own) as ask:
         ready = own.log.read_text().count(READY)
         started = [own.start_worker(TASKYARD_CONCURRENCY="1") for _ in range(workers)]
@@ -119,7 +119,7 @@ def _family(pid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one task: milliseconds of CPU, bytes."""
+    """The cost of one task: milliseconds of CPU, bytes."""
 
     web: float
     web_server: float
@@ -167,7 +167,7 @@ def _cost_figures(costs: list[Cost]) -> list[Figure]:
 
 
 def _costs(seconds: int, count: int) -> Cost:
-    """On a new table: what was freed by earlier rows would be filled at no cost."""
+    """Measure on a new table, because new rows fill the space of deleted rows at no cost."""
     with services() as servers, system_under_test(servers.postgresql) as own, books(own) as ask:
         server = psutil.Process(int(ask("SELECT pg_backend_pid()")[0][0])).ppid()
         own.target.create(CONNECTIONS, 1)
@@ -181,7 +181,7 @@ def _costs(seconds: int, count: int) -> Cost:
         backlog = int(ask(LEFT)[0][0])
         at_first = _spent(own, server)
         worker = own.start_worker()
-        # Starting is paid once, whatever there is to do.
+        # The cost of a start does not depend on the number of tasks, so it is left out.
         until(lambda: ask(LEFT)[0][0] < backlog, PATIENCE_SECONDS, "a first task done")
         begun, remaining = cpu_seconds(worker.pid), int(ask(LEFT)[0][0]) or backlog
         until(lambda: ask(LEFT)[0][0] == 0, PATIENCE_SECONDS, "the backlog worked off")
@@ -202,7 +202,7 @@ def _costs(seconds: int, count: int) -> Cost:
 
 @dataclass(frozen=True)
 class Spent:
-    """Until a moment: seconds of CPU, tasks made, bytes of WAL and of the table with indexes."""
+    """Totals at a moment: seconds of CPU, tasks, bytes of WAL and of the table with indexes."""
 
     webs: float
     server: float

@@ -1,4 +1,4 @@
-"""SQLite beside PostgreSQL: the same webs, the same worker, another record."""
+"""Compare SQLite with PostgreSQL: the same webs and the same worker on the other database."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -26,7 +26,7 @@ def ask(rounds: int, short: bool) -> list[Figure]:
         ]
     if short:
         return figures
-    # As `taskyard up` is.
+    # As in `taskyard up`.
     with services() as servers, ExitStack() as stack:
         file, server = (
             stack.enter_context(system_under_test(url, webs=1))

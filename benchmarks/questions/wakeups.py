@@ -1,4 +1,4 @@
-"""Many sleepers that fall due at nearly the same time: how late each of them ends."""
+"""Measure the delay of many sleeping tasks that fall due at nearly the same time."""
 
 from benchmarks.figures import Figure, percentile, seconds, until, value
 from benchmarks.services import services
@@ -7,7 +7,7 @@ from benchmarks.system_under_test import SystemUnderTest, system_under_test
 
 COUNT, SHORT_COUNT = 10_000, 300
 WITHIN_SECONDS, SHORT_WITHIN_SECONDS = 10.0, 2.0
-# Until the first is due all of them must have been submitted and put to sleep.
+# Before the first is due, all of them must have been submitted and must sleep.
 LEAD_SECONDS, SHORT_LEAD_SECONDS = 20.0, 4.0
 
 SUBMIT = """

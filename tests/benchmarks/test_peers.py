@@ -1,7 +1,7 @@
-"""The peers of `make bench` in their short form: all of it done and right, nothing timed.
+"""The peers of `make bench` in their short form: all tasks are done and right, nothing is timed.
 
-`drain` itself compares the sum of all results with what it must be: what the handlers counted, and
-what the peer kept where it keeps results.
+`drain` itself compares the expected sum with the sum that the handlers counted, and with the
+results if the peer keeps them.
 """
 
 import json
@@ -39,7 +39,7 @@ def test_results_are_read_back_from_every_peer_that_can_keep_them() -> None:
     }
 
 
-# How it keeps connections is seen in the drains above.
+# The drains above cover its connections.
 @pytest.mark.parametrize("name", ["ordinary", "celery-per-task", "bare"])
 def test_a_form_of_the_ordinary_build_creates_and_completes(played_on: Stage, name: str) -> None:
     with served.served(played_on, name, users=2) as running:

@@ -1,4 +1,4 @@
-"""`make bench` in its short form: every question is answered. Nothing is timed, nothing written."""
+"""`make bench` in its short form: every question runs; nothing is timed or written."""
 
 import os
 import shutil

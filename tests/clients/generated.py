@@ -1,4 +1,4 @@
-"""Clients that generators make of docs/openapi.json: made, compiled, and run against a system."""
+"""Generate clients from docs/openapi.json, compile them, and run them against a system."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from tests.npm import CACHE, installed, run_node
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
-# Set by `make clients`: also those that need Java, and take long.
+# Set by `make clients`, to include the generators that need Java and take long.
 ALL = os.environ.get("CLIENTS") == "all"
 DOCUMENT = HERE.parent.parent / "docs" / "openapi.json"
 TSC = {
@@ -72,7 +72,7 @@ EVERY = (*QUICK, hey_api, openapi_generator, typescript_fetch)
 def play(
     client: Callable[[Path, dict[str, str]], str], folder: Path, url: str, access: str
 ) -> dict[str, Any]:
-    """Make a client, compile it, and have its program submit, read and list; what that printed."""
+    """Generate and compile a client; its program submits, reads and lists. Return its output."""
     given = {**os.environ, "TASKYARD_URL": url, "TASKYARD_ACCESS": access, "NO_COLOR": "1"}
     printed = client(folder, given)
     found: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
@@ -87,7 +87,7 @@ def _typescript(folder: Path, environment: dict[str, str], program: str) -> str:
 
 
 def _project(folder: Path) -> None:
-    """What tsc reads, and hey-api: it names files as the module system wants them."""
+    """The settings of tsc and hey-api; hey-api names files as the module system needs them."""
     (folder / "node_modules").symlink_to(installed(HERE))
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "tsconfig.json").write_text(
@@ -112,7 +112,7 @@ def _openapi_generator(folder: Path, language: str, *properties: str) -> None:
 
 
 def _tool(name: str) -> Path:
-    """The virtual environment of a generator: what it needs does not fit what we need."""
+    """The virtual environment of a generator, because its requirements conflict with ours."""
     lock = HERE / f"{name}.txt"
     home = CACHE / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not home.exists():
@@ -125,7 +125,7 @@ def _tool(name: str) -> Path:
             try:
                 fresh.rename(home)
             except OSError:
-                if not home.exists():  # else another run got there first
+                if not home.exists():  # otherwise another run was first
                     raise
     return home
 

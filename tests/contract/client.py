@@ -63,7 +63,7 @@ class User:
         return task
 
     def wait_for_all(self, task_ids: list[int], *, seconds: float) -> dict[int, dict[str, Any]]:
-        """Wait until none is active; then every one of them as it ended."""
+        """Wait until none of the tasks is active; return all of them."""
         deadline = time.monotonic() + seconds
         while active := self.http.get("/limits/").json()["tasks"]:
             assert time.monotonic() < deadline, f"after {seconds} s {len(active)} are active"

@@ -1,4 +1,4 @@
-"""Handlers that are coroutines: run, cancelled, timed out, suspended, and nothing left of them."""
+"""Coroutine handlers run, are cancelled, time out and are suspended, and leave nothing running."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Brokers as operators have them: TLS, sentinels, few rights, a cluster, and what is refused."""
+"""Brokers with TLS, sentinels, few rights or a cluster work or are refused."""
 
 import os
 import re
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.servers
 
 
 def celery_pings(live: Live, url: str) -> bool:
-    """Whether Celery, with our configuration, reaches a worker by this address."""
+    """Whether Celery reaches a worker through this address with our configuration."""
     asked = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "taskyard.worker", "inspect", "ping"],
         env={**live.env, "REDIS_URL": url},
@@ -147,7 +147,7 @@ def test_a_bare_celery_worker_is_refused_a_broker_that_evicts(live: Live) -> Non
 
 
 def celery_worker(live: Live, url: str) -> "subprocess.CompletedProcess[str]":
-    """A worker as Celery's users start one."""
+    """A worker that is started by Celery's own command."""
     return subprocess.run(
         [
             *(sys.executable, "-W", "ignore:You're running the worker with superuser"),

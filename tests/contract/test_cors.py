@@ -1,4 +1,4 @@
-"""Browser applications of other origins: CORS, and what a stream tells of itself by HEAD."""
+"""CORS for browser applications of other origins, and HEAD on a stream."""
 
 import httpx
 import pytest

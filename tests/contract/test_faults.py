@@ -1,4 +1,4 @@
-"""What is promised when things die: nothing accepted is lost, each result is there once."""
+"""If processes die, no accepted task is lost and each task has one result."""
 
 import os
 import random
@@ -28,7 +28,7 @@ def children(pid: int) -> list[int]:
 
 
 def kill_something(live: Live) -> None:
-    """SIGKILL a process of the worker at random: one child, or all of it (started again)."""
+    """SIGKILL a random process of the worker: one child, or the whole worker (then restart it)."""
     worker = live.workers[0]
     victims = children(worker.pid)
     if victims and random.random() < 0.5:
@@ -104,7 +104,7 @@ def test_a_worker_that_is_deaf_leaves_and_its_successor_hears(
 ) -> None:
     live = new_live()
     user = User.register(live)
-    # What Celery does by itself after some reconnects.
+    # Celery itself gets into this state after some reconnects.
     with live.celery() as celery:
         started = time.monotonic()
         while not celery.control.cancel_consumer("default", reply=True, timeout=1):

@@ -1,4 +1,4 @@
-"""`fields=` where the async side answers: streams, and answers that wait."""
+"""`fields=` in the asynchronous responses: streams and `Prefer: wait`."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever a handler does to its process or its database, it harms no other, and not itself."""
+"""A handler that changes its process or its database session does not affect other tasks."""
 
 import time
 from typing import Any
@@ -22,7 +22,7 @@ LEAVES = [
 
 @pytest.fixture(scope="module")
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A live system of one process, so that the next task meets what the last has left."""
+    """A live system of one process, so that the next task runs in the process of the last one."""
     from contextlib import ExitStack
 
     from tests.conftest import USUAL, start_live
@@ -57,7 +57,7 @@ def test_the_next_handler_finds_all_as_it_was(user: User, how: str) -> None:
 
 
 def test_what_run_writes_is_seen_at_once(user: User) -> None:
-    """Inside of the handler's own transaction, which is rolled back; but SQLite has one writer."""
+    """Reports inside a handler's transaction survive its rollback; but SQLite has one writer."""
     task_id = user.submit("owns-a-transaction", {"seconds": 3})
     while (task := user.task(task_id))["status"] == "pending":
         time.sleep(0.02)
@@ -103,14 +103,14 @@ def test_run_works_from_a_loop_and_from_threads(user: User) -> None:
 
 
 def test_nothing_depends_on_the_fast_path(user: User, alone: Live) -> None:
-    """The same for a type's first task, which is claimed, and for those that are run together."""
+    """The first task of a type, which is claimed, and tasks on the fast path behave the same."""
 
     def ends(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         tasks = [{"task_type": "quick-with-database", "input_data": task} for task in tasks]
         answer = user.http.post("/tasks/bulk/", json={"tasks": tasks}).json()
         return [user.wait(task_id) for task_id in answer["ids"]]
 
-    # The process learns that the type is quick, and that it never turned to the database.
+    # The process learns that the type is quick and does not use the database.
     assert {task["status"] for task in ends([{}] * 20)} == {"completed"}
     name = f"fast-{time.monotonic_ns()}"
     mixed = [{}] * 5 + [{"name": name, "does": "write"}] + [{}] * 5

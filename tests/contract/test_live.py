@@ -1,4 +1,4 @@
-"""Tasks seen live: streams of events, and answers that wait."""
+"""Live updates: streams of events and `Prefer: wait`."""
 
 import json
 import random
@@ -29,7 +29,7 @@ class Event:
 
 
 class Reader:
-    """Reads a stream of events line by line, and keeps what a browser would keep."""
+    """Read a stream of events line by line, and keep the state that a browser keeps."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -39,7 +39,7 @@ class Reader:
         self._events = self._read()
 
     def __iter__(self) -> Iterator[Event]:
-        return self._events  # one, so that whoever stopped reading may go on
+        return self._events  # one, so that a reader that stopped may go on
 
     def _read(self) -> Iterator[Event]:
         fields: dict[str, str] = {}
@@ -79,7 +79,7 @@ def until(
 
 
 def states(events: list[Event]) -> list[str]:
-    """The statuses in their order, repetitions (progress) left out."""
+    """The statuses in their order, without repetitions (progress)."""
     found = [event.task["status"] for event in events]
     return [each for each, before in zip(found, [None, *found], strict=False) if each != before]
 
@@ -107,7 +107,7 @@ def test_a_countdown_is_seen_from_pending_to_completed_and_the_stream_ends(live:
     assert_nothing_twice(events)
     with stream(user, f"/tasks/{task_id}/events") as again:
         assert [event.task for event in again] == [events[-1].task]
-    # A browser comes again with the last id, and is told not to.
+    # A browser reconnects with the last id, and 204 tells it to stop.
     done = user.http.get(f"/tasks/{task_id}/events/", headers={"Last-Event-ID": reader.last_id})
     assert (done.status_code, done.content) == (204, b"")
 
@@ -385,7 +385,7 @@ def test_without_the_broker_streams_and_waits_go_on(
                 for event in events
             )
 
-        # A process that was at work when the broker went may have found the sum by itself.
+        # A process that was running when the broker stopped may have found the sum itself.
         if not ended(events):
             until(reader, ended, seconds=30)
 

@@ -1,4 +1,4 @@
-"""Several users of one Redis: other installations, and a host project's own Celery."""
+"""One Redis shared with other installations and with a host project's own Celery."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,7 +28,7 @@ def test_two_installations_on_one_redis_complete_all_their_tasks(new_live: Any) 
 
 
 def do_all(user: User) -> dict[str, int]:
-    """Half of them in bulk, half one by one; how many ended in which state."""
+    """Submit half of the tasks in bulk, half one by one; count the final states."""
     task = {"task_type": "sum", "input_data": {"numbers": [1, 2]}}
     answer = user.http.post("/tasks/bulk/", json={"tasks": [task] * (TASKS // 2)})
     assert answer.status_code == 201, answer.text

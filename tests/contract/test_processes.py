@@ -1,4 +1,4 @@
-"""Handlers start processes of their own, and whatever they start ends with them."""
+"""All processes that a handler starts end with its task."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Quick tasks run without a claim, and nothing that they do is lost on anybody."""
+"""Quick tasks run without a claim, and keep every promise."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.servers
 def user(new_live: Any) -> User:
     live: Live = new_live(TASKYARD_ACTIVE_LIMIT="1000")
     user = User.register(live)
-    # Both processes get to know the type; only then it is run without a claim.
+    # A process runs the type without a claim only when it has seen that it is quick.
     for _ in range(3):
         ended(user, submit(user, *["nothing"] * 100))
     return user
@@ -32,7 +32,7 @@ def ended(user: User, ids: list[int], *, seconds: float = 60) -> list[dict[str, 
 
 
 def test_what_is_quick_begins_and_ends_in_one_write(user: User) -> None:
-    # A process that was slow once claims again, until it has seen that the type is quick.
+    # After a slow task a process claims again until it has seen that the type is quick.
     rounds = (ended(user, submit(user, *["nothing"] * 20)) for _ in range(30))
     tasks = (task for tasks in rounds for task in tasks)
     assert any(task["started_at"] == task["finished_at"] for task in tasks)
@@ -60,7 +60,7 @@ def test_the_only_process_finds_work_that_nobody_called_it_for(new_live: Any) ->
     live: Live = new_live(TASKYARD_CONCURRENCY="1")
     user = User.register(live)
     assert user.wait(user.sum(1, 2))["status"] == "completed"
-    # Submitted without a word to the broker, as by a web that is killed behind its commit.
+    # Submitted without a notification, as by a web that is killed after its commit.
     said = (
         "from django.conf import settings; settings.REDIS_URL = None\n"
         "from taskyard.core import lifecycle; from taskyard.core.types import NewTask\n"

@@ -14,8 +14,8 @@ from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 LIMIT_KIB = 200_000
-# What a process may be beyond its limit: what it takes between two looks at its memory. What is run
-# in one transaction is looked at when that ends, 25 ms after it began.
+# A process may exceed its limit by the memory that it takes between two checks. On the fast path
+# the check follows the transaction, 25 ms after it began.
 SLACK_KIB = {"leaks": 40_000, "leaks-in-batches": 100_000}
 
 
@@ -27,7 +27,7 @@ def bulk(user: User, task_type: str, times: int, **input_data: int) -> list[int]
 
 
 def largest(live: Live) -> int:
-    """What the largest process of the worker has in memory, in KiB."""
+    """The memory of the worker's largest process, in KiB."""
     sizes = [0]
     for pid in children(live.workers[0].pid):
         try:

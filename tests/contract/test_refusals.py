@@ -1,4 +1,4 @@
-"""A Redis that answers and refuses: it is named, nothing fails, and all goes on when it is over."""
+"""While Redis refuses commands, no task fails and the state is reported; then work goes on."""
 
 import threading
 import time

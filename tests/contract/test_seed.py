@@ -1,4 +1,4 @@
-"""The user's own description, request by request: exactly as it is written there."""
+"""The requests of the user's own description work exactly as they are written there."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a handler logs and prints: in its task's log, and in the server's with the task's id."""
+"""A handler's logs and prints are in its task's log, and in the server's log with its id."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A task's whole life on a live system: cancel, timeouts, poison, progress, logs, drain."""
+"""Tasks on a live system: cancel, timeouts, poison tasks, progress, logs, drain."""
 
 import os
 import signal
@@ -147,7 +147,7 @@ def test_a_handler_that_says_too_much_costs_little_and_the_gap_is_marked(
     begun = time.monotonic()
     task = user.wait(user.submit("says-much", {"times": 300_000}), seconds=60)
     assert task["status"] == "completed"
-    assert task["progress"]["current"] == 300_000  # the whole of it, as a completed task shows
+    assert task["progress"]["current"] == 300_000  # 100 %, as for every completed task
     logs = user.http.get(f"/tasks/{task['id']}/logs/?page_size=1000").json()["results"]
     assert len(logs) + sum(line["dropped"] for line in logs) == 300_000
     assert len(logs) <= 1000
@@ -180,7 +180,7 @@ def test_a_deploy_loses_nothing_and_charges_nothing(
             return user.sum(number), user
 
         accepted = pool.map(submit, range(2000))
-        # Here, not in a thread: processes started by a thread end with it.
+        # In this thread, because processes that a thread starts end with that thread.
         for _ in range(3):
             live.start_worker()
             time.sleep(2)

@@ -50,7 +50,7 @@ def _play(row: Row, database: str, server: str | None, *, long: bool) -> bool:
 
 
 def _where(error: Exception) -> str:
-    """What an error without words failed at."""
+    """The line of code at which an error without a message was raised."""
     return f"{type(error).__name__}: {traceback.extract_tb(error.__traceback__)[-1].line}"
 
 

@@ -1,4 +1,4 @@
-"""How far one user's trouble reaches: a lock on one row, and a large bulk, beside others' work."""
+"""Measure how a lock on one user's row and a large bulk affect other users."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ MOST_TIMES_SLOWER = 3.0
 
 @dataclass
 class Seen:
-    """What users saw: how long each answer took, and how often each status came."""
+    """The responses: how long each took, and the count of each status."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -45,7 +45,7 @@ class Seen:
 
 
 def one_in_trouble(stage: Stage, long: bool) -> str:
-    """One user's quota row is locked while that user goes on asking, and another sends a bulk."""
+    """Lock one user's quota row while that user sends requests and another sends a bulk."""
     others, seconds = (50, 20.0) if long else (10, 5.0)
     with stage.trial(owners=others + 2, limit=100_000, threads=1) as trial:
         locked, sender, *users = trial.ledger.owners
@@ -68,7 +68,7 @@ def one_in_trouble(stage: Stage, long: bool) -> str:
 
 
 def _work(users: list[User], *, seconds: float) -> Seen:
-    """Each user creates, looks and lists, again and again."""
+    """Each user repeats a create, a detail and a list."""
     seen = Seen()
     until = time.monotonic() + seconds
 
@@ -113,7 +113,7 @@ def _locked_row(trial: Trial, user: User) -> Iterator[None]:
 
 @contextmanager
 def _asking(user: User) -> Iterator[Seen]:
-    """The user in trouble creates over several connections, without any pause."""
+    """The user with the locked row creates over several connections without a pause."""
     seen, over = Seen(), threading.Event()
     task = {"task_type": "sum", "input_data": {"numbers": [1]}}
 

@@ -1,4 +1,4 @@
-"""One of several processes is cut off from the database or the broker; the others serve on."""
+"""Cut one of several processes off from the database or the broker; the others go on."""
 
 import subprocess
 import time
@@ -24,7 +24,7 @@ PARTS = ("web", "far web", "worker", "far worker")
 
 @dataclass
 class Yard:
-    """Two webs and two workers, each with ways of its own to the database and to the broker."""
+    """Two webs and two workers, each with its own proxies to the database and the broker."""
 
     live: Live
     database: dict[str, Proxy]
@@ -34,7 +34,7 @@ class Yard:
         return {"DATABASE_URL": self.database[part].url, "REDIS_URL": self.broker[part].url}
 
 
-# The name of the case, which ways are cut, and of which processes.
+# The name of the case, the connections that are cut, and the processes.
 CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("a worker from the database", "database", ("far worker",)),
     ("a worker from the broker", "broker", ("far worker",)),
@@ -45,7 +45,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 
 def cut_off(stage: Stage, long: bool) -> str:
-    """Each case in turn: what the others are given meanwhile, and how soon it is done."""
+    """Run each case: submit tasks to the other processes and measure their latency."""
     seconds = 30.0 if long else 5.0
     figures = []
     with _yard(stage) as yard:
@@ -66,18 +66,18 @@ def cut_off(stage: Stage, long: bool) -> str:
 
 
 def _load(user: User, seconds: float) -> list[int]:
-    """Sums at a steady rate, by the web that is not cut off from the database; their ids."""
+    """Submit sums at a constant rate to the web that can reach the database; return their ids."""
     ids = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()
-        ids.append(user.sum(1, 2))  # anything but a 201 is a failure
+        ids.append(user.sum(1, 2))  # every status other than 201 is a failure
         time.sleep(max(0.0, 1 / A_SECOND - (time.monotonic() - began)))
     return ids
 
 
 def _p99(truth: psycopg.Connection, ids: list[int]) -> float:
-    """From accepted to completed, by the database's clock."""
+    """Seconds from the create to the end, by the database's clock."""
     open_tasks = "SELECT count(*) FROM taskyard_task WHERE id = ANY(%s) AND status <> 'completed'"
     wait_for(
         "all are done", lambda: truth.execute(open_tasks, [ids]).fetchone() == (0,), seconds=60
@@ -93,7 +93,7 @@ def _p99(truth: psycopg.Connection, ids: list[int]) -> float:
 @contextmanager
 def _yard(stage: Stage) -> Iterator[Yard]:
     with ExitStack() as stack:
-        # Started plainly, for its broker and its migrated database; then each part anew.
+        # Started without proxies for its broker and its migrations; then each part starts again.
         trial = stack.enter_context(stage.trial())
         live = trial.live
         yard = Yard(

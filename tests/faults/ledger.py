@@ -1,4 +1,4 @@
-"""A client that writes down every 201 before it believes it, and asks again when in doubt."""
+"""A client that records every 201, and repeats a request if its outcome is unknown."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from tests.live_system import Live
 
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 0.1
-# How long an outage may be felt after it is over.
+# How long requests may fail after the end of an outage.
 AFTERMATH_SECONDS = 10.0
 OVER = {"message": "Обратный отсчёт завершён"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for, and what must come of it; a result that is signed names its attempt."""
+    """A task to submit and its expected end; a signed result names its attempt."""
 
     task_type: str
     input_data: dict[str, Any]
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Entry:
-    """A 201: ``tries`` requests were made for it, ``replayed`` when a lost one had succeeded."""
+    """A 201 after ``tries`` requests; ``replayed`` if an earlier one had already succeeded."""
 
     id: int
     owner: str
@@ -53,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """Any answer to a submit; no status where none came."""
+    """A response to a submit; the status is None if there was no response."""
 
     at: float
     seconds: float
@@ -66,7 +66,7 @@ def sums(number: int) -> Job:
 
 
 def mixed(number: int) -> Job:
-    """Mostly sums; some that work for a while and sign their result; some that sleep."""
+    """Mostly sums; some tasks that run for a while and sign their result; some that sleep."""
     many = {"max_attempts": 10}
     if number % 10 == 0:
         return Job("countdown", {"seconds": 2}, OVER, options=many)
@@ -77,7 +77,7 @@ def mixed(number: int) -> Job:
 
 
 def _patient(http: httpx.Client) -> httpx.Client:
-    """The same with our patience; it lets go of idle connections before the server does."""
+    """A client with our timeout; it closes idle connections before the server does."""
     return httpx.Client(
         base_url=http.base_url,
         headers=http.headers,
@@ -109,7 +109,7 @@ class Ledger:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """A declared outage: a submit may be answered by 503 until a little after it."""
+        """Declare an outage: submits may get a 503 until shortly after the block."""
         began = time.time()
         self.outages.append((began, float("inf")))
         try:
@@ -118,7 +118,7 @@ class Ledger:
             self.outages[-1] = (began, time.time() + AFTERMATH_SECONDS)
 
     def submit(self, job: Job, *, owner: int = 0) -> Entry | None:
-        """Ask until it is accepted, always under the same key; None when told to stop before."""
+        """Send with the same key until it is accepted; None if the ledger stops before."""
         user = self.owners[owner % len(self.owners)]
         key, tries, in_doubt = secrets.token_hex(12), 0, False
         until = time.monotonic() + PATIENCE_SECONDS
@@ -142,7 +142,7 @@ class Ledger:
                         answer.seconds,
                     )
                 )
-            # No answer, or one from the middle of an outage: it may have been accepted.
+            # No response, or one during an outage: the task may have been accepted.
             in_doubt = in_doubt or answer.status is None or answer.status >= 500
             if response is not None and answer.status not in (503, 507):
                 code = response.json().get("code")
@@ -163,7 +163,7 @@ class Ledger:
         pool: ThreadPoolExecutor,
         a_second: float | None = None,
     ) -> "Future[list[Entry | None]]":
-        """Submit so many in the background, so many a second; faults come from the main thread."""
+        """Submit orders in the background at a rate; the main thread injects the faults."""
         began = time.monotonic()
 
         def one(number: int) -> Entry | None:
@@ -178,7 +178,7 @@ class Ledger:
         return pool.submit(lambda: [each.result() for each in futures])
 
     def slowest(self, share: float, *, since: float = 0.0, until: float = float("inf")) -> float:
-        """The time that so large a share of the accepted submits did not exceed, in seconds."""
+        """The quantile of the seconds that accepted submits took."""
         taken = sorted(
             a.seconds for a in list(self.answers) if a.status == 201 and since <= a.at <= until
         )

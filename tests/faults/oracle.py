@@ -1,4 +1,4 @@
-"""The oracle: whether a run with faults kept every promise. An empty answer means that it did."""
+"""The oracle checks whether a run with faults kept every promise; an empty list means yes."""
 
 import json
 from collections import Counter
@@ -21,12 +21,12 @@ Row = tuple[str, str, Any, str, int]
 
 
 def settle(truth: Truth, *, seconds: float) -> float:
-    """Wait until no task is active; after how many seconds it was so."""
+    """Wait until no task is active; return the seconds."""
     return wait_for("every task has ended", lambda: truth.active() == 0, seconds=seconds, pause=0.2)
 
 
 def judge(ledger: Ledger, truth: Truth, sampler: Sampler | None, *, limit: int) -> list[str]:
-    """Everything that is not as promised."""
+    """Every violation of a promise."""
     tasks: dict[int, Row] = {
         row[0]: (row[1], row[2], _value(row[3]), row[4], row[5]) for row in truth.rows(TASKS)
     }
@@ -67,14 +67,14 @@ def ends(entries: Iterable[Entry], tasks: dict[int, Row]) -> list[str]:
 
 
 def strangers(entries: Iterable[Entry], owners: dict[int, str]) -> list[str]:
-    """No task is there that nobody was told of: a retried request gave exactly one."""
+    """There is no task without a 201: a repeated request created exactly one."""
     known = Counter(entry.id for entry in entries)
     twice = [f"task {task_id} answers two keys" for task_id, times in known.items() if times > 1]
     return twice + [f"task {task_id} is nobody's" for task_id in owners if task_id not in known]
 
 
 def keyed(entries: Iterable[Entry], keys: dict[tuple[str, str], Any]) -> list[str]:
-    """Under every key stands the one task that it was answered with."""
+    """Every key belongs to the one task that its response named."""
     return [
         f"the key of task {entry.id} names {keys.get((entry.owner, entry.key))}"
         for entry in entries
@@ -95,7 +95,7 @@ def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
         ended[move.task_id] += new in TERMINAL
         if move.fence != move.old_fence and not move.begins:
             found.append(f"task {move.task_id}: fence {move.old_fence} to {move.fence}")
-        # One more when it begins, or later for a death that was noticed after it.
+        # One more when it begins, or later if a death was noticed after that.
         charged = move.begins or (move.worker is not None and move.fence == move.old_fence)
         if move.attempt != move.old_attempt and not (
             charged and move.attempt == move.old_attempt + 1
@@ -108,8 +108,10 @@ def histories(moves: Iterable[Move], task_ids: Iterable[int]) -> list[str]:
 
 
 def executions(marks: Counter[int], moves: Iterable[Move], lost: Collection[int]) -> list[str]:
-    """No task was begun more often than once, and once more for each time that a process was lost
-    which had it. ``marks`` is what the handlers left outside of the record."""
+    """No task began more often than once plus once for each lost process that held it.
+
+    ``marks`` are the begins that the handlers recorded outside of the database.
+    """
     taken = [m for m in moves if m.is_rescue and m.status == "pending"]
     excused = Counter(m.task_id for m in taken if m.old_process in lost)
     return [
@@ -120,12 +122,12 @@ def executions(marks: Counter[int], moves: Iterable[Move], lost: Collection[int]
 
 
 def _skips_its_attempt(old: Status, move: Move) -> bool:
-    """Whether a task that waits has ended without an attempt in the same write."""
+    """Whether a waiting task ended in one write without an attempt."""
     return old == Status.PENDING and move.status in ("completed", "error") and not move.begins
 
 
 def outages(answers: Iterable[Answer], declared: list[tuple[float, float]]) -> list[str]:
-    """5xx only in a declared outage, and then 503 (or 507) with Retry-After."""
+    """A 5xx comes only in a declared outage, and is a 503 (or 507) with Retry-After."""
     found = []
     for answer in answers:
         if answer.status is None or answer.status < 500:

@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves when told to: between Taskyard and Redis or PostgreSQL."""
+"""A TCP proxy between Taskyard and Redis or PostgreSQL that injects network faults."""
 
 import socket
 import struct
@@ -17,11 +17,11 @@ ABRUPTLY = struct.pack("ii", 1, 0)
 
 class Mode(Enum):
     PASS = "pass"
-    REFUSE = "refuse"  # nobody listens, and what was open is reset
-    BLACK_HOLE = "black hole"  # everything is accepted, nothing arrives until it passes again
-    DELAY = "delay"  # every piece comes late
-    RESET = "reset"  # whoever connects is thrown out
-    HALF_OPEN = "half-open"  # the server has forgotten the open connections, and nobody says so
+    REFUSE = "refuse"  # the port is closed, and open connections are reset
+    BLACK_HOLE = "black hole"  # connections are accepted, no data arrives until the mode changes
+    DELAY = "delay"  # every chunk is delayed
+    RESET = "reset"  # new connections are reset
+    HALF_OPEN = "half-open"  # the server's side is closed, and the client is not notified
 
 
 class Proxy:
@@ -57,14 +57,14 @@ class Proxy:
         self.become(Mode.REFUSE)
 
     def lead_to(self, url: str) -> None:
-        """New connections reach another server; open ones stay where they are."""
+        """New connections go to another server; open ones stay."""
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
         self._target = (parts.hostname, parts.port)
 
     def become(self, mode: Mode) -> None:
-        """From now on; connections that are open are treated so too."""
+        """Change the mode, also for open connections."""
         with self._changed:
             before, self.mode = self.mode, mode
             if mode in (Mode.REFUSE, Mode.RESET):
@@ -129,7 +129,7 @@ class Proxy:
                 piece = b""
             with self._changed:
                 if pair not in self._pairs:
-                    # Thrown out, or half-open: then the near end goes on speaking to nobody.
+                    # Reset, or half-open: then the client goes on sending.
                     if source is pair[0]:
                         self._swallow(source)
                     return
@@ -157,6 +157,6 @@ class Proxy:
 def _throw_out(end: socket.socket) -> None:
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPTLY)
-        # Wakes whoever reads from it; the close then says RST.
+        # Wakes a thread that reads from it; the close then sends RST.
         end.shutdown(socket.SHUT_RD)
     end.close()

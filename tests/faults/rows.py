@@ -1,7 +1,7 @@
 """The table of faults: each row injects one kind, measures, and asserts what is promised.
 
-A row answers with its figure. It plays in a long form for `make faults` and in a short one, of
-the same steps, for the suite.
+A row returns its figure. `make faults` runs its long form; the suite runs a short one of the same
+steps.
 """
 
 import os
@@ -39,7 +39,8 @@ from tests.live_system import Live, clean_environment
 # A stall check, a lease and a rescue later at the latest.
 RESCUE_SECONDS = 35.0
 MOVING_SECONDS = 20.0
-FORGOTTEN_SECONDS = 40.0  # no promise: every process finds its dead connections one by one
+# No limit is promised: every process finds its dead connections one by one.
+FORGOTTEN_SECONDS = 40.0
 SERVING_SECONDS = 10.0
 OUTAGE_ANSWER_SECONDS = 5.0
 SUBMIT_SECONDS = 1.5
@@ -75,7 +76,7 @@ def killed_at_random(stage: Stage, long: bool) -> str:
             for move in trial.truth.moves()
             if move.is_rescue
             and move.old_process in kills
-            # What ended in the ordinary way before the kill is no rescue.
+            # A task that ended normally before the kill was not rescued.
             and move.status == "pending"
             and move.at >= kills[move.old_process]
         ]
@@ -99,14 +100,14 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
         with trial.ledger.outage():
             live.kill_web()
             live.start_web()
-            live.wait_until_ready()  # on a slow machine it would be killed before it answers
+            live.wait_until_ready()  # a slow machine would kill it before its first response
         return what
     ready = [worker for worker in live.workers if is_ready(live, worker.pid)]
     if not ready:
         return "nobody"
     worker = random.choice(ready)
     victims = children(worker.pid)
-    # How soon a dead worker's tasks run again can be said only where a worker is alive.
+    # The time until a dead worker's tasks run again needs a worker that is alive.
     if victims and (what == "child" or len(ready) == 1):
         victims = [random.choice(victims)]
         kills[victims[0]] = time.time()
@@ -115,7 +116,7 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
         return "child"
     kills.update(dict.fromkeys(victims, time.time()))
     trial.lost.update(victims)
-    # The parent alone: its children end because it has.
+    # Only the parent; its children end with it.
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     live.workers.remove(worker)
@@ -124,7 +125,7 @@ def _kill_something(trial: Trial, kills: dict[int, float]) -> str:
 
 
 def is_ready(live: Live, pid: int) -> bool:
-    """Whether a worker has said that it is ready, and its watchdog with it."""
+    """Whether a worker has logged that it is ready; its watchdog runs then too."""
     said = re.compile(rf'ready\."[^\n]*"pid": ?{pid}\b')
     return said.search(live.log.read_text()) is not None
 
@@ -134,7 +135,7 @@ def _all_ready(trial: Trial) -> bool:
 
 
 def a_child_stopped(stage: Stage, long: bool) -> str:
-    """SIGSTOP of one child; CONT when a minute has passed, if it is still there."""
+    """SIGSTOP of one child; SIGCONT after a minute if the child still exists."""
     seconds = 60.0 if long else 8.0
     environment = {} if long else {"TASKYARD_LEASE_SECONDS": "3"}
     with stage.trial(**environment) as trial:
@@ -163,9 +164,9 @@ def a_child_stopped(stage: Stage, long: bool) -> str:
 
 
 def workers_stopped(stage: Stage, long: bool) -> str:
-    """SIGSTOP of whole workers beyond their lease; then their processes finish what is not theirs.
+    """SIGSTOP whole workers beyond their lease; then their processes finish tasks they have lost.
 
-    The children go on first: a parent that looks at its lease first would end them.
+    The children continue first, because a parent that checks its lease first would kill them.
     """
     rounds, width, first, seconds = (2, 50, 25.0, 60.0) if long else (1, 4, 4.0, 5.0)
     lease = {} if long else {"TASKYARD_LEASE_SECONDS": "2"}
@@ -204,7 +205,7 @@ def workers_stopped(stage: Stage, long: bool) -> str:
 
 
 def wait_for_count(trial: Trial, event: str, count: int, *, seconds: float) -> int:
-    """How often an event stands in the log, when that is often enough or the time is over."""
+    """Wait until an event is in the log often enough, or a timeout; return the count."""
     until = time.monotonic() + seconds
     while (found := trial.count_in_the_log(event)) < count and time.monotonic() < until:
         time.sleep(0.05)
@@ -218,19 +219,19 @@ POISONS: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
     ("segfaults", {}, {}, "worker_lost"),
     ("exits", {}, {}, "exception"),
     ("fills-the-memory", {}, {}, "exception"),
-    # As the kernel does it when the machine has no memory left.
+    # The kernel does the same when the machine has no memory left.
     ("dies", {}, {"max_attempts": 1}, "worker_lost"),
 )
 ADDRESS_SPACE = 2**31
 
 
 def poisons(stage: Stage, long: bool) -> str:
-    """Tasks that take their process with them, or never end; others run beside them."""
+    """Tasks that kill their process, or never end, beside other tasks."""
     rounds = 10 if long else 1
     slowest = 0.0
     with stage.trial(owners=2) as trial:
         worker = trial.live.workers[0]
-        # A real end of the memory; children inherit the limit.
+        # A real limit of memory; children inherit it.
         for pid in (worker.pid, *children(worker.pid)):
             resource.prlimit(pid, resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         for _ in range(rounds):
@@ -304,7 +305,7 @@ def redis_faults(stage: Stage, long: bool) -> str:
 
 
 def _moving_after(trial: Trial, back: float, task_ids: list[int]) -> float:
-    """Seconds until a task of these began, where one still waited when Redis was back."""
+    """Seconds until one of these tasks began, if one still waited when Redis was back."""
 
     def gone() -> bool:
         trial.live.replace_those_that_left()
@@ -366,7 +367,7 @@ def postgresql_faults(stage: Stage, long: bool) -> str:
 
 @contextmanager
 def _all_connections(url: str) -> Iterator[None]:
-    """Take every connection that is free, and those that Taskyard had."""
+    """Take every free connection, and those that Taskyard had."""
     with ExitStack() as stack, psycopg.connect(url, autocommit=True) as first:
         mine: list[psycopg.Connection[Any]] = [first]
         until = time.monotonic() + 2
@@ -386,7 +387,7 @@ def _all_connections(url: str) -> Iterator[None]:
 
 
 def _serving_after(trial: Trial, back: float) -> float:
-    """Seconds until a new submit was accepted and done."""
+    """Seconds until a new submit was accepted and completed."""
     assert trial.ledger.submit(sums(1))
     serving = time.time() - back
     url = f"{trial.live.url}/readyz"
@@ -440,7 +441,7 @@ def _workers(truth: Truth) -> int:
 
 
 def strange_messages(stage: Stage, long: bool) -> str:
-    """Wake-up messages doubled, out of order, stale, of no queue, and no messages at all."""
+    """Wake-up messages that are doubled, out of order, stale, without a queue, or missing."""
     jobs = 500 if long else 60
     with stage.trial(limit=5000) as trial:
         celery = trial.live.celery()
@@ -479,7 +480,7 @@ def _waiting(trial: Trial) -> int:
 
 
 def a_full_disk(stage: Stage, long: bool) -> str:
-    """No room for the database: a small file system where one may be mounted, else a limit."""
+    """Fill the disk of the database: a small file system if this user may mount one, or a limit."""
     seconds = 20.0 if long else 3.0
     home = stage.directory / "small-disk"
     home.mkdir()
@@ -509,7 +510,7 @@ def a_full_disk(stage: Stage, long: bool) -> str:
 
 @contextmanager
 def _small_file_system(where: Path) -> Iterator[bool]:
-    """Mount one of a few megabytes, if this user may; whether it was."""
+    """Mount a file system of a few megabytes if this user may; return whether it worked."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(where)]
     if not is_root() or subprocess.run(mount, capture_output=True, check=False).returncode:
         yield False
@@ -580,9 +581,9 @@ def rolling_restart(stage: Stage, long: bool) -> str:
 
 
 def started_in_any_order(stage: Stage, long: bool) -> str:
-    """Everything dies, as a machine that is switched off; its parts return in a random order.
+    """Kill everything, as if the machine lost power; its parts restart in a random order.
 
-    Each task that is submitted meanwhile must be begun exactly once, by what its handler writes.
+    By the marks of the handlers, each task that is submitted meanwhile must begin exactly once.
     """
     times, tasks, seconds = (20, 60, 2.0) if long else (1, 12, 1.0)
     orders = []
@@ -608,7 +609,7 @@ def started_in_any_order(stage: Stage, long: bool) -> str:
                 live.kill_broker()
                 load = trial.ledger.load(tasks, _lasts(seconds), pool=trial.pool)
                 order = sorted(parts, key=lambda part: (part == "database", random.random()))
-                # The workers before the database in any case; the rest as it comes.
+                # The workers always start before the database; the rest in a random order.
                 late = random.sample(["broker", "web"], random.randint(0, 2))
                 order = [part for part in order if part not in late] + late
                 for part in order:
@@ -635,7 +636,7 @@ def _lasts(seconds: float) -> Callable[[int], Job]:
 
 
 def everything_killed(stage: Stage, long: bool) -> str:
-    """An embedded installation whose processes all die at once, again and again."""
+    """Kill all processes of an embedded installation at once, again and again."""
     times = 20 if long else 3
     home = stage.directory / "home"
     port = servers.free_port()
@@ -670,7 +671,7 @@ def everything_killed(stage: Stage, long: bool) -> str:
 
 
 class Embedded:
-    """`taskyard up`, with what `Live` gives to a ledger."""
+    """`taskyard up`, with the attributes of `Live` that a ledger uses."""
 
     def __init__(self, directory: Path, environment: dict[str, str], port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -701,7 +702,7 @@ class Embedded:
         assert self._process.stdout.readline(), self.log.read_text()[-4000:]
 
     def kill_everything(self) -> list[int]:
-        """The processes that were there."""
+        """Kill all processes; return them."""
         assert self._process
         assert self._process.stdout
         family = psutil.Process(self._process.pid).children(recursive=True)

@@ -1,4 +1,4 @@
-"""Where a row of the table is played: systems of its own, a ledger, the truth, the oracle."""
+"""The stage of a row of the table: its systems, ledger, transition log and oracle."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ from tests.live_system import Live
 
 @dataclass
 class Trial:
-    """One system under faults, and those who watch it."""
+    """One system under faults, with its ledger, transition log and oracle."""
 
     live: Live
     truth: Truth
@@ -35,12 +35,12 @@ class Trial:
 
     @property
     def marks(self) -> Counter[int]:
-        """How often each task of those that leave a mark was begun, by what it left."""
+        """How often each task began, by the marks that its handler left."""
         path = self.live.log.with_name("marks")
         return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def ends_well(self, *, seconds: float = 120) -> float:
-        """Wait for the end and ask the oracle; after how many seconds all had ended."""
+        """Wait until all tasks have ended and ask the oracle; return the seconds."""
         taken = settle(self.truth, seconds=seconds)
         findings = self.findings()
         shown = "\n".join(findings[:10])
@@ -74,7 +74,7 @@ class Stage:
         seen_as: str | None = None,
         **environment: str,
     ) -> Iterator[Trial]:
-        """A running system with a Redis behind a proxy; ``seen_as`` is the web's way to it."""
+        """A running system with a Redis behind a proxy; ``seen_as`` is the web's address of it."""
         home = self.directory / secrets.token_hex(4)
         with ExitStack() as stack:
             if database_url is None and self.database == "postgresql":

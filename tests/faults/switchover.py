@@ -1,6 +1,6 @@
-"""A switchover of PostgreSQL, as cluster managers do it: the old primary is left up, read-only.
+"""A switchover of PostgreSQL by a cluster manager: the old primary stays up, read-only.
 
-Connections to it stay open and answer; only new ones are led to the new primary.
+Connections to it stay open and work; only new ones go to the new primary.
 """
 
 import threading
@@ -21,7 +21,7 @@ SERVING_SECONDS = 5.0
 
 
 def a_switchover(stage: Stage, long: bool) -> str:
-    """The old primary turns read-only, a standby is promoted, the address leads to it."""
+    """Make the old primary read-only, promote a standby, and point the address to it."""
     seconds = 20.0 if long else 3.0
     with (
         servers.own_postgresql() as old,
@@ -65,7 +65,7 @@ def _make_read_only(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as server:
         server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         server.execute("SELECT pg_reload_conf()")
-    time.sleep(1)  # what had begun has ended
+    time.sleep(1)  # tasks that had begun have ended
 
 
 def _promote(old: str, new: str) -> None:
@@ -94,7 +94,7 @@ def _has_ended(trial: Trial, task_id: int) -> bool:
 
 @contextmanager
 def _listening(trial: Trial) -> Iterator[set[int]]:
-    """The tasks that a stream of the first owner, opened now, tells to have completed."""
+    """The completed tasks in a new stream of the first owner."""
     told: set[int] = set()
     opened = threading.Event()
     client = httpx.Client(timeout=httpx.Timeout(10, read=None))

@@ -1,4 +1,4 @@
-"""The oracle sees what it is there for: it goes red when the fence is taken away."""
+"""The oracle reports violations when the fence is removed."""
 
 import os
 import signal
@@ -81,7 +81,7 @@ FINISH = move("in_progress", "completed", old_worker=1, old_process=2)
         (lambda: oracle.keyed([entry()], {}), 1),
         (lambda: oracle.histories([CLAIM, FINISH], [1]), 0),
         (lambda: oracle.histories([CLAIM], [1]), 1),
-        # After its end, and with it a second end.
+        # After its end, so this is a second end.
         (lambda: oracle.histories([CLAIM, FINISH, move("completed", "completed")], [1]), 2),
         (lambda: oracle.histories([CLAIM, FINISH, move("error", "pending")], [1]), 1),
         (lambda: oracle.histories([move("pending", "completed")], [1]), 1),
@@ -91,7 +91,7 @@ FINISH = move("in_progress", "completed", old_worker=1, old_process=2)
         (lambda: oracle.executions(Counter({1: 2}), [CLAIM, FINISH], {2}), 1),
         (lambda: oracle.executions(Counter({1: 2}), [CLAIM, RESCUE, CLAIM], {2}), 0),
         (lambda: oracle.executions(Counter({1: 3}), [CLAIM, RESCUE, CLAIM], {2}), 1),
-        # Taken from a process that was not lost.
+        # Taken from a process that had not died.
         (lambda: oracle.executions(Counter({1: 2}), [CLAIM, RESCUE, CLAIM], {3}), 1),
         (lambda: oracle.outages([Answer(5, 1, 503, "5")], [(4, 7)]), 0),
         (lambda: oracle.outages([Answer(5, 1, 503, "5")], [(7, 9)]), 1),

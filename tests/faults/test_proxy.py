@@ -1,4 +1,4 @@
-"""The proxy misbehaves as it is told, and behaves again."""
+"""The proxy injects each fault and recovers from it."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ from tests.faults.proxy import Mode, Proxy
 
 @pytest.fixture
 def echo() -> Iterator[Proxy]:
-    """A server that answers with what it was told, behind a proxy."""
+    """An echo server behind a proxy."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def answer(one: socket.socket) -> None:

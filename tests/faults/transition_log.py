@@ -1,4 +1,4 @@
-"""What really happened: triggers note every change of a task, and the tables are read directly."""
+"""A log of every change of a task, written by triggers; the tables are read directly."""
 
 import sqlite3
 import threading
@@ -64,18 +64,18 @@ class Move:
 
     @property
     def begins(self) -> bool:
-        """An attempt begins: by a claim, or by the one write of what is quick."""
+        """Whether an attempt begins: by a claim, or by the one write of the fast path."""
         one_write = self.old_worker is None and self.worker is None
         return self.fence == self.old_fence + 1 and (one_write or self.worker is not None)
 
     @property
     def is_rescue(self) -> bool:
-        """Taken from a process that did not say how its attempt ended."""
+        """Whether the task was taken from a process that did not report the end of its attempt."""
         return self.old_worker is not None and self.worker is None
 
 
 class Truth:
-    """The database behind the back of Taskyard: a file, or the address of a PostgreSQL."""
+    """A direct connection to the database of Taskyard: a file, or the address of a PostgreSQL."""
 
     def __init__(self, database: Path | str) -> None:
         self._database = database
@@ -88,7 +88,7 @@ class Truth:
             return server.execute(statement.replace("?", "%s").encode(), values).fetchall()
 
     def watch(self) -> None:
-        """Note every change from now on."""
+        """Record every change from now on."""
         if isinstance(self._database, Path):
             with closing(sqlite3.connect(self._database, timeout=20)) as file:
                 file.executescript(SQLITE_AUDIT)
@@ -105,7 +105,7 @@ class Truth:
         return [Move(*row) for row in found if wanted is None or row[1] in wanted]
 
     def quotas(self) -> list[tuple[str, int, int]]:
-        """Every owner's counter, and how many of his tasks are active: of one moment."""
+        """Every owner's counter and number of active tasks, at the same moment."""
         return [(str(name), int(said), int(true)) for name, said, true in self.rows(QUOTAS)]
 
     def active(self) -> int:
@@ -120,7 +120,7 @@ class Truth:
 
 
 class Sampler(threading.Thread):
-    """Looks at every counter some times a second; ``wrong`` says what it has seen."""
+    """Checks every counter several times a second; ``wrong`` has the violations."""
 
     def __init__(self, truth: Truth, *, limit: int, pause_seconds: float = 0.2) -> None:
         super().__init__(daemon=True, name="sampler")
@@ -136,7 +136,7 @@ class Sampler(threading.Thread):
             try:
                 quotas = self._truth.quotas()
             except (psycopg.Error, sqlite3.Error):
-                continue  # in an outage nothing can be seen
+                continue  # during an outage the counters cannot be read
             self.samples += 1
             self.wrong |= said_wrongly(quotas, self._limit)
 
@@ -155,7 +155,7 @@ def said_wrongly(quotas: list[tuple[str, int, int]], limit: int) -> set[str]:
 
 
 def wait_for(what: str, done: Any, *, seconds: float, pause: float = 0.05) -> float:
-    """Until ``done()`` is true; after how many seconds it was."""
+    """Wait until ``done()`` is true; return the seconds."""
     began = time.monotonic()
     while True:
         try:

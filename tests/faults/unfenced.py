@@ -1,4 +1,4 @@
-"""Named in TASKYARD_TASK_TYPES: a process that loads it finishes attempts without the fence.
+"""A module for TASKYARD_TASK_TYPES: a process that loads it finishes attempts without the fence.
 
 Only the tests can do this; the product has no switch for it.
 """

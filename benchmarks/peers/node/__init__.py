@@ -13,7 +13,7 @@ PROGRAM = str(_WHEEL / "bin/node")
 
 
 def install() -> None:
-    """What the lock file names, into node_modules here. No package runs a script of its own."""
+    """Install the packages of the lock file into node_modules here, without their scripts."""
     npm = _WHEEL / "lib/node_modules/npm/bin/npm-cli.js"
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--silent")
     subprocess.run(

@@ -1,5 +1,5 @@
-"""The same API as an ordinary Django, DRF and Celery project has it, and what it is served by.
+"""The same API as an ordinary project with Django, DRF and Celery, and its servers.
 
-The models, views and tasks are what a developer writes from the tutorials, with nothing done badly
-on purpose. `served.py` starts it.
+A developer would write the models, views and tasks from the tutorials; nothing is slow on purpose.
+`served.py` starts it.
 """

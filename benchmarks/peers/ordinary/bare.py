@@ -1,4 +1,4 @@
-"""The least that DRF can do: a token checked without a query, one INSERT, nothing validated."""
+"""The smallest DRF view: the token is checked without a query, one INSERT, no validation."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is done around a measurement: tables, users with tokens, a backlog; its results."""
+"""Prepare and check a measurement: tables, users with tokens, a backlog, its results."""
 
 import os
 from datetime import timedelta
@@ -20,7 +20,7 @@ USERS = 100
 
 
 def users(count: int):
-    """New users, without the seconds of hashing that a registration costs."""
+    """Insert new users directly, because a registration hashes a password for a long time."""
     call_command("migrate", verbosity=0)
     User = get_user_model()
     return User.objects.bulk_create(User(username=f"user-{n}") for n in range(count))

@@ -1,4 +1,4 @@
-"""The ordinary build in its forms: how each is served and worked, and one that is running."""
+"""The variants of the ordinary build: how each is served and worked, and a running one."""
 
 import http.client
 import os
@@ -23,7 +23,7 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Form:
-    """`program` works what was created; the bare view's tasks are worked by nobody."""
+    """A variant. `program` is the worker of its tasks; the bare view has no worker."""
 
     name: str
     setting: str
@@ -35,7 +35,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Served:
-    """A running form: where creates go, and an access token for each user."""
+    """A running variant: the address of creates, and an access token for each user."""
 
     url: str
     port: int
@@ -62,7 +62,7 @@ def _program(name: str) -> Program:
         work=python(
             "celery",
             *("-A", "benchmarks.peers.ordinary.tasks", "worker", "-c", "2", "-l", "warning"),
-            # There is no other worker to talk to, and looking for one takes a second to start.
+            # There is no other worker, and to look for one costs a second at the start.
             *("--without-gossip", "--without-mingle"),
         ),
         left=unfinished,
@@ -127,7 +127,7 @@ DRAINED = tuple(name for name in FORMS if name != "bare")
 
 @contextmanager
 def served(stage: Stage, name: str, *, users: int = 100, worked: bool = True) -> Iterator[Served]:
-    """The form with its web, and with its worker unless only creates are measured."""
+    """Run the variant with its web, and with its worker unless only creates are measured."""
     form = FORMS[name]
     with fresh(stage) as own:
         prepare = python("benchmarks.peers.ordinary.prepare", "tokens")
@@ -179,7 +179,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, sockets: int) -> None
 
 
 def _listening(port: int) -> int:
-    """How many sockets of this machine listen on the port."""
+    """The number of sockets of this machine that listen on the port."""
     return sum(
         each.status == psutil.CONN_LISTEN and each.laddr.port == port
         for each in psutil.net_connections("tcp4")

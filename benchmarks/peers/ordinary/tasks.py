@@ -13,7 +13,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 FORM = os.environ["BENCH_FORM"]
 LEAN = FORM == "celery-per-task"
 if FORM != "ordinary":
-    # CONN_MAX_AGE is not enough: Celery closes the connection after every task all the same.
+    # CONN_MAX_AGE is not enough: Celery closes the connection after every task anyway.
     app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
 if LEAN:
     app.conf.update(
@@ -31,14 +31,14 @@ def compute(task_type, given):
 
 
 def send(task):
-    """What a create does after its row."""
+    """Send the task; a create calls this after its INSERT."""
     if LEAN:
         return run_lean.delay(task.pk, task.task_type, task.input_data)
     return run_task.delay(task.pk)
 
 
 def note(result):
-    """Tell the benchmark; no part of what is measured."""
+    """Count a finished task for the benchmark; this is not measured."""
     tally.done(int(result.get("result", 0)))
 
 
