@@ -107,14 +107,14 @@ class PreferWait:
         """None where the client has left."""
         creates = scope["method"] == "POST"
         # Without its conditions, for a 304 would not say how the task stands.
-        asked = scope if creates else asgi.get(scope, without=asgi.CONDITIONS)
+        asked = scope if creates else asgi.get_scope(scope, without=asgi.CONDITIONAL_HEADERS)
         if not creates and scope["query_string"]:
             # Some fields may not say how the task stands; what they are is checked first.
-            refused = await asgi.call_app(self._wsgi_app, asked, asgi.no_body)
+            refused = await asgi.call_app(self._wsgi_app, asked, asgi.receive_empty_body)
             if refused is None or refused.status != 200:
                 return refused
             asked = {**asked, "query_string": b""}
-        again = partial(asgi.call_app, self._wsgi_app, asked, asgi.no_body)
+        again = partial(asgi.call_app, self._wsgi_app, asked, asgi.receive_empty_body)
         first = await asgi.call_app(self._wsgi_app, asked, receive) if creates else await again()
         if first is None or first.status not in (200, 201):
             return first
@@ -131,7 +131,10 @@ class PreferWait:
                 return None
             latest = found or first
         if (asked["headers"], asked["query_string"]) != (scope["headers"], scope["query_string"]):
-            latest = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body) or latest
+            latest = (
+                await asgi.call_app(self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body)
+                or latest
+            )
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
     async def _reread(self, owner_id: int, task_id: int, first: Response) -> Response | None:

@@ -93,7 +93,9 @@ class SSEEndpoint(ABC):
 
     async def still_authorized(self, scope: Scope) -> bool:
         """Whether the ordinary application still lets the holder in. An outage is no refusal."""
-        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
+        response = await asgi.call_app(
+            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
+        )
         return response is None or response.status == STREAM_ALLOWED or response.status >= 500
 
     def matches(self, scope: Scope) -> bool:
@@ -102,7 +104,9 @@ class SSEEndpoint(ABC):
         return is_read and self.address.fullmatch(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
+        response = await asgi.call_app(
+            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
+        )
         streams = response is not None and response.status == STREAM_ALLOWED
         owner = self.authenticate(scope, response) if response is not None and streams else None
         if response is None or owner is None:
