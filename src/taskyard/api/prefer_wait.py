@@ -140,7 +140,7 @@ class PreferWait:
     async def _reread(self, owner_id: int, task_id: int, first: Response) -> Response | None:
         """The first answer with the task as it is now; None where that cannot be read."""
         try:
-            body = await self._hub.read(_serialize, owner_id, task_id, first.language)
+            body = await self._hub.run_in_thread(_serialize, owner_id, task_id, first.language)
         except (DatabaseError, InterfaceError):
             return None
         return None if body is None else first.with_body(body)
@@ -160,7 +160,7 @@ class PreferWait:
         """The task's id and status. A long answer is not read in the loop, which serves all."""
         if len(response.body) <= SHORT_BYTES:
             return _id_and_status(response.body)
-        return await self._hub.read(_id_and_status, response.body)
+        return await self._hub.run_in_thread(_id_and_status, response.body)
 
 
 class Wait:
