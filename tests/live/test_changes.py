@@ -137,7 +137,7 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
 def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
     owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PAGE", 3)
+    monkeypatch.setattr(changes, "PAGE_SIZE", 3)
     begin = changes.read_from(owner_id, None, None).after
     tasks = [submit() for _ in range(7)]
     for first in (Position(), begin):
@@ -208,7 +208,7 @@ def test_a_moment_shows_what_had_committed() -> None:
 def test_a_reader_of_many_pages_misses_nothing(
     owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PAGE", 2)
+    monkeypatch.setattr(changes, "PAGE_SIZE", 2)
     start = changes.read_from(owner_id, None, None).after
     wanted = [submit().pk for _ in range(5)]
     page = changes.read_next(owner_id, start)
