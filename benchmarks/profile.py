@@ -62,12 +62,12 @@ def forms() -> dict[str, Callable[[], object]]:
         return ask
 
     one, many = strict_json.dumps(SUM), strict_json.dumps({"tasks": [SUM] * 1000})
-    new = intake.one(strict_json.loads(one))
+    new = intake.parse_task(strict_json.loads(one))
     return {
         "livez": asking("GET", "/livez", HTTPStatus.OK),
         "a task type": asking("GET", "/api/task-types/sum/", HTTPStatus.OK),
         "create": asking("POST", "/api/tasks/create/", HTTPStatus.CREATED, one),
-        "create: reading the body": lambda: intake.one(strict_json.loads(one)),
+        "create: reading the body": lambda: intake.parse_task(strict_json.loads(one)),
         "create: accepting": lambda: lifecycle.submit(user.pk, new, credential=credential),
         "bulk of 1,000": asking("POST", "/api/tasks/bulk/", HTTPStatus.CREATED, many),
     }

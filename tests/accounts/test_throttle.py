@@ -10,7 +10,7 @@ from django.db import connections
 from django.test import RequestFactory
 
 from taskyard.accounts import rate_limit
-from taskyard.accounts.addresses import client_ip, client_of
+from taskyard.accounts.addresses import client_ip, client_ip_of
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
@@ -241,10 +241,10 @@ def test_an_address_is_read_as_proxies_write_it(settings: Any, written: str, add
         ("", f"for=6.6.6.6, proto=https;For={written};by=10.0.0.1"),
         (f"6.6.6.6,{written}", "for=7.7.7.7"),
     ):
-        found = client_of("192.0.2.9", forwarded_for=forwarded_for, forwarded=forwarded)
+        found = client_ip_of("192.0.2.9", forwarded_for=forwarded_for, forwarded=forwarded)
         assert found == address
     settings.TASKYARD_TRUSTED_PROXIES = 0
-    ignored = client_of(written, forwarded_for="7.7.7.7", forwarded="for=7.7.7.7")
+    ignored = client_ip_of(written, forwarded_for="7.7.7.7", forwarded="for=7.7.7.7")
     assert ignored == address
 
 

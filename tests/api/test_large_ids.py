@@ -42,7 +42,7 @@ def test_ids_go_beyond_31_bits(api: "ApiClient", user: object) -> None:
     assert [task.id for task in claimed] == ids
     endings = [AttemptResult(task, Status.COMPLETED, '{"result": 6}') for task in claimed]
     assert lifecycle.finish(endings) == set(ids)
-    page = changes.read(owner_id, Position(since))
+    page = changes.read_next(owner_id, Position(since))
     assert [task.id for task in page.tasks] == ids
     listed = api.get(f"tasks/?after={LAST_SMALL}").json()["results"]
     assert [task["id"] for task in listed] == ids[1:]

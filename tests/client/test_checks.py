@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from taskyard.api.errors import pointer
 from taskyard.catalog import builtin, schema
 from taskyard.catalog.schema import InvalidInput, Signature
 from taskyard.client import i18n
@@ -62,7 +61,7 @@ def told(signature: Signature, data: dict[str, Any]) -> list[FieldError]:
         ]
         with translation.override("en"):
             return [
-                FieldError(pointer(each), each.code, messages.of_field_error(each))
+                FieldError(each.pointer, each.code, messages.of_field_error(each))
                 for each in field_errors
             ]
     return []

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from taskyard.__main__ import OPERATOR
 from taskyard.client.commands.app import COMMANDS
+from taskyard.operator_help import OPERATOR
 from taskyard.server import cli
 from tests.live_system import clean_environment
 
@@ -49,7 +49,7 @@ def test_a_command_loads_http_and_neither_colours_nor_what_waits() -> None:
 
 
 def test_the_operators_commands_are_those_of_the_server() -> None:
-    assert {name: command.__doc__ for name, command in cli.COMMANDS.items()} == OPERATOR
+    assert cli.COMMANDS.keys() == OPERATOR.keys()
     assert not set(OPERATOR) & set(COMMANDS)
 
 

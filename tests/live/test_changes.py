@@ -31,7 +31,7 @@ def submit(owner_id: int, settings: Any) -> Callable[[], Task]:
     return lambda: lifecycle.submit(owner_id, new)
 
 
-def ids(page: changes.Page) -> list[int]:
+def ids(page: changes.ChangedTasks) -> list[int]:
     return [task.pk for task in page.tasks]
 
 
@@ -44,15 +44,15 @@ def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
 ) -> None:
     first, second = submit(), submit()
     lifecycle.cancel(first.pk, by_id=None)
-    page = changes.resume(owner_id, None, None)
+    page = changes.read_from(owner_id, None, None)
     assert ids(page) == [second.pk]
-    assert ids(changes.read(owner_id, page.after)) == []
+    assert ids(changes.read_next(owner_id, page.after)) == []
     third = submit()
-    page = changes.read(owner_id, page.after)
+    page = changes.read_next(owner_id, page.after)
     assert ids(page) == [third.pk]
     lifecycle.cancel(second.pk, by_id=None)
-    assert ids(changes.read(owner_id, page.after)) == [second.pk]
-    assert ids(changes.read(owner_id, page.after, third.pk)) == []
+    assert ids(changes.read_next(owner_id, page.after)) == [second.pk]
+    assert ids(changes.read_next(owner_id, page.after, third.pk)) == []
 
 
 def test_nobody_is_told_of_the_tasks_of_another(
@@ -60,11 +60,11 @@ def test_nobody_is_told_of_the_tasks_of_another(
 ) -> None:
     other_id = django_user_model.objects.create_user("other", password="password123").pk
     submit()
-    page = changes.resume(other_id, None, None)
+    page = changes.read_from(other_id, None, None)
     assert ids(page) == []
     submit()
-    assert ids(changes.read(other_id, page.after)) == []
-    assert len(ids(changes.resume(owner_id, None, None))) == 2
+    assert ids(changes.read_next(other_id, page.after)) == []
+    assert len(ids(changes.read_from(owner_id, None, None))) == 2
 
 
 @pytest.mark.parametrize("way", ["claimed", "fast path", "suspended"])
@@ -73,12 +73,12 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
 ) -> None:
     task = submit()
     if way == "fast path":
-        position = changes.resume(owner_id, None, None).after
+        position = changes.read_from(owner_id, None, None).after
         assert lifecycle.run_in_transaction("default", {"sum": 1}, completed) == (1, 1)
     else:
         worker_id = leases.take(concurrency=1, queues=[])
         claimed, _ = lifecycle.claim("default", {"sum": 1}, worker_id=worker_id, process=1)
-        position = changes.resume(owner_id, None, None).after
+        position = changes.read_from(owner_id, None, None).after
         if way == "suspended":
             nap = AttemptResult(
                 claimed[0], Status.IN_PROGRESS, wake_at=datetime.now(UTC), resumes=True, slept=1
@@ -86,7 +86,7 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
             lifecycle.finish([nap])
         else:
             lifecycle.finish(completed(claimed))
-    assert ids(changes.read(owner_id, position)) == ([] if way == "suspended" else [task.pk])
+    assert ids(changes.read_next(owner_id, position)) == ([] if way == "suspended" else [task.pk])
 
 
 def completed(tasks: Sequence[ClaimedTask]) -> list[AttemptResult]:
@@ -99,7 +99,7 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
     if connection.vendor != "postgresql":
         return  # one writer at a time: there is no other order
     early, late = submit(), submit()
-    position = changes.resume(owner_id, None, None).after
+    position = changes.read_from(owner_id, None, None).after
     numbered, may_commit = threading.Event(), threading.Event()
 
     def commit_last() -> None:
@@ -116,7 +116,7 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
     try:
         assert numbered.wait(10)
         touch(late)
-        page = changes.read(owner_id, position)
+        page = changes.read_next(owner_id, position)
         assert ids(page) == [late.pk]
         assert changes.changed_owners([owner_id], str(page.after))[1] == {}
         may_commit.set()
@@ -126,9 +126,9 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
         assert early.changed < late.changed
         _, found = changes.changed_owners([owner_id], str(page.after))
         assert found == {owner_id: {early.changed}}
-        page = changes.read(owner_id, page.after)
+        page = changes.read_next(owner_id, page.after)
         assert ids(page) == [early.pk]
-        assert ids(changes.read(owner_id, page.after)) == []
+        assert ids(changes.read_next(owner_id, page.after)) == []
     finally:
         may_commit.set()
         thread.join(10)
@@ -137,20 +137,20 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
 def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
     owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PAGE", 3)
-    begin = changes.resume(owner_id, None, None).after
+    monkeypatch.setattr(changes, "PAGE_SIZE", 3)
+    begin = changes.read_from(owner_id, None, None).after
     tasks = [submit() for _ in range(7)]
     for first in (Position(), begin):
         seen, position = [], first
         while len(seen) < 7:
-            page = changes.resume(owner_id, Position.parse(str(position)), None)
+            page = changes.read_from(owner_id, Position.parse(str(position)), None)
             seen.append(page.tasks[0].pk)
             position = page.after if len(page.tasks) == 1 else page.position_at(page.tasks[0].pk)
         assert seen == [task.pk for task in tasks]
         touch(tasks[2])
         rest = []
         while True:
-            page = changes.read(owner_id, position)
+            page = changes.read_next(owner_id, position)
             rest += ids(page)
             position = page.after
             if page.is_last and not page.before.upto:
@@ -161,15 +161,15 @@ def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
 def test_a_page_cut_in_the_middle_tells_later_changes_once(
     owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = changes.resume(owner_id, None, None).after
+    begin = changes.read_from(owner_id, None, None).after
     one, two, three = submit(), submit(), submit()
-    page = changes.read(owner_id, begin)
+    page = changes.read_next(owner_id, begin)
     position = page.position_at(one.pk)
     touch(one)
     touch(three)
     seen = []
     for _ in range(3):
-        page = changes.read(owner_id, position)
+        page = changes.read_next(owner_id, position)
         seen += ids(page)
         position = page.after
     assert seen == [two.pk, one.pk, three.pk]
@@ -177,7 +177,7 @@ def test_a_page_cut_in_the_middle_tells_later_changes_once(
 
 def test_owners_are_read_apart(owner_id: int, submit: Callable[[], Task]) -> None:
     submit()
-    assert ids(changes.resume(owner_id + 1, Position("5:5:"), None)) == []
+    assert ids(changes.read_from(owner_id + 1, Position("5:5:"), None)) == []
     until = changes.now()
     task = submit()
     task.refresh_from_db()
@@ -208,12 +208,12 @@ def test_a_moment_shows_what_had_committed() -> None:
 def test_a_reader_of_many_pages_misses_nothing(
     owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PAGE", 2)
-    start = changes.resume(owner_id, None, None).after
+    monkeypatch.setattr(changes, "PAGE_SIZE", 2)
+    start = changes.read_from(owner_id, None, None).after
     wanted = [submit().pk for _ in range(5)]
-    page = changes.read(owner_id, start)
+    page = changes.read_next(owner_id, start)
     read = ids(page)
     while not page.is_last:
-        page = changes.read(owner_id, page.after)
+        page = changes.read_next(owner_id, page.after)
         read += ids(page)
     assert read == wanted

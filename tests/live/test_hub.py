@@ -86,7 +86,7 @@ def test_a_change_without_a_hint_is_found_unless_it_is_known(django_user_model: 
             await asyncio.sleep(2)  # the first sweep of an owner who has just come tells everybody
             uninformed.clear()
             informed.clear()
-            await hub.read(lifecycle.submit, owner_id, new)
+            await hub.run_in_thread(lifecycle.submit, owner_id, new)
             await eventually(lambda: None in uninformed)
             assert informed == []
 

@@ -36,6 +36,6 @@ def test_a_careful_database_is_passed_in_silence() -> None:
 @pytest.mark.usefixtures("careless")
 def test_a_careless_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     name = "synchronous is below FULL" if TEST_DB == "sqlite" else "synchronous_commit is off"
-    assert warnings() == [f"durability: {name}: what is accepted may be lost"]
-    doctor.examine()
+    assert warnings() == [f"durability: {name}: accepted tasks may be lost"]
+    doctor.run_checks()
     assert f"WRONG  durability  {name}" in capsys.readouterr().out

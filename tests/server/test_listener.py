@@ -95,5 +95,5 @@ def test_a_web_whose_port_has_gone_leaves_to_be_started_again(port: Port) -> Non
 
 
 def test_a_web_that_gets_no_port_says_so_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="no port is given at"):
+    with pytest.raises(OSError, match="no process sends a listening socket at"):
         listener.take(tmp_path / "socket", seconds=0.2)

@@ -184,7 +184,7 @@ def test_threads_that_have_waited_long_get_their_turn_in_the_order_of_waiting() 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(20)]
     for number, thread in enumerate(threads, start=1):
         thread.start()
-        while len(turns._waiting) < number:
+        while len(turns._waiters) < number:
             time.sleep(0.001)
     assert not turns.acquire(timeout=2 * LONG_SECONDS)
     turns.release()

@@ -5,7 +5,7 @@ import threading
 import time
 from functools import partial
 
-from taskyard.server.threads import SLOW_SECONDS, SPARE, Threads, client_of
+from taskyard.server.threads import SLOW_SECONDS, SPARE, Threads, client_key
 
 MOST = 2
 
@@ -132,6 +132,6 @@ def test_requests_that_end_one_after_the_other_keep_their_order() -> None:
 
 def test_a_client_is_a_token_a_session_or_an_address() -> None:
     token, cookie = (b"authorization", b"Bearer x"), (b"cookie", b"sessionid=y")
-    assert client_of([cookie, token], "::1") == b"Bearer x"
-    assert client_of([cookie], "::1") == b"sessionid=y"
-    assert client_of([], "::1") == b"::1"
+    assert client_key([cookie, token], "::1") == b"Bearer x"
+    assert client_key([cookie], "::1") == b"sessionid=y"
+    assert client_key([], "::1") == b"::1"

@@ -1,1 +1,1 @@
-"""Who may use Taskyard: users, registration, tokens, throttles. Knows HTTP only to read a token."""
+"""Users, registration, tokens and rate limits. Knows HTTP only to read a token."""

@@ -1,4 +1,4 @@
-"""Whose address a request comes from, as far as can be trusted."""
+"""The IP address that a request comes from, for rate limits."""
 
 from ipaddress import ip_address, ip_network
 
@@ -6,36 +6,36 @@ from django.conf import settings
 from django.http import HttpRequest
 
 UNKNOWN = "unknown"
-# An IPv6 address with a zone, a port, brackets and quotation marks.
+# Enough for an IPv6 address with a zone, a port, brackets and quotation marks.
 LONGEST = 100
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Who asks: an IPv4 address, an IPv6 network of 64 bits, or "unknown"."""
+    """The client's IPv4 address or IPv6 network of 64 bits, or "unknown"."""
     meta = request.META
-    return client_of(
+    return client_ip_of(
         str(meta.get("REMOTE_ADDR", "")),
         forwarded_for=meta.get("HTTP_X_FORWARDED_FOR", ""),
         forwarded=meta.get("HTTP_FORWARDED", ""),
     )
 
 
-def client_of(peer: str, *, forwarded_for: str, forwarded: str) -> str:
-    """The same, from what a connection and its headers say.
+def client_ip_of(peer: str, *, forwarded_for: str, forwarded: str) -> str:
+    """The same, from the peer of a connection and the values of its headers.
 
     ``X-Forwarded-For``, or else ``Forwarded`` (RFC 7239), counts only if TASKYARD_TRUSTED_PROXIES
-    says how many proxies append to it: the client itself writes what stands further left.
+    says how many proxies append to it. The client itself can write all entries before those.
     """
     proxies: int = settings.TASKYARD_TRUSTED_PROXIES
     if proxies and forwarded_for:
-        return bucket(forwarded_for.rsplit(",", proxies)[-proxies:][0])
+        return normalize_ip(forwarded_for.rsplit(",", proxies)[-proxies:][0])
     if proxies and forwarded:
-        return bucket(_for(forwarded.rsplit(",", proxies)[-proxies:][0]))
-    return bucket(peer)
+        return normalize_ip(_forwarded_client(forwarded.rsplit(",", proxies)[-proxies:][0]))
+    return normalize_ip(peer)
 
 
-def bucket(text: str) -> str:
-    """What is counted as one: also of an address with a port, in brackets, or with a zone."""
+def normalize_ip(text: str) -> str:
+    """The address or network that rate limits count, without its port, brackets or zone."""
     bare = text.strip().strip('"').strip()
     if len(bare) > LONGEST:
         return UNKNOWN
@@ -54,7 +54,7 @@ def bucket(text: str) -> str:
     return str(address)
 
 
-def _for(element: str) -> str:
-    """The client that an element of Forwarded names."""
+def _forwarded_client(element: str) -> str:
+    """The value of ``for`` in an element of Forwarded."""
     pairs = (pair.partition("=") for pair in element.split(";"))
     return next((value for name, _, value in pairs if name.strip().lower() == "for"), "")

@@ -12,7 +12,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle, quotas
 from taskyard.core.models import Account
 
-# Django's classes take no parameters when they run, only when they are checked.
+# Django's classes take type parameters in the stubs, but not at run time.
 if TYPE_CHECKING:
     Inline = admin.StackedInline[Account, User]
     Base = UserAdmin[User]
@@ -20,7 +20,7 @@ else:
     Inline, Base = admin.StackedInline, UserAdmin
 
 
-RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 def _protected(request: HttpRequest, obj: User | None) -> bool:
@@ -39,12 +39,12 @@ class TaskyardUserAdmin(Base):
     inlines = (QuotaInline,)
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
-        # The quota account of a user who is only being added does not exist yet.
+        # A user that is being added has no quota yet.
         return self.inlines if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        fixed = super().get_readonly_fields(request, obj)
-        return fixed if request.user.is_superuser else (*fixed, *RIGHTS)
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, *PERMISSION_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and not _protected(request, obj)
@@ -67,6 +67,6 @@ class TaskyardUserAdmin(Base):
         formset: "BaseInlineFormSet[Any, Any, Any]",
         change: bool,
     ) -> None:
-        # Never the counter: tasks come and go while the form is open.
+        # Save the limit only: the counter changes while the form is open.
         for account in formset.save(commit=False):
             quotas.change_limit(account.user_id, account.active_limit, by_id=request.user.pk)

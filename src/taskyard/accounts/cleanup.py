@@ -1,4 +1,4 @@
-"""Rows of accounts that are past their time."""
+"""Delete expired rows of accounts."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 def delete_expired_tokens() -> None:
     """Delete the records of refresh tokens that expired a day ago, blacklisted or not.
 
-    Not earlier: the clocks of web processes differ, and a token is accepted for some seconds
-    after its time. One that somebody has locked is left for the next round.
+    Not earlier, because the clocks of web processes differ and a token is accepted for some seconds
+    after its expiry. The next run deletes the records that are locked now.
     """
     a_day_ago = timezone.now() - timedelta(days=1)
     expired = OutstandingToken.objects.filter(expires_at__lt=a_day_ago)
     with transaction.atomic():
-        free = expired.select_for_update(skip_locked=True).values("id")
-        OutstandingToken.objects.filter(id__in=free).delete()
+        unlocked = expired.select_for_update(skip_locked=True).values("id")
+        OutstandingToken.objects.filter(id__in=unlocked).delete()

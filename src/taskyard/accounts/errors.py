@@ -1,22 +1,22 @@
-"""Refusals of this room. They carry a code and know no HTTP."""
+"""The errors of accounts. Each has a code; the API maps it to an HTTP status."""
 
 from taskyard.core.errors import Rejected
 
 
 class TokenRefused(Rejected):
-    """A token that is not, or no longer, good for what it was presented for."""
+    """The token is invalid, expired or revoked."""
 
     code = "token_not_valid"
 
 
 class LoginRefused(Rejected):
-    """No active user has this name and this password; which of the three, nobody is told."""
+    """No active user has this name and password. The client does not learn which part is wrong."""
 
     code = "no_active_account"
 
 
 class Throttled(Rejected):
-    """Too often; worth another try in ``retry_after`` seconds."""
+    """Too many requests. The client may try again in ``retry_after`` seconds."""
 
     code = "throttled"
 

@@ -1,8 +1,8 @@
-"""Password hashes of the normalized text, so that every keyboard's form of a password fits.
+"""Password hashers that normalize passwords, because keyboards encode some characters differently.
 
-NIST SP 800-63B asks for one form, NFKC, before the hash. A mark in the salt says of which hashes
-this is true; a hash from before is compared with the text as it was typed, and replaced when its
-owner logs in.
+NIST SP 800-63B recommends NFKC before the hash. A mark in the salt identifies hashes of normalized
+passwords. A hash without the mark is compared with the password as typed, and with the normalized
+one; it is replaced when its user logs in.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ def normalize(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-# Django's class is all that the checker knows of the classes that this one stands before.
+# The mixin below calls methods of Django's hashers, so mypy sees it as a subclass of one.
 if TYPE_CHECKING:
     Hasher = Argon2PasswordHasher
 else:
@@ -25,6 +25,8 @@ else:
 
 
 class Normalizing(Hasher):
+    """A mixin for Django's hashers."""
+
     def salt(self) -> str:
         return MARK + super().salt()
 
@@ -33,11 +35,11 @@ class Normalizing(Hasher):
         return super().encode(normalize(password) if is_marked else password, salt, *costs)
 
     def verify(self, password: str, encoded: str) -> bool:
-        normal = normalize(password)
+        normalized = normalize(password)
         if self._is_marked(encoded):
-            return super().verify(normal, encoded)
+            return super().verify(normalized, encoded)
         return super().verify(password, encoded) or (
-            normal != password and super().verify(normal, encoded)
+            normalized != password and super().verify(normalized, encoded)
         )
 
     def must_update(self, encoded: str) -> bool:
@@ -48,7 +50,7 @@ class Normalizing(Hasher):
 
 
 class Argon2(Normalizing, Argon2PasswordHasher):
-    """One thread a hash, and OWASP's first choice of costs: what others notice is bounded."""
+    """Argon2id with OWASP's first choice of costs, and one thread for each hash."""
 
     time_cost = 1
     memory_cost = 47_104
@@ -56,4 +58,4 @@ class Argon2(Normalizing, Argon2PasswordHasher):
 
 
 class PBKDF2(Normalizing, PBKDF2PasswordHasher):
-    """For hashes that were made elsewhere."""
+    """For hashes that were imported from another project."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from taskyard.accounts.usernames import LONGEST, name_key
 
-# Django's classes take no parameters when they run, only when they are checked.
+# Django's classes take type parameters in the stubs, but not at run time.
 if TYPE_CHECKING:
     CharField = models.CharField[str, str]
 else:
@@ -19,7 +19,7 @@ else:
 
 
 class NameKeyField(CharField):
-    """Follows ``username`` on every way into the database, bulk_create included."""
+    """Sets itself from ``username`` at every save, also by bulk_create."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         key = name_key(getattr(model_instance, "username"))  # noqa: B009  # no model knows it here
@@ -29,15 +29,16 @@ class NameKeyField(CharField):
 
 class UserManager(DjangoUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """By the name in any case and any compatible form: there is only one such user."""
+        """The user of this name, without regard to case and to compatible characters."""
         return self.get(username_key=name_key(username or ""))
 
     def active(self, user_id: int) -> "User | None":
-        """The user of this id, unless there is none or he may not come in.
+        """The active user of this id, or None.
 
-        Every request asks, so the statement is kept: to build it costs seven times its answer.
+        The SQL is built once, because every request needs it and building it takes seven times as
+        long as the query.
         """
-        statement, fields = _reading_one()
+        statement, fields = _select_active_user()
         with connections[self.db].cursor() as cursor:
             cursor.execute(statement, [user_id])
             row = cursor.fetchone()
@@ -45,8 +46,8 @@ class UserManager(DjangoUserManager["User"]):
 
 
 @cache
-def _reading_one() -> tuple[str, list[str]]:
-    # Times are read when asked for: databases answer them differently, and no request needs them.
+def _select_active_user() -> tuple[str, list[str]]:
+    """The SQL and its fields. Times are deferred: the databases return them in different types."""
     fields = [f for f in User._meta.concrete_fields if not isinstance(f, models.DateTimeField)]
     columns = ", ".join(str(f.column) for f in fields)
     statement = f"SELECT {columns} FROM {User._meta.db_table} WHERE id = %s AND is_active"  # noqa: S608
@@ -61,6 +62,6 @@ class User(AbstractUser):
 
     def clean(self) -> None:
         super().clean()
-        twins = User.objects.filter(username_key=name_key(self.username)).exclude(pk=self.pk)
-        if twins.exists():
+        others = User.objects.filter(username_key=name_key(self.username)).exclude(pk=self.pk)
+        if others.exists():
             raise ValidationError({"username": _("This username is already taken.")})

@@ -1,5 +1,8 @@
-"""Registering, logging in and changing a password. Hashing never happens inside a transaction:
-it takes a tenth of a second, and on SQLite a transaction keeps every other writer waiting."""
+"""Register, log in and change passwords.
+
+No password is hashed inside a transaction: a hash takes a tenth of a second, and on SQLite every
+other writer would wait for the transaction.
+"""
 
 from collections.abc import Callable
 
@@ -19,11 +22,11 @@ from taskyard.core import lifecycle
 
 
 def register(*, username: str, password: str, address: str) -> User:
-    """A new user with a quota account. Raises InvalidInput, and Throttled.
+    """Create a user with a quota. Raises InvalidInput, Throttled.
 
-    Only attempts that could make a user count against the address.
+    Only attempts with a valid name and password count against the address.
     """
-    # Before it is normalized: a character can become eighteen.
+    # Before the name is normalized, because one character can become eighteen.
     if field_errors := _field_errors("username", lambda: usernames.check_length(username)):
         raise InvalidInput(field_errors)
     user = User(username=usernames.normalize(username))
@@ -43,12 +46,15 @@ def register(*, username: str, password: str, address: str) -> User:
             user.save(force_insert=True)
             lifecycle.open_account(user.id)
     except IntegrityError:
-        raise InvalidInput([taken]) from None  # somebody registered the name in between
+        raise InvalidInput([taken]) from None  # another request has registered the name
     return user
 
 
 def log_in(*, username: str, password: str, address: str) -> User:
-    """The user. Raises LoginRefused after as long as a login takes, and Throttled."""
+    """The user of this name and password. Raises LoginRefused, Throttled.
+
+    A refused login takes as long as a successful one.
+    """
     rate_limit.count_attempt(address)
     with rate_limit.counting_failures(LoginRefused, username=username, address=address):
         user = authenticate(username=username, password=password)
@@ -58,7 +64,7 @@ def log_in(*, username: str, password: str, address: str) -> User:
 
 
 def change(user: User, *, old: str, new: str, address: str) -> None:
-    """Set a new password, which ends every token given before. Raises InvalidInput, Throttled."""
+    """Set a new password, which revokes all older tokens. Raises InvalidInput, Throttled."""
     if field_errors := _password_errors("new_password", new, user):
         raise InvalidInput(field_errors)
     rate_limit.count_attempt(address)
@@ -71,7 +77,7 @@ def change(user: User, *, old: str, new: str, address: str) -> None:
 
 
 def _password_errors(field: str, password: str, user: User) -> list[FieldError]:
-    # Before any validator or hash: both take longer the longer the password is.
+    # Before the validators and the hash, which take longer for a longer password.
     if len(password) > LONGEST_PASSWORD:
         message = f"At most {LONGEST_PASSWORD} characters are allowed."
         context = {"max_length": LONGEST_PASSWORD}
@@ -84,8 +90,8 @@ def _field_errors(field: str, check: Callable[[], None]) -> list[FieldError]:
         check()
     except ValidationError as error:
         return [
-            FieldError((field,), each.code or "invalid", str(message))
-            for each in error.error_list
-            for message in each.messages
+            FieldError((field,), item.code or "invalid", str(message))
+            for item in error.error_list
+            for message in item.messages
         ]
     return []

@@ -1,4 +1,4 @@
-"""The profile: what a user may say about themselves, and change. Nothing in Taskyard reads it."""
+"""The profile: the fields that users may change themselves. Taskyard only stores them."""
 
 import unicodedata
 
@@ -12,7 +12,7 @@ LONGEST = {"email": 254, "first_name": 150, "last_name": 150}
 
 
 def change(user: User, **changes: str) -> None:
-    """Set some of the fields; an empty string clears one. Raises InvalidInput."""
+    """Change some fields; an empty string clears a field. Raises InvalidInput."""
     if field_errors := [
         field_error
         for field, value in changes.items()
@@ -30,8 +30,8 @@ def _field_error(field: str, value: str) -> FieldError | None:
     if len(value) > longest:
         message = f"At most {longest} characters are allowed."
         return FieldError((field,), "string_too_long", message, {"max_length": longest})
-    # Control and direction characters make a name show as another.
-    if any(unicodedata.category(each) in ("Cc", "Cf") for each in value):
+    # With control and direction characters a name could look like another one.
+    if any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
         return FieldError((field,), "invalid_characters", "Control characters are not allowed.")
     if field == "email" and value:
         try:

@@ -1,7 +1,7 @@
-"""How often somebody may try. Windows are counted in Redis, one atomic step a decision.
+"""Rate limits of registrations and logins, counted in Redis by atomic scripts.
 
-A window begins with its first count. Without Redis everybody passes: a broker that is away must
-not lock people out, and the log says so.
+A window begins with its first count. While Redis is away there are no limits, so that an outage
+locks no user out; the log has a warning.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from taskyard.core.rates import parse_rate
 from taskyard.core.redis import BrokerUnavailable, client
 from taskyard.core.redis import key as redis_key
 
-# What TASKYARD_ATTEMPT_RATE is where it is not set.
-ATTEMPTS_A_FAILURE = 20
+# The default of TASKYARD_ATTEMPT_RATE is so many times TASKYARD_LOGIN_RATE.
+ATTEMPTS_PER_FAILURE = 20
 
-# -1 when there was room (and one place is now taken), else the milliseconds until there is.
+# Returns -1 after it has counted, or the milliseconds until the window ends if it is full.
 _TAKE = """
 local taken = tonumber(redis.call('GET', KEYS[1]) or '0')
 if taken >= tonumber(ARGV[1]) then return math.max(redis.call('PTTL', KEYS[1]), 0) end
@@ -37,27 +37,27 @@ logger = logging.getLogger(__name__)
 
 
 def count_registration(address: str) -> None:
-    """Raises Throttled when this address has registered too often."""
+    """Count a registration. Raises Throttled if the address has registered too often."""
     _take(_key("register", address), parse_rate(settings.TASKYARD_REGISTER_RATE))
 
 
 def count_attempt(address: str) -> None:
-    """Raises Throttled when somebody at this address has tried too often, rightly or wrongly.
+    """Count a login. Raises Throttled if the address has tried too often, also with success.
 
-    Names are without end, and each attempt costs a hash.
+    This limit holds for all names together, because each attempt costs a hash.
     """
     limit = parse_rate(settings.TASKYARD_ATTEMPT_RATE)
     if limit is None and (failures := parse_rate(settings.TASKYARD_LOGIN_RATE)):
-        limit = ATTEMPTS_A_FAILURE * failures[0], failures[1]
+        limit = ATTEMPTS_PER_FAILURE * failures[0], failures[1]
     _take(_key("attempt", address), limit)
 
 
 @contextmanager
 def counting_failures(failure: type[Exception], *, username: str, address: str) -> Iterator[None]:
-    """Counts the block when it raises ``failure``; raises Throttled where too many did.
+    """Count the block if it raises ``failure``. Raises Throttled after too many failures.
 
-    A place is taken before the password is looked at and given back unless it was wrong, so that
-    guesses made at the same moment cannot outnumber the rate, and an outage counts for nothing.
+    It counts before the block and takes the count back unless the block fails. So concurrent
+    guesses cannot exceed the rate, and an outage does not count.
     """
     key = _key("login", name_key(username), address)
     counted = _take(key, parse_rate(settings.TASKYARD_LOGIN_RATE))
@@ -79,18 +79,18 @@ def _key(*parts: str) -> str:
 
 
 def _take(key: str, limit: tuple[int, int] | None) -> bool:
-    """Whether a place was taken; raises Throttled where there is none."""
+    """Count once; False without a limit or a Redis. Raises Throttled if the window is full."""
     if limit is None:
         return False
     try:
         with client() as redis:
             counter = redis_key("throttle", key)
-            wait = int(redis.eval(_TAKE, 1, counter, str(limit[0]), str(limit[1] * 1000)))
+            milliseconds = int(redis.eval(_TAKE, 1, counter, str(limit[0]), str(limit[1] * 1000)))
     except BrokerUnavailable as error:
         logger.warning("throttle passed without Redis: %s", error)
         return False
-    if wait >= 0:
-        raise Throttled(max(1, math.ceil(wait / 1000)))
+    if milliseconds >= 0:
+        raise Throttled(max(1, math.ceil(milliseconds / 1000)))
     return True
 
 

@@ -1,4 +1,4 @@
-"""Suspending users: they cannot come in, by token or by session, until they are restored."""
+"""Suspend and restore users. A suspended user's tokens and sessions are refused."""
 
 from django.db import transaction
 
@@ -7,24 +7,24 @@ from taskyard.core import audit
 
 
 def suspend(user: User, *, by: User) -> bool:
-    """False where ``by`` may not: nobody locks themselves out, only superusers lock out staff."""
+    """Suspend a user; False if ``by`` may not: oneself never, staff only as a superuser."""
     return _set(user, by=by, active=False)
 
 
 def restore(user: User, *, by: User) -> bool:
-    """False where ``by`` may not."""
+    """Restore a user; False if ``by`` may not."""
     return _set(user, by=by, active=True)
 
 
 def is_above(user: User, by: User) -> bool:
-    """Whether ``by`` may not change this user: staff each other, or a superuser; superusers may."""
+    """Whether the user is staff or a superuser, and ``by``, another user, is no superuser."""
     if user.pk == by.pk or by.is_superuser:
         return False
     return user.is_staff or user.is_superuser
 
 
 def record(user: User, *, by_id: int | None) -> None:
-    """The audit line of how the user is now."""
+    """Write the audit entry for the user's new state."""
     audit.record(by_id, "restore_user" if user.is_active else "suspend_user", user.username)
 
 

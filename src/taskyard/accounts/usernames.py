@@ -1,4 +1,4 @@
-"""What a username may be, and when two of them are the same."""
+"""Validate usernames, and compare them."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 LONGEST = 150
-# Letters to Unicode, nothing to the eye: "a\u3164" would pass for "a". NFKC makes two of the four.
+# Unicode classifies these as letters, but they are invisible: "a\u3164" looks like "a".
 INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 _allowed = UnicodeUsernameValidator()
@@ -18,12 +18,12 @@ def normalize(username: str) -> str:
 
 
 def name_key(username: str) -> str:
-    """The same for names that a person would take for the same: by case or by compatible form."""
+    """A key that is equal for names which differ only in case or in compatible characters."""
     return unicodedata.normalize("NFKC", normalize(username).casefold())
 
 
 def check(username: str) -> None:
-    """Raises ValidationError for a (normalized) name with anything but letters, digits, @.+-_"""
+    """Raise ValidationError unless a normalized name has only letters, digits and @.+-_"""
     check_length(username)
     _allowed(username)
     if INVISIBLE_LETTERS & frozenset(username):
@@ -31,7 +31,7 @@ def check(username: str) -> None:
 
 
 def check_length(username: str) -> None:
-    """Raises ValidationError for more characters than a name may have."""
+    """Raise ValidationError for a name that is too long."""
     if len(username) > LONGEST:
         raise ValidationError(
             _("At most %(max_length)s characters are allowed."),

@@ -1,4 +1,4 @@
-"""What else a password must be, on every way to set one."""
+"""Our own validator of passwords, for Django's AUTH_PASSWORD_VALIDATORS."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ LONGEST_PASSWORD = 128
 
 
 class MaximumLengthValidator:
-    """A longer password could be set in the admin, and would be refused at every login."""
+    """Refuses long passwords: the admin could set one, but every login would refuse it."""
 
     def validate(self, password: str, user: Any = None) -> None:
         if len(password) > LONGEST_PASSWORD:

@@ -1,1 +1,1 @@
-"""HTTP: what is asked, what is answered. This room alone knows status codes."""
+"""The HTTP API: parses requests and renders responses. Only this package knows status codes."""

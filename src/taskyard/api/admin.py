@@ -1,4 +1,4 @@
-"""Tasks and paused queues, for staff. What the lifecycle writes can be read here, not written."""
+"""The admin of tasks, paused queues and the audit log. Tasks can be read and cancelled only."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from taskyard.core import audit, deletion, lifecycle, queues
 from taskyard.core.errors import NotCancellable
 from taskyard.core.models import AuditEntry, PausedQueue, Task
 
-# Django's classes take no parameters when they run, only when they are checked.
+# Django's classes take type parameters in the stubs, but not at run time.
 if TYPE_CHECKING:
     TaskBase = admin.ModelAdmin[Task]
     QueueBase = admin.ModelAdmin[PausedQueue]
@@ -32,7 +32,7 @@ class TaskAdmin(TaskBase):
     list_select_related = ("owner",)
     search_fields = ("=id", "=owner__username")
     ordering = ("-id",)
-    # Counting all tasks takes longer than showing a page of them.
+    # Counting all tasks takes longer than the query of one page.
     show_full_result_count = False
     actions = ("cancel",)
 
@@ -43,9 +43,9 @@ class TaskAdmin(TaskBase):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        """An active task holds a quota place: it is cancelled first, also to delete its owner."""
-        ended = obj is None or obj.finished_at is not None
-        return ended and super().has_delete_permission(request, obj)
+        """Whether the task has ended. An active task holds a quota place and must be cancelled."""
+        has_ended = obj is None or obj.finished_at is not None
+        return has_ended and super().has_delete_permission(request, obj)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return super().has_change_permission(request)
@@ -61,16 +61,16 @@ class TaskAdmin(TaskBase):
     @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         audit.record(request.user.pk, "cancel_tasks", count=queryset.count())
-        asked = 0
+        cancelled = 0
         for task_id in queryset.values_list("id", flat=True):
             try:
                 lifecycle.cancel(task_id, by_id=request.user.pk)
             except (NotCancellable, Task.DoesNotExist):
                 continue
-            asked += 1
+            cancelled += 1
         self.message_user(
             request,
-            _("Cancelled, or asked to stop: %(asked)s.") % {"asked": asked},
+            _("Cancelled, or asked to stop: %(asked)s.") % {"asked": cancelled},
             messages.SUCCESS,
         )
 

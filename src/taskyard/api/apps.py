@@ -1,4 +1,4 @@
-"""The Django app of the HTTP API: its texts, its page and its templates."""
+"""The Django app of the HTTP API, with its translations, static files and templates."""
 
 from django.apps import AppConfig
 

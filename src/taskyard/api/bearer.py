@@ -1,4 +1,4 @@
-"""Who asks an async application: the token, before the ordinary application has looked at it."""
+"""Authenticate an ASGI request by its access token, without a query."""
 
 from taskyard.accounts.errors import TokenRefused
 from taskyard.accounts.tokens import valid_until
@@ -6,9 +6,9 @@ from taskyard.live.asgi import Scope, header
 
 
 def authenticate_scope(scope: Scope) -> tuple[int, float] | None:
-    """Whose valid token a request carries, and when it expires, in seconds of the epoch.
+    """The user's id in the valid token of a request, and the Unix time at which it expires.
 
-    Whether the user is still there and active, only the ordinary application finds out.
+    Only the WSGI application checks in the database that the user is still active.
     """
     parts = (header(scope, b"authorization") or "").split(maxsplit=2)
     if len(parts) != 2 or parts[0].lower() != "bearer":

@@ -1,4 +1,4 @@
-"""Conditions of a request (RFC 9110, 13): If-Match and If-None-Match."""
+"""Conditional requests (RFC 9110, 13): If-Match and If-None-Match."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ PRECONDITION_FAILED = 412
 
 
 class PreconditionFailed(Rejected):
-    """The resource is not as the request supposes."""
+    """The resource does not meet the conditions of the request."""
 
     code = "precondition_failed"
 
@@ -32,50 +32,55 @@ class IfMatchInvalid(Rejected):
 
 
 class _Conditions(NamedTuple):
-    """Entity tags; of ``none_of`` without the mark of a weak one."""
+    """The entity tags of both headers; those of ``none_match`` without ``W/``."""
 
-    any_of: list[str]
-    none_of: list[str]
+    match: list[str]
+    none_match: list[str]
 
-    def admit(self, tags: set[str]) -> bool:
-        """Whether a resource that is there, and has these tags, is as supposed."""
-        if self.any_of and self.any_of != ANY and tags.isdisjoint(self.any_of):
+    def are_met(self, etags: set[str]) -> bool:
+        """Whether an existing resource with these entity tags meets the conditions."""
+        if self.match and self.match != ANY and etags.isdisjoint(self.match):
             return False
-        return self.none_of != ANY and tags.isdisjoint(self.none_of)
+        return self.none_match != ANY and etags.isdisjoint(self.none_match)
 
 
 def etag_of(body: bytes) -> str:
     return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def tagged(request: Request, body: bytes, whole: bytes | None = None) -> HttpResponseBase:
-    """The answer to a GET: the body, or 304. ``whole`` is what the body is a part of.
+def conditional_response(
+    request: Request, body: bytes, whole: bytes | None = None
+) -> HttpResponseBase:
+    """The response to a GET: the body with its ETag, or 304. Raises PreconditionFailed.
 
-    Raises PreconditionFailed.
+    If the body is a part of a representation, the ETag is that of ``whole``.
     """
     etag = etag_of(body if whole is None else whole)
-    response = HttpResponse(body, MEDIA_TYPE, headers={"ETag": etag})
-    answer = get_conditional_response(request._request, etag=etag, response=response) or response
-    if answer.status_code == PRECONDITION_FAILED:
+    full_response = HttpResponse(body, MEDIA_TYPE, headers={"ETag": etag})
+    response = get_conditional_response(request._request, etag=etag, response=full_response)
+    if response is None:
+        return full_response
+    if response.status_code == PRECONDITION_FAILED:
         raise PreconditionFailed
-    return answer
+    return response
 
 
 @contextmanager
-def guarded(request: Request, bodies: Callable[[], Iterable[bytes]]) -> Iterator[None]:
-    """Undo the change that the block makes, if the resource was not as the request supposes.
+def precondition(request: Request, bodies: Callable[[], Iterable[bytes]]) -> Iterator[None]:
+    """Roll back the change of the block unless the resource met the conditions before it.
 
-    ``bodies`` locks the resource and gives its representations, one a language. What is refused
-    without conditions is refused so with them. Raises PreconditionFailed, IfMatchInvalid.
+    ``bodies`` locks the resource and returns its representation in each language. The block runs
+    first, so that a request which is refused without conditions is refused in the same way with
+    them. Raises PreconditionFailed, IfMatchInvalid.
     """
     conditions = _conditions(request)
     if conditions is None:
         yield
         return
     with transaction.atomic():
-        tags = {etag_of(body) for body in bodies()}
+        etags = {etag_of(body) for body in bodies()}
         yield
-        if not conditions.admit(tags):
+        if not conditions.are_met(etags):
             raise PreconditionFailed
 
 
@@ -84,8 +89,8 @@ def _conditions(request: Request) -> _Conditions | None:
     if_none_match = request.META.get("HTTP_IF_NONE_MATCH")
     if if_match is None and if_none_match is None:
         return None
-    any_of = parse_etags(if_match or "")
-    if if_match is not None and not any_of:
+    match = parse_etags(if_match or "")
+    if if_match is not None and not match:
         raise IfMatchInvalid
-    none_of = parse_etags(if_none_match or "")
-    return _Conditions(any_of, [tag.removeprefix("W/") for tag in none_of])
+    none_match = parse_etags(if_none_match or "")
+    return _Conditions(match, [etag.removeprefix("W/") for etag in none_match])

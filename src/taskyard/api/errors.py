@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as an answer: in DRF's shapes, or RFC 9457 for who asks for it."""
+"""Turn exceptions into responses: in DRF's format, or RFC 9457 if the client accepts it."""
 
 import sys
 from collections.abc import Sequence
@@ -19,8 +19,7 @@ from taskyard.accounts.authentication import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import conditions, idempotency
 from taskyard.api.json import dumps
-from taskyard.catalog.schema import MOST_FIELD_ERRORS as MOST_FIELD_ERRORS
-from taskyard.catalog.schema import FieldError, InvalidInput
+from taskyard.catalog.schema import MOST_FIELD_ERRORS, FieldError, InvalidInput
 from taskyard.core import database_errors, messages
 from taskyard.core.database_errors import Outage
 from taskyard.core.errors import (
@@ -37,7 +36,7 @@ from taskyard.core.errors import (
 PROBLEM = "application/problem+json"
 RETRY_AFTER_OUTAGE = "5"
 RETRY_AFTER_BUSY = "1"
-STATUS_OF_REFUSAL: dict[type[Rejected], int] = {
+STATUS_OF_REJECTED: dict[type[Rejected], int] = {
     TokenRefused: 401,
     LoginRefused: 401,
     Throttled: 429,
@@ -57,7 +56,7 @@ STATUS_OF_REFUSAL: dict[type[Rejected], int] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """An error before it is rendered. ``field_errors`` name the wrong parts of the request."""
+    """An error before it is rendered. ``field_errors`` name the invalid parts of the request."""
 
     status: int
     code: str
@@ -67,7 +66,7 @@ class Problem:
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler; None for what is a fault of ours and must be seen as one."""
+    """DRF's exception handler; None for an unexpected exception, which becomes a 500."""
     problem = problem_of(exc)
     if problem is None:
         return None
@@ -76,30 +75,31 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     response = respond(problem, context["request"])
     view = context.get("view")
     if isinstance(exc, TokenRefused) and view is not None and view.authentication_classes:
-        # As simplejwt answers: the clients that it has look here.
-        refused = {"token_class": "AccessToken", "token_type": "access"}
-        response.data["messages"] = [{**refused, "message": problem.detail}]
+        # Clients of simplejwt read this field.
+        token = {"token_class": "AccessToken", "token_type": "access"}
+        response.data["messages"] = [{**token, "message": problem.detail}]
     return response
 
 
 def respond(problem: Problem, request: Any) -> Response:
-    """The problem as an answer to a request, in the form that it asks for."""
-    data, content_type = _written(problem, request)
+    """The response to a request, in the format that it accepts."""
+    data, content_type = _render(problem, request)
     return Response(data, problem.status, headers=problem.headers, content_type=content_type)
 
 
 def problem_of(exc: BaseException) -> Problem | None:
+    """The problem of an exception; None if it is not an expected one."""
     if outage := database_errors.outage_of(exc):
-        after = RETRY_AFTER_BUSY if outage is Outage.BUSY else RETRY_AFTER_OUTAGE
+        retry_after = RETRY_AFTER_BUSY if outage is Outage.BUSY else RETRY_AFTER_OUTAGE
         detail = _("The service is unavailable for the moment. Try again soon.")
-        return Problem(503, "unavailable", detail, headers={"Retry-After": after})
+        return Problem(503, "unavailable", detail, headers={"Retry-After": retry_after})
     match exc:
         case InvalidInput():
             return _invalid(exc.field_errors)
         case Rejected():
-            wait = getattr(exc, "retry_after", None)
-            headers = {} if wait is None else {"Retry-After": str(wait)}
-            status = STATUS_OF_REFUSAL.get(type(exc), 400)
+            seconds = getattr(exc, "retry_after", None)
+            headers = {} if seconds is None else {"Retry-After": str(seconds)}
+            status = STATUS_OF_REJECTED.get(type(exc), 400)
             if status == 401:
                 headers["WWW-Authenticate"] = CHALLENGE
             return Problem(
@@ -112,45 +112,45 @@ def problem_of(exc: BaseException) -> Problem | None:
         case PermissionDenied() | exceptions.PermissionDenied():
             return Problem(403, "permission_denied", _("This is not allowed."))
         case exceptions.APIException():
-            # Every exception of DRF that we let happen has one text, never a tree.
+            # The views never raise DRF's ValidationError, so the detail is always one text.
             code = str(exc.get_codes())
             headers = {"WWW-Authenticate": CHALLENGE} if exc.status_code == 401 else {}
             return Problem(exc.status_code, code, str(exc.detail), (), headers)
     return None
 
 
-def fault() -> Problem:
-    """What is said of an error that nobody foresaw."""
+def internal_error() -> Problem:
+    """The problem of an unexpected exception."""
     return Problem(500, "error", _("The server made an error. It has been recorded."))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    if not _for_machines(request):
+    if not _wants_json(request):
         return _page(request, "404.html", 404)
-    return _answer(request, Problem(404, "not_found", _("Not found.")))
+    return _response(request, Problem(404, "not_found", _("Not found.")))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _for_machines(request):
+    if not _wants_json(request):
         return _page(request, "400.html", 400)
-    return _answer(request, Problem(400, "bad_request", _("The request is not acceptable.")))
+    return _response(request, Problem(400, "bad_request", _("The request is not acceptable.")))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _for_machines(request):
+    if not _wants_json(request):
         return _page(request, "403.html", 403)
-    return _answer(request, Problem(403, "permission_denied", _("This is not allowed.")))
+    return _response(request, Problem(403, "permission_denied", _("This is not allowed.")))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Also for what fails before or after a view: an outage is told from a fault of ours."""
+    """Also handles exceptions outside views, for example an outage in a middleware."""
     exc = sys.exc_info()[1] or Exception()
     problem = problem_of(exc)
     database_errors.note(exc)
     if problem is None or problem.status != 503:
-        problem = fault()
-    if _for_machines(request):
-        return _answer(request, problem)
+        problem = internal_error()
+    if _wants_json(request):
+        return _response(request, problem)
     page = _page(request, "500.html", problem.status)
     for name, value in problem.headers.items():
         page[name] = value
@@ -158,20 +158,20 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def busy(request: HttpRequest) -> HttpResponse:
-    """For a request that there is no room for now."""
+    """The response to a request that exceeds a budget of ``server.admission``."""
     headers = {"Retry-After": RETRY_AFTER_BUSY}
     detail = _("Too many requests at once. Try again soon.")
-    return _answer_or_page(request, Problem(503, "busy", detail, headers=headers))
+    return _respond_or_page(request, Problem(503, "busy", detail, headers=headers))
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
-    """For a form that is longer than any."""
-    return _answer_or_page(request, Problem(413, "too_large", _("The form is too large.")))
+    """The response to a form with too many bytes."""
+    return _respond_or_page(request, Problem(413, "too_large", _("The form is too large.")))
 
 
-def _answer_or_page(request: HttpRequest, problem: Problem) -> HttpResponse:
-    if _for_machines(request):
-        return _answer(request, problem)
+def _respond_or_page(request: HttpRequest, problem: Problem) -> HttpResponse:
+    if _wants_json(request):
+        return _response(request, problem)
     page = _page(request, "problem.html", problem.status, problem=problem)
     for name, value in problem.headers.items():
         page[name] = value
@@ -179,7 +179,7 @@ def _answer_or_page(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 def _page(request: HttpRequest, name: str, status: int, **context: Any) -> HttpResponse:
-    """A page with its menu. Where the database may be away, it is not asked who looks."""
+    """A page with its menu. The menu does not query the user if the database may be away."""
     context |= {"may_ask_database": status < 500, "go_on_at": "/"}
     try:
         return render(request, name, context, status=status)
@@ -188,12 +188,12 @@ def _page(request: HttpRequest, name: str, status: int, **context: Any) -> HttpR
         return render(request, name, context, status=status)
 
 
-def _for_machines(request: HttpRequest) -> bool:
+def _wants_json(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/") or "json" in request.headers.get("Accept", "")
 
 
-def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
-    data, content_type = _written(problem, request)
+def _response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    data, content_type = _render(problem, request)
     return HttpResponse(dumps(data), content_type, status=problem.status, headers=problem.headers)
 
 
@@ -205,8 +205,9 @@ def _invalid(field_errors: Sequence[FieldError]) -> Problem:
     return Problem(400, "invalid", _("The request is not valid."), field_errors[:MOST_FIELD_ERRORS])
 
 
-def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
-    if _wants_problem(request.headers.get("Accept", "")):
+def _render(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
+    """The body of a problem and its content type."""
+    if _accepts_problem(request.headers.get("Accept", "")):
         return {
             "type": "about:blank",
             "title": HTTPStatus(problem.status).phrase,
@@ -215,7 +216,7 @@ def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
             "code": problem.code,
             "errors": [
                 {
-                    "pointer": pointer(field_error),
+                    "pointer": field_error.pointer,
                     "code": field_error.code,
                     "detail": messages.of_field_error(field_error),
                 }
@@ -229,7 +230,7 @@ def _written(problem: Problem, request: Any) -> tuple[dict[str, Any], str]:
     return {"detail": problem.detail, "code": problem.code}, "application/json"
 
 
-def _wants_problem(accept: str) -> bool:
+def _accepts_problem(accept: str) -> bool:
     for option in accept.lower().split(","):
         media_type, *parameters = (part.strip() for part in option.split(";"))
         if media_type == PROBLEM:
@@ -237,27 +238,20 @@ def _wants_problem(accept: str) -> bool:
     return False
 
 
-def pointer(field_error: FieldError) -> str:
-    """The place in the request as a JSON pointer (RFC 6901)."""
-    return "".join(
-        f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in field_error.path
-    )
-
-
 def _tree(field_errors: Sequence[FieldError]) -> dict[str, Any]:
-    """DRF's shape: texts in a list at the place, nested as the request is."""
+    """DRF's format: lists of texts, nested like the request."""
     tree: dict[str, Any] = {}
     for field_error in field_errors:
-        # What is wrong with the whole stands where DRF has it.
-        *way, last = (str(step) for step in field_error.path or ("non_field_errors",))
+        # DRF's key for an error of the whole request.
+        *parents, last = (str(step) for step in field_error.path or ("non_field_errors",))
         node = tree
-        for step in way:
-            known = node.setdefault(step, {})
-            if isinstance(known, list):
-                known = node[step] = {"non_field_errors": known}
-            node = known
-        known = node.setdefault(last, [])
-        if isinstance(known, dict):
-            known = known.setdefault("non_field_errors", [])
-        known.append(messages.of_field_error(field_error))
+        for step in parents:
+            child = node.setdefault(step, {})
+            if isinstance(child, list):
+                child = node[step] = {"non_field_errors": child}
+            node = child
+        texts = node.setdefault(last, [])
+        if isinstance(texts, dict):
+            texts = texts.setdefault("non_field_errors", [])
+        texts.append(messages.of_field_error(field_error))
     return tree

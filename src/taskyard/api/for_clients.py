@@ -1,4 +1,4 @@
-"""Schemas as generators of typed clients need them; what they admit stays the same."""
+"""Rewrite JSON Schemas for generators of typed clients; the schemas accept the same values."""
 
 from typing import Any
 
@@ -7,60 +7,61 @@ FORMATS = {"integer": "int64", "number": "double"}
 NULL = {"type": "null"}
 
 
-def schema(given: Any) -> Any:
-    """The schema with its numbers as wide as ours, and no default.
+def rewrite_schema(schema: Any) -> Any:
+    """The schema with formats for 64-bit numbers and without defaults.
 
-    A generator takes an integer for 32 bits and a number for single precision if nothing says
-    otherwise, and a property with a default for one that is always there.
+    Without a format a generator uses 32-bit integers and single precision, and it treats a property
+    with a default as always present.
     """
-    if not isinstance(given, dict):
-        return given
-    plain = _without_default(_one_number(given))
-    kind = plain.get("type")
+    if not isinstance(schema, dict):
+        return schema
+    rewritten = _without_default(_merge_numbers(schema))
+    kind = rewritten.get("type")
     if isinstance(kind, str) and kind in FORMATS:
-        plain.setdefault("format", FORMATS[kind])
+        rewritten.setdefault("format", FORMATS[kind])
     for key in ("properties", "$defs"):
-        if key in plain:
-            plain[key] = {name: schema(part) for name, part in plain[key].items()}
+        if key in rewritten:
+            rewritten[key] = {name: rewrite_schema(part) for name, part in rewritten[key].items()}
     for key in ("items", "additionalProperties"):
-        if key in plain:
-            plain[key] = schema(plain[key])
+        if key in rewritten:
+            rewritten[key] = rewrite_schema(rewritten[key])
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        if key in plain:
-            plain[key] = [schema(part) for part in plain[key]]
-    return plain
+        if key in rewritten:
+            rewritten[key] = [rewrite_schema(part) for part in rewritten[key]]
+    return rewritten
 
 
-def parameter(given: Schema) -> Schema:
-    """A parameter in the query, the path or a header; what is absent is no null."""
-    found = dict(given["schema"])
-    default = found.get("default")
-    arms = [arm for arm in found.get("anyOf", ()) if arm != NULL]
+def rewrite_parameter(parameter: Schema) -> Schema:
+    """A parameter of query, path or header, without null: it is either absent or has a value."""
+    schema = dict(parameter["schema"])
+    default = schema.get("default")
+    arms = [arm for arm in schema.get("anyOf", ()) if arm != NULL]
     if len(arms) == 1:
-        found = {key: value for key, value in found.items() if key != "anyOf"} | arms[0]
-    found = schema(found)
+        schema = {key: value for key, value in schema.items() if key != "anyOf"} | arms[0]
+    schema = rewrite_schema(schema)
     if default not in (None, []):
-        found["default"] = default
-    return {**given, "schema": found}
+        schema["default"] = default
+    return {**parameter, "schema": schema}
 
 
-def _without_default(given: Schema) -> Schema:
-    plain = {key: value for key, value in given.items() if key != "default"}
-    if given.get("default") not in (None, [], {}, ""):
-        said = f"{plain.get('description', '')} Default: `{given['default']}`"
-        plain["description"] = said.strip()
-    return plain
+def _without_default(schema: Schema) -> Schema:
+    """Move a default into the description."""
+    rewritten = {key: value for key, value in schema.items() if key != "default"}
+    if schema.get("default") not in (None, [], {}, ""):
+        description = f"{rewritten.get('description', '')} Default: `{schema['default']}`"
+        rewritten["description"] = description.strip()
+    return rewritten
 
 
-def _one_number(given: Schema) -> Schema:
-    """An integer or a number within the same bounds is a number."""
-    arms = given.get("anyOf", ())
+def _merge_numbers(schema: Schema) -> Schema:
+    """Replace "integer or number" with the same bounds by "number"."""
+    arms = schema.get("anyOf", ())
     if sorted(str(arm.get("type")) for arm in arms) != ["integer", "number"]:
-        return given
-    rests = [{key: value for key, value in arm.items() if key != "type"} for arm in arms]
-    if rests[0] != rests[1]:
-        return given
-    return {key: value for key, value in given.items() if key != "anyOf"} | {
+        return schema
+    bounds = [{key: value for key, value in arm.items() if key != "type"} for arm in arms]
+    if bounds[0] != bounds[1]:
+        return schema
+    return {key: value for key, value in schema.items() if key != "anyOf"} | {
         "type": "number",
-        **rests[0],
+        **bounds[0],
     }

@@ -1,4 +1,4 @@
-"""Forms as bodies, urlencoded or multipart: what browsers and test clients send by themselves."""
+"""Parsers for urlencoded and multipart forms."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -16,11 +16,11 @@ MOST_FIELDS = 100
 
 
 class UrlEncoded(Parser):
-    """A field given twice is a list, which no field of an account may be."""
+    """Parses an urlencoded form. A repeated field becomes a list, which no field accepts."""
 
     media_type = "application/x-www-form-urlencoded"
 
-    def read(self, raw: bytes, context: Mapping[str, Any]) -> Any:
+    def decode(self, raw: bytes, context: Mapping[str, Any]) -> Any:
         try:
             fields = parse_qsl(
                 raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
@@ -29,29 +29,30 @@ class UrlEncoded(Parser):
             raise InvalidJson(_("The form is not UTF-8.")) from None
         except ValueError:
             raise _unreadable() from None
-        return _plain(fields)
+        return _fields_as_dict(fields)
 
 
 class Multipart(Parser):
-    """Its fields; a file is thrown away."""
+    """Parses the fields of a multipart form and ignores its files."""
 
     media_type = "multipart/form-data"
 
-    def read(self, raw: bytes, context: Mapping[str, Any]) -> Any:
+    def decode(self, raw: bytes, context: Mapping[str, Any]) -> Any:
         meta = {**context["request"].META, "CONTENT_LENGTH": len(raw)}
         try:
             fields, _files = MultiPartParser(meta, BytesIO(raw), [], "utf-8").parse()
         except (MultiPartParserError, SuspiciousOperation):
             raise _unreadable() from None
-        return _plain([(name, text) for name, texts in fields.lists() for text in texts])
+        return _fields_as_dict([(name, text) for name, texts in fields.lists() for text in texts])
 
 
 def _unreadable() -> InvalidJson:
     return InvalidJson(_("The form cannot be read."))
 
 
-def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _fields_as_dict(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises InvalidInput for U+0000."""
+    values: dict[str, Any] = {}
     for name, text in fields:
         if "\0" in name or "\0" in text:
             message = "Null characters are not allowed."
@@ -59,5 +60,5 @@ def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
                 (name.replace("\0", ""),), "null_characters_not_allowed", message
             )
             raise InvalidInput([field_error])
-        found[name] = [found[name], text] if name in found else text
-    return found
+        values[name] = [values[name], text] if name in values else text
+    return values

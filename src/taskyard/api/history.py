@@ -1,4 +1,4 @@
-"""What happened to a task, from outside: its attempts, and what its handler said."""
+"""Serialize the attempts and the log lines of a task."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from taskyard.core.history import PastAttempt
 from taskyard.core.models import LogLine
 
 
-def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
+def serialize_attempt(attempt: PastAttempt) -> dict[str, Any]:
     code, message = attempt.error_code, messages.of_failure(attempt.error_message)
     return {
         "number": attempt.number,
@@ -22,7 +22,7 @@ def represent_attempt(attempt: PastAttempt) -> dict[str, Any]:
     }
 
 
-def represent_line(line: LogLine) -> dict[str, Any]:
+def serialize_line(line: LogLine) -> dict[str, Any]:
     return {
         "at": isoformat_utc(line.at),
         "attempt": line.attempt,

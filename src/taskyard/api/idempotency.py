@@ -1,4 +1,4 @@
-"""The Idempotency-Key header: the same request again makes nothing new."""
+"""The Idempotency-Key header: a repeated request creates no second task."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,19 +16,19 @@ PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class KeyInvalid(Rejected):
-    """The header is no key: 1 to 255 printable ASCII characters."""
+    """The header is not a key of 1 to 255 printable ASCII characters."""
 
     code = "idempotency_key_invalid"
 
 
 class TaskDeleted(Rejected):
-    """The request was accepted under this key, and its task has been deleted since."""
+    """The task that was submitted with this key has been deleted."""
 
     code = "idempotent_task_deleted"
 
 
 def key_of(request: Request) -> str | None:
-    """The key of a request, if it has one; raises KeyInvalid."""
+    """The key of a request, or None. Raises KeyInvalid."""
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not PRINTABLE.fullmatch(key):
         raise KeyInvalid
@@ -38,16 +38,16 @@ def key_of(request: Request) -> str | None:
 def submit_once(
     owner_id: int, key: str, body: Any, new: Sequence[NewTask], *, endpoint: str
 ) -> tuple[list[int], bool]:
-    """The ids of the tasks, and whether they were there before. Raises as core's does."""
+    """The ids of the tasks, and whether the request is a repetition. Raises as core's does."""
     return idempotency.submit_once(owner_id, key, idempotency.fingerprint(endpoint, body), new)
 
 
 def retry_once(
     owner_id: int, key: str, task_id: str, retry: Callable[[], Task]
 ) -> tuple[Task, bool]:
-    """The new task of a retry, and whether it was there before.
+    """The new task of a retry, and whether the request is a repetition.
 
-    What is the same request is told by the task that is tried again: a retry has no body. Raises
+    Two retries are the same request if they name the same task, because a retry has no body. Raises
     as core's does, and TaskDeleted.
     """
     fingerprint = idempotency.fingerprint("retry", int(task_id))
@@ -56,7 +56,7 @@ def retry_once(
 
 
 def task_of(owner_id: int, task_id: int) -> Task:
-    """The task that was made under a key, as it is now. Raises TaskDeleted."""
+    """The current state of the task that was submitted with a key. Raises TaskDeleted."""
     task = Task.objects.get_owned(owner_id, task_id)
     if task is None:
         raise TaskDeleted

@@ -1,4 +1,4 @@
-"""JSON in and out of the API. How it is read and written, ``core.strict_json`` knows."""
+"""DRF's parser, renderer and content negotiation for JSON (``core.strict_json``)."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -17,18 +17,18 @@ from taskyard.core.strict_json import dumps as dumps
 
 MEDIA_TYPE = "application/json"
 BULK_LIMIT = 8 * 1024 * 1024
-# Names, passwords and tokens are short, and everybody may send them.
+# Requests with names, passwords and tokens are short and need no token.
 ACCOUNT_LIMIT = 16 * 1024
-# No media type with its parameters is longer.
+# Longer than any real media type with its parameters.
 LONGEST_CONTENT_TYPE = 256
 
 
 class InvalidJson(exceptions.ParseError):
-    """The body cannot be read; the text says where, as far as that is known."""
+    """The body is not JSON. The text names the position, if it is known."""
 
 
 class TooLarge(exceptions.APIException):
-    """The body has more bytes than this address reads."""
+    """The body has more bytes than the view's ``body_limit``."""
 
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
@@ -59,9 +59,9 @@ class Parser(BaseParser):
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise TooLarge(limit)
-        return self.read(raw, context)
+        return self.decode(raw, context)
 
-    def read(self, raw: bytes, context: Mapping[str, Any]) -> Any:
+    def decode(self, raw: bytes, context: Mapping[str, Any]) -> Any:
         return loads(raw)
 
 
@@ -80,7 +80,7 @@ class Renderer(BaseRenderer):
 
 
 class JsonOnlyNegotiation(BaseContentNegotiation):
-    """There is one form of answer, so nobody is refused for what they would rather have."""
+    """Responds with JSON whatever the request accepts."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         if len(request.content_type) > LONGEST_CONTENT_TYPE:
@@ -90,8 +90,8 @@ class JsonOnlyNegotiation(BaseContentNegotiation):
             name, _equals, value = parameter.partition("=")
             if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
                 return None
-        named = media_type.strip()
-        return next((parser for parser in parsers if parser.media_type == named), None)
+        media_type = media_type.strip()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
 
     def select_renderer(
         self,
@@ -111,7 +111,7 @@ def loads(raw: bytes) -> Any:
 
 
 def declared_size(request: Request) -> int:
-    """Bytes of the body as its sender says; no more of it is read."""
+    """The size of the body in bytes by Content-Length; Django reads no more."""
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Lists of tasks: what to filter by, in which order."""
+"""The list of tasks: its filters, order and pages."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,14 @@ from pydantic import Field
 from rest_framework.request import Request
 
 from taskyard.api import selection
-from taskyard.api.pagination import Changes, Page, PageQuery, envelope, numbered, read_query
+from taskyard.api.pagination import (
+    LinkParams,
+    Page,
+    PageQuery,
+    page_by_number,
+    parse_query,
+    serialize_page,
+)
 from taskyard.api.schemas import LARGEST_ID, Moment
 from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
@@ -22,7 +29,7 @@ Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finis
 
 
 class TaskQuery(PageQuery):
-    """The parameters of a list of tasks, as they stand in the address."""
+    """The query parameters of a list of tasks."""
 
     after: int | None = Field(
         None, ge=0, le=LARGEST_ID, description="Tasks behind this id; no count, fast at any depth"
@@ -37,13 +44,15 @@ class TaskQuery(PageQuery):
 
 
 def task_list(request: Request, user_id: int) -> dict[str, Any]:
-    """The answer to a list of the user's tasks. Raises InvalidInput, NotFound."""
-    query = read_query(TaskQuery, request.query_params)
+    """The body of a list of the user's tasks. Raises InvalidInput, NotFound."""
+    query = parse_query(TaskQuery, request.query_params)
     if field_errors := _contradictions(query):
         raise InvalidInput(field_errors)
-    tasks = selection.for_list(_matching(query, user_id), query.fields)
-    page = _page(tasks, query, partial(_count, query, user_id))
-    return envelope(request, page, lambda task: selection.listed(task, query.fields))
+    tasks = selection.for_list(_filter(query, user_id), query.fields)
+    page = _page(tasks, query, partial(_known_count, query, user_id))
+    return serialize_page(
+        request, page, lambda task: selection.serialize_listed(task, query.fields)
+    )
 
 
 def _contradictions(query: TaskQuery) -> list[FieldError]:
@@ -61,7 +70,7 @@ def _contradictions(query: TaskQuery) -> list[FieldError]:
     return field_errors
 
 
-def _matching(query: TaskQuery, user_id: int) -> TaskQuerySet:
+def _filter(query: TaskQuery, user_id: int) -> TaskQuerySet:
     criteria = Criteria(
         statuses=query.status,
         task_type=query.task_type or "",
@@ -77,13 +86,13 @@ def _order(ordering: Order) -> list[Any]:
     descending, name = ordering.startswith("-"), ordering.lstrip("-")
     if name == "id":
         return [ordering]
-    # Unfinished tasks come last either way, on both databases.
+    # Without nulls_last the databases would differ for tasks that have not ended.
     field = F(name).desc(nulls_last=True) if descending else F(name).asc(nulls_last=True)
     return [field, "-id" if descending else "id"]
 
 
-def _count(query: TaskQuery, user_id: int) -> int | None:
-    """How many tasks match, where that need not be counted: all of them, or all of some states."""
+def _known_count(query: TaskQuery, user_id: int) -> int | None:
+    """The count from the quota's counters if only statuses are filtered, or else None."""
     if query.model_fields_set & {"task_type", "tag", "created_after", "created_before"}:
         return None
     account = Account.objects.filter(user_id=user_id).first()
@@ -99,10 +108,10 @@ def _count(query: TaskQuery, user_id: int) -> int | None:
 
 def _page(tasks: QuerySet[Task], query: TaskQuery, count: Callable[[], int | None]) -> Page[Task]:
     if query.after is None:
-        return numbered(tasks, query, count())
+        return page_by_number(tasks, query, count())
     size = query.size
-    backwards = query.ordering == "-id"
-    beyond = tasks.filter(**{"id__lt" if backwards else "id__gt": query.after})
-    found = list(beyond[: size + 1])
-    more: Changes | None = {"after": found[size - 1].id} if len(found) > size else None
-    return Page(None, found[:size], more, None)
+    descending = query.ordering == "-id"
+    following = tasks.filter(**{"id__lt" if descending else "id__gt": query.after})
+    rows = list(following[: size + 1])
+    next_params: LinkParams | None = {"after": rows[size - 1].id} if len(rows) > size else None
+    return Page(None, rows[:size], next_params, None)

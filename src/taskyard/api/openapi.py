@@ -38,10 +38,10 @@ SETTINGS: dict[str, Any] = {
         {"name": "queues", "description": "Pausing and resuming, for staff"},
     ],
 }
-# An answer with some fields of a task is none that a typed client reads.
-UNDESCRIBED = ("fields",)
+# A typed client cannot read a response with only some fields of a task.
+UNDOCUMENTED = ("fields",)
 SCHEMAS = "#/components/schemas/"
-WORDS = {
+DESCRIPTIONS = {
     200: "The answer",
     201: "It has been made",
     202: "The task is running and has been asked to stop",
@@ -64,7 +64,7 @@ WORDS = {
 
 
 def header(name: str, schema: Any, description: str, *, of: Sequence[int] = ()) -> OpenApiParameter:
-    """A header of the request or, with ``of``, of the answers with these statuses."""
+    """A header of the request or, with ``of``, of the responses with these statuses."""
     return OpenApiParameter(
         name, schema, OpenApiParameter.HEADER, description=description, response=list(of) or False
     )
@@ -120,7 +120,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class ClaimScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The same token, proven otherwise: no scheme of its own."""
+    """The bearer scheme again: the same token, verified in another way."""
 
     target_class = "taskyard.accounts.authentication.ClaimAuthentication"
     name = []
@@ -142,18 +142,20 @@ def documented(
     operation_id: str | None = None,
     media_type: str = MEDIA_TYPE,
 ) -> Callable[[View], View]:
-    """Describes a view's method; what every view can answer is added."""
+    """Describe a view's method, and add the responses that all views have."""
 
     def decorate(method: View) -> View:
-        every = {*refusals, 503} | ({413, 415} if request else set())
+        error_statuses = {*refusals, 503} | ({413, 415} if request else set())
         responses: dict[Any, Any] = {}
         for status, answer in answers.items():
             if answer:
-                responses[status, media_type] = OpenApiResponse(answer, description=WORDS[status])
+                responses[status, media_type] = OpenApiResponse(
+                    answer, description=DESCRIPTIONS[status]
+                )
             else:
-                responses[status] = OpenApiResponse(description=WORDS[status])
-        for status in sorted(every):
-            description = WORDS[status]
+                responses[status] = OpenApiResponse(description=DESCRIPTIONS[status])
+        for status in sorted(error_statuses):
+            description = DESCRIPTIONS[status]
             responses[status, MEDIA_TYPE] = OpenApiResponse(
                 schemas.ErrorAnswer, description=description
             )
@@ -177,9 +179,9 @@ def _media_types(request: type[BaseModel]) -> tuple[str, ...]:
     return (MEDIA_TYPE, UrlEncoded.media_type, Multipart.media_type) if is_open else (MEDIA_TYPE,)
 
 
-def parameters_of(shape: type[BaseModel]) -> list[OpenApiParameter]:
+def parameters_of(model: type[BaseModel]) -> list[OpenApiParameter]:
     """The query parameters that a model describes."""
-    described = shape.model_json_schema()["properties"]
+    properties = model.model_json_schema()["properties"]
     return [
         OpenApiParameter(
             name,
@@ -187,54 +189,57 @@ def parameters_of(shape: type[BaseModel]) -> list[OpenApiParameter]:
             description=schema.get("description", ""),
             explode=True if schema.get("type") == "array" else None,
         )
-        for name, schema in described.items()
-        if name not in UNDESCRIBED
+        for name, schema in properties.items()
+        if name not in UNDOCUMENTED
     ]
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add what pydantic cannot know: the input of each registered task type."""
+    """Add the inputs of the registered task types, and rewrite the schemas for generators."""
     schemas = document["components"]["schemas"]
     schemas["Bulk"]["properties"]["tasks"]["items"] = {"$ref": f"{SCHEMAS}TaskCreate"}
     if task_types := registry.all():
         _discriminate(schemas, task_types)
-    for name, described in schemas.items():
-        schemas[name] = for_clients.schema(described)
-    for operation in (each for path in document["paths"].values() for each in path.values()):
+    for name, schema in schemas.items():
+        schemas[name] = for_clients.rewrite_schema(schema)
+    operations = (operation for path in document["paths"].values() for operation in path.values())
+    for operation in operations:
         if operation.get("security"):
-            operation["responses"]["401"] = _REFUSED_TOKEN
+            operation["responses"]["401"] = _TOKEN_REFUSED
         if parameters := operation.get("parameters"):
-            operation["parameters"] = [_parameter(each) for each in parameters]
-        for answer in operation["responses"].values():
-            for header in answer.get("headers", {}).values():
-                header["schema"] = for_clients.schema(header["schema"])
+            operation["parameters"] = [_rewrite_parameter(parameter) for parameter in parameters]
+        for response in operation["responses"].values():
+            for header in response.get("headers", {}).values():
+                header["schema"] = for_clients.rewrite_schema(header["schema"])
     return document
 
 
-def _parameter(described: dict[str, Any]) -> dict[str, Any]:
-    if described["name"] == "task_id":
-        described["schema"] = {"type": "integer", "minimum": 0, "maximum": schemas.LARGEST_ID}
-        described["description"] = "The id of an own task"
-    found = for_clients.parameter(described)
-    # An empty value counts as none.
-    return {**found, "allowEmptyValue": True} if found["in"] == "query" else found
+def _rewrite_parameter(parameter: dict[str, Any]) -> dict[str, Any]:
+    if parameter["name"] == "task_id":
+        parameter["schema"] = {"type": "integer", "minimum": 0, "maximum": schemas.LARGEST_ID}
+        parameter["description"] = "The id of an own task"
+    rewritten = for_clients.rewrite_parameter(parameter)
+    # An empty value is treated like an absent parameter.
+    return {**rewritten, "allowEmptyValue": True} if rewritten["in"] == "query" else rewritten
 
 
 def _discriminate(schemas: dict[str, Any], task_types: Sequence[TaskType]) -> None:
-    """Make a create one of the known types' creates; ``task_type`` says which."""
+    """Replace the schema of a create by one for each task type; ``task_type`` discriminates."""
     common = schemas["TaskCreate"]
     mapping = {}
     for task_type in task_types:
         name = "".join(part.capitalize() for part in re.split("[-_]", task_type.name))
-        while f"Create{name}" in schemas:  # "word-count" and "word_count" may both be there
+        while f"Create{name}" in schemas:  # both "word-count" and "word_count" may be registered
             name += "_"
         properties = {
             **common["properties"],
             "task_type": {"type": "string", "const": task_type.name, "title": "Task Type"},
-            "input_data": {"$ref": _hoisted(schemas, f"{name}Input", task_type.input_schema)},
+            "input_data": {
+                "$ref": _add_with_definitions(schemas, f"{name}Input", task_type.input_schema)
+            },
         }
         create = {**common, "title": f"Create{name}", "properties": properties}
-        mapping[task_type.name] = _added(schemas, f"Create{name}", create)
+        mapping[task_type.name] = _add(schemas, f"Create{name}", create)
     schemas["TaskCreate"] = {
         "title": "TaskCreate",
         "description": "One of the known task types, with its input",
@@ -243,39 +248,45 @@ def _discriminate(schemas: dict[str, Any], task_types: Sequence[TaskType]) -> No
     }
 
 
-def _hoisted(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
-    """A schema of its own among the document's, and what it refers to; the reference to it."""
+def _add_with_definitions(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
+    """Add a schema and its ``$defs`` to the document's; returns the reference to it."""
     definitions = schema.get("$defs", {})
-    moved = {f"#/$defs/{each}": f"{SCHEMAS}{_usable(name + each)}" for each in definitions}
-    for each, definition in definitions.items():
-        _added(schemas, _usable(name + each), _referring(definition, moved))
+    references = {
+        f"#/$defs/{definition_name}": f"{SCHEMAS}{_component_name(name + definition_name)}"
+        for definition_name in definitions
+    }
+    for definition_name, definition in definitions.items():
+        component_name = _component_name(name + definition_name)
+        _add(schemas, component_name, _replace_references(definition, references))
     own = {key: value for key, value in schema.items() if key not in ("$schema", "$defs")}
-    return _added(schemas, name, _referring(own, moved))
+    return _add(schemas, name, _replace_references(own, references))
 
 
-def _referring(schema: Any, moved: dict[str, str]) -> Any:
-    """The schema with its references led to where their targets are now."""
+def _replace_references(schema: Any, references: dict[str, str]) -> Any:
+    """The schema with new references for those in ``references``."""
     match schema:
-        case {"$ref": str(target)} if target in moved:
-            return {**schema, "$ref": moved[target]}
+        case {"$ref": str(target)} if target in references:
+            return {**schema, "$ref": references[target]}
         case dict():
-            return {key: _referring(value, moved) for key, value in schema.items()}
+            return {key: _replace_references(value, references) for key, value in schema.items()}
         case list():
-            return [_referring(each, moved) for each in schema]
-    return moved.get(schema, schema) if isinstance(schema, str) else schema
+            return [_replace_references(item, references) for item in schema]
+    return references.get(schema, schema) if isinstance(schema, str) else schema
 
 
-def _added(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
+def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> str:
+    """Add a schema to the document's; returns the reference to it."""
     schemas[name] = schema
     return f"{SCHEMAS}{name}"
 
 
-def _usable(name: str) -> str:
+def _component_name(name: str) -> str:
+    """The name without the characters that OpenAPI does not allow."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
-_REFUSED_TOKEN = {
-    "description": WORDS[401],
+_TOKEN_REFUSED = {
+    "description": DESCRIPTIONS[401],
     "content": {
         MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}},
         PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}},

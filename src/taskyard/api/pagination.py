@@ -1,4 +1,4 @@
-"""Pages: reading the parameters of a list, and the addresses of the neighbouring pages."""
+"""Pagination: the query parameters of a list, its pages, and the links between them."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ Rows = QuerySet[Any, Item] | Sequence[Item]
 
 
 class PageQuery(StrictModel):
-    """What every list takes; a list says itself what ``after`` counts."""
+    """The query parameters of every list. The meaning of ``after`` depends on the list."""
 
     page: int | None = Field(
         None, ge=1, le=LARGEST_ID, description="A number from 1; `last` is the last page"
@@ -39,26 +39,26 @@ class PageQuery(StrictModel):
 
     @property
     def start(self) -> int | None:
-        """The first row, counted from 0, where rows are counted and not pages."""
+        """The index of the first row with ``offset`` or ``limit``; None with page numbers."""
         if self.offset is not None or self.limit is None:
             return self.offset
         return None if self.page or self._wants_last or self.after is not None else 0
 
-    def of_last(self) -> Self:
-        """The same, for the last page."""
+    def for_last_page(self) -> Self:
+        """Make this the query of the last page."""
         self._wants_last = True
         return self
 
     def number(self, last: int) -> int:
-        """The number of the page, where ``last`` is that of the last one."""
+        """The number of the page, if ``last`` is the number of the last page."""
         return last if self._wants_last else self.page or 1
 
     def contradictions(self) -> Iterable[FieldError]:
-        """Two parameters that say the same thing differently."""
-        page = self.page is not None or self._wants_last
-        if self.after is not None and page:
+        """An error for each pair of parameters that exclude each other."""
+        has_page = self.page is not None or self._wants_last
+        if self.after is not None and has_page:
             yield FieldError(("after",), "page_and_after", "Give either page or after, not both.")
-        if self.offset is not None and (page or self.after is not None):
+        if self.offset is not None and (has_page or self.after is not None):
             message = "Give one of page, offset and after."
             yield FieldError(("offset",), "offset_and_other", message)
         if self.limit is not None and "page_size" in self.model_fields_set:
@@ -67,7 +67,7 @@ class PageQuery(StrictModel):
 
 
 class HistoryQuery(PageQuery):
-    """The parameters of what happened to a task, which only ever grows at its end."""
+    """The query parameters of a task's attempts and log, which only grow at their end."""
 
     page_size: int = Field(100, ge=1, le=1000)
     limit: int | None = Field(None, ge=1, le=1000, description="The same as `page_size`")
@@ -80,39 +80,38 @@ Query = TypeVar("Query", bound=PageQuery)
 
 INTEGERS = ("page", "page_size", "after", "limit", "offset")
 MOMENTS = ("created_after", "created_before")
-# What libraries add to every address: a number against caches, and the form of the answer.
+# Libraries add these to every URL: a number that defeats caches, and DRF's response format.
 IGNORED = "_"
 FORMAT = "format"
 LAST = "last"
 
-
-# Parameters of a neighbour's address that are not this one's; None leaves one out.
-Changes = dict[str, int | None]
+# The parameters in which the link to another page differs; None removes one.
+LinkParams = dict[str, int | None]
 
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """One page of a list and the parameters of its neighbours' addresses."""
+    """One page of a list, with the parameters of the links to its neighbours."""
 
     count: int | None
     items: Sequence[Item]
-    next: Changes | None
-    previous: Changes | None
+    next: LinkParams | None
+    previous: LinkParams | None
 
 
-def read_query(shape: type[Query], parameters: QueryDict) -> Query:
-    """Raises InvalidInput at each parameter that is wrong, unknown or given twice.
+def parse_query(model: type[Query], parameters: QueryDict) -> Query:
+    """Parse query parameters. Raises InvalidInput for wrong, unknown and repeated ones.
 
-    A parameter without a value is as if it were not there.
+    A parameter without a value is treated like an absent one.
     """
     field_errors: list[FieldError] = []
     values: dict[str, Any] = {}
-    for name, given in parameters.lists():
+    for name, raw_values in parameters.lists():
         if name == IGNORED:
             continue
         try:
-            filled = [str(value) for value in given if value]
-            value = _read(shape, name, filled)
+            texts = [str(value) for value in raw_values if value]
+            value = _parse_parameter(model, name, texts)
         except InvalidInput as error:
             field_errors += error.field_errors
         else:
@@ -121,126 +120,127 @@ def read_query(shape: type[Query], parameters: QueryDict) -> Query:
     if wants_last:
         del values["page"]
     try:
-        query = shape.model_validate(values)
+        query = model.model_validate(values)
     except ValidationError as error:
-        # A parameter has no inside: what is wrong with one of its values is wrong with it.
+        # An error in one value of a list is reported for the parameter.
         field_errors += (
             replace(field_error, path=field_error.path[:1])
             for field_error in field_errors_of(error, values)
         )
         raise InvalidInput(field_errors) from None
-    query = query.of_last() if wants_last else query
+    query = query.for_last_page() if wants_last else query
     field_errors += query.contradictions()
     if field_errors:
         raise InvalidInput(field_errors)
     return query
 
 
-def numbered(rows: Rows[Item], query: PageQuery, count: int | None = None) -> Page[Item]:
-    """The page of this number, or from this row on; NotFound if the list has no such page.
+def page_by_number(rows: Rows[Item], query: PageQuery, count: int | None = None) -> Page[Item]:
+    """The page by ``page`` or ``offset``. Raises NotFound if the list has no page of this number.
 
-    ``count`` is how many rows there are, if the caller knows it.
+    Without ``count`` the rows are counted.
     """
     if count is None:
         count = rows.count() if isinstance(rows, QuerySet) else len(rows)
     if query.start is not None:
-        return _from(rows, query.start, query.size, count)
+        return _page_from_row(rows, query.start, query.size, count)
     size = query.size
     last = max(1, -(-count // size))
     number = query.number(last)
     if number > last:
         raise NotFound
     start = (number - 1) * size
-    # The first page has no number in its address, so that it is one address.
-    before: Changes = {"page": number - 1 if number > 2 else None}
+    # The link to the first page has no number, so that the first page has one URL.
+    previous: LinkParams = {"page": number - 1 if number > 2 else None}
     return Page(
         count,
         list(rows[start : start + size]) if count else [],
         {"page": number + 1} if number < last else None,
-        before if number > 1 else None,
+        previous if number > 1 else None,
     )
 
 
-def _from(rows: Rows[Item], start: int, size: int, count: int) -> Page[Item]:
-    """Rows from one on, as DRF's LimitOffsetPagination counts: beyond the end there are none."""
-    more: Changes = {"limit": size, "offset": start + size}
-    before: Changes = {"limit": size, "offset": start - size if start > size else None}
+def _page_from_row(rows: Rows[Item], start: int, size: int, count: int) -> Page[Item]:
+    """The page by offset, as DRF's LimitOffsetPagination makes it: empty beyond the end."""
+    following: LinkParams = {"limit": size, "offset": start + size}
+    previous: LinkParams = {"limit": size, "offset": start - size if start > size else None}
     return Page(
         count,
         list(rows[start : start + size]) if start < count else [],
-        more if start + size < count else None,
-        before if start > 0 else None,
+        following if start + size < count else None,
+        previous if start > 0 else None,
     )
 
 
-def growing(rows: Rows[Item], query: HistoryQuery) -> Page[Item]:
-    """A page by number, or what came behind the entries that were read already."""
+def page_by_offset(rows: Rows[Item], query: HistoryQuery) -> Page[Item]:
+    """The page behind the first ``after`` entries, without a count; or else by number."""
     if query.after is None:
-        return numbered(rows, query)
-    behind = query.after + query.size
-    found = list(rows[query.after : behind + 1])
-    more: Changes | None = {"after": behind} if len(found) > query.size else None
-    return Page(None, found[: query.size], more, None)
+        return page_by_number(rows, query)
+    end = query.after + query.size
+    items = list(rows[query.after : end + 1])
+    following: LinkParams | None = {"after": end} if len(items) > query.size else None
+    return Page(None, items[: query.size], following, None)
 
 
-def envelope(
-    request: Request, page: Page[Item], serialize_task: Callable[[Item], dict[str, Any]]
+def serialize_page(
+    request: Request, page: Page[Item], serialize: Callable[[Item], dict[str, Any]]
 ) -> dict[str, Any]:
-    """The answer that carries a page."""
-    here = request.build_absolute_uri()
+    """The body of the response with a page."""
+    url = request.build_absolute_uri()
     return {
         "count": page.count,
-        "next": _address(here, page.next),
-        "previous": _address(here, page.previous),
-        "results": [serialize_task(item) for item in page.items],
+        "next": _link(url, page.next),
+        "previous": _link(url, page.previous),
+        "results": [serialize(item) for item in page.items],
     }
 
 
-def _read(shape: type[PageQuery], name: str, filled: list[str]) -> Any:
-    """What a parameter says; None for nothing. Raises InvalidInput."""
-    if name == FORMAT and filled not in ([], ["json"]):
+def _parse_parameter(model: type[PageQuery], name: str, texts: list[str]) -> Any:
+    """The value of a parameter; None if it is empty or ignored. Raises InvalidInput."""
+    if name == FORMAT and texts not in ([], ["json"]):
         raise InvalidInput([FieldError((name,), "literal_error", "", {"expected": "'json'"})])
     if name == FORMAT:
         return None
-    known = shape.model_fields.get(name)
-    if known is None:
-        raise _wrong(_shown(name), "unknown_parameter", "This parameter is not known.")
-    if not filled:
+    field = model.model_fields.get(name)
+    if field is None:
+        raise _invalid(_shown_name(name), "unknown_parameter", "This parameter is not known.")
+    if not texts:
         return None
-    if any("\0" in value for value in filled):
-        raise _wrong(name, "null_characters_not_allowed", "Null characters are not allowed.")
-    if get_origin(known.annotation) is list:
-        parts = (part.strip() for value in filled for part in value.split(","))
+    if any("\0" in text for text in texts):
+        raise _invalid(name, "null_characters_not_allowed", "Null characters are not allowed.")
+    if get_origin(field.annotation) is list:
+        parts = (part.strip() for text in texts for part in text.split(","))
         return [part for part in parts if part] or None
-    if len(filled) > 1:
-        raise _wrong(name, "repeated_parameter", "This parameter may be given once.")
-    return _typed(name, filled[0])
+    if len(texts) > 1:
+        raise _invalid(name, "repeated_parameter", "This parameter may be given once.")
+    return _convert(name, texts[0])
 
 
-def _wrong(name: str, code: str, message: str) -> InvalidInput:
+def _invalid(name: str, code: str, message: str) -> InvalidInput:
     return InvalidInput([FieldError((name,), code, message)])
 
 
-def _typed(name: str, value: str) -> Any:
+def _convert(name: str, value: str) -> Any:
+    """An integer, or a text that pydantic can parse."""
     if name in INTEGERS and re.fullmatch(r"-?[0-9]{1,30}", value):
         return int(value)
     if name in MOMENTS:
-        # "+" in an address means a space unless it is escaped, which people forget.
+        # An unescaped "+" in a URL means a space.
         return re.sub(r" (\d\d:?\d\d)$", r"+\1", value)
     return value
 
 
-def _shown(name: str) -> str:
+def _shown_name(name: str) -> str:
     return name.replace("\0", "�")[:100]
 
 
-def _address(here: str, changes: Changes | None) -> str | None:
-    if changes is None:
+def _link(url: str, params: LinkParams | None) -> str | None:
+    if params is None:
         return None
-    for name, value in changes.items():
-        here = (
-            remove_query_param(here, name)
+    for name, value in params.items():
+        url = (
+            remove_query_param(url, name)
             if value is None
-            else replace_query_param(here, name, value)
+            else replace_query_param(url, name, value)
         )
-    return str(here)
+    return str(url)

@@ -1,8 +1,8 @@
-"""``Prefer: wait=N`` (RFC 7240): create and detail answer when the task has ended.
+"""``Prefer: wait=N`` (RFC 7240): create and detail respond when the task has ended.
 
-The ordinary application answers; a task that has not ended is waited for without a thread. What
-was created is then read and shown here, for its creation has proved whose it is; what was asked for
-is asked for again.
+The WSGI application responds first. If the task has not ended, the request waits without a thread.
+After a create, this module then reads and serializes the task itself, because the create has
+authenticated the owner. After a GET, it calls the WSGI application again.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ Reread = Callable[[], Awaitable[Response | None]]
 
 _CREATE = re.compile(r"/api/tasks(?:/create)?/?", re.ASCII)
 _DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
-# A header is read to its end once, whatever is in it: a quoted text that never ends ends there.
+# Matches in linear time: an unterminated quoted string ends at the end of the header.
 _PART = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[^,"]+|,', re.DOTALL)
 LONGEST_HEADER = 1024
 _SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 
 
 def seconds_of(prefer: str) -> int | None:
-    """How long a Prefer header asks to wait, 60 at most; None if it does not, or not rightly.
+    """The wait in a Prefer header in whole seconds, 60 at most; None without a valid one.
 
-    Whole seconds count, and a bare ``wait`` is the longest. Of several the first counts (RFC
-    7240, 2). A longer header than anybody writes is not read.
+    A ``wait`` without a value means the longest. Of several the first counts (RFC 7240, 2). A
+    header longer than ``LONGEST_HEADER`` is ignored.
     """
     if len(prefer) > LONGEST_HEADER:
         return None
@@ -52,17 +52,17 @@ def seconds_of(prefer: str) -> int | None:
 
 
 def _seconds(value: str) -> int | None:
-    """What a wait says; an empty value, also a quoted one, is none (RFC 7240, 2)."""
+    """The seconds of a value. An empty value, also a quoted one, counts as absent (RFC 7240, 2)."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
     if not value:
         return LONGEST_SECONDS
-    found = _SECONDS.fullmatch(value)
-    return min(int(found[1]), LONGEST_SECONDS) if found else None
+    match = _SECONDS.fullmatch(value)
+    return min(int(match[1]), LONGEST_SECONDS) if match else None
 
 
 def _elements(header: str) -> list[str]:
-    """What stands between commas, where a quoted text may hold commas."""
+    """The parts between commas. A quoted string may contain commas."""
     elements = [""]
     for part in _PART.findall(header):
         if part == ",":
@@ -80,7 +80,7 @@ class PreferWait:
         self._wsgi_app = wsgi_app
 
     def matches(self, scope: Scope) -> bool:
-        """Whether a request is one that is to wait."""
+        """Whether a request is to wait."""
         address = {"POST": _CREATE, "GET": _DETAIL}.get(scope["method"])
         return (
             address is not None
@@ -90,110 +90,116 @@ class PreferWait:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = authenticate_scope(scope)
-        if held is None:
+        credentials = authenticate_scope(scope)
+        if credentials is None:
             await self._wsgi_app(scope, receive, send)
             return
+        owner_id, _expires_at = credentials
         wait = Wait(seconds_of(asgi.header(scope, b"prefer") or "") or 0)
-        # Listening comes first: the task may have ended before its creation is answered.
-        async with self._hub.listen(held[0], wait.on_hint):
-            response = await self._answer(scope, receive, wait, held[0])
+        # Listen before the create, because the task may end before the create returns.
+        async with self._hub.listen(owner_id, wait.on_hint):
+            response = await self._respond(scope, receive, wait, owner_id)
         if response is not None:
             await response.send_to(send)
 
-    async def _answer(
+    async def _respond(
         self, scope: Scope, receive: Receive, wait: "Wait", owner_id: int
     ) -> Response | None:
-        """None where the client has left."""
+        """The response after the wait; None if the client has disconnected."""
         creates = scope["method"] == "POST"
-        # Without its conditions, for a 304 would not say how the task stands.
-        asked = scope if creates else asgi.get(scope, without=asgi.CONDITIONS)
+        # Without conditional headers, because a 304 has no task status.
+        inner = scope if creates else asgi.get_scope(scope, without=asgi.CONDITIONAL_HEADERS)
         if not creates and scope["query_string"]:
-            # Some fields may not say how the task stands; what they are is checked first.
-            refused = await asgi.call_app(self._wsgi_app, asked, asgi.no_body)
-            if refused is None or refused.status != 200:
-                return refused
-            asked = {**asked, "query_string": b""}
-        again = partial(asgi.call_app, self._wsgi_app, asked, asgi.no_body)
-        first = await asgi.call_app(self._wsgi_app, asked, receive) if creates else await again()
+            # ``fields`` may leave the status out. Check the query, then ask for all fields.
+            checked = await asgi.call_app(self._wsgi_app, inner, asgi.receive_empty_body)
+            if checked is None or checked.status != 200:
+                return checked
+            inner = {**inner, "query_string": b""}
+        get_again = partial(asgi.call_app, self._wsgi_app, inner, asgi.receive_empty_body)
+        if creates:
+            first = await asgi.call_app(self._wsgi_app, inner, receive)
+        else:
+            first = await get_again()
         if first is None or first.status not in (200, 201):
             return first
         task_id, status = await self._id_and_status(first)
         latest = first
         if status not in TERMINAL:
-            reread = partial(self._reread, owner_id, task_id, first) if creates else again
+            reread = partial(self._reread, owner_id, task_id, first) if creates else get_again
             watching = asyncio.ensure_future(_watch_disconnect(receive, wait))
             try:
-                found = await self._wait_for_end(reread, task_id, wait)
+                latest = await self._wait_for_end(reread, task_id, wait) or first
             finally:
                 watching.cancel()
             if wait.disconnected:
                 return None
-            latest = found or first
-        if (asked["headers"], asked["query_string"]) != (scope["headers"], scope["query_string"]):
-            latest = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body) or latest
+        if (inner["headers"], inner["query_string"]) != (scope["headers"], scope["query_string"]):
+            latest = (
+                await asgi.call_app(self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body)
+                or latest
+            )
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
     async def _reread(self, owner_id: int, task_id: int, first: Response) -> Response | None:
-        """The first answer with the task as it is now; None where that cannot be read."""
+        """The first response with the current state of the task; None if it cannot be read."""
         try:
-            body = await self._hub.read(_serialize, owner_id, task_id, first.language)
+            body = await self._hub.run_in_thread(_serialize, owner_id, task_id, first.language)
         except (DatabaseError, InterfaceError):
             return None
         return None if body is None else first.with_body(body)
 
     async def _wait_for_end(self, reread: Reread, task_id: int, wait: "Wait") -> Response | None:
-        """The task when it has ended, or as it is when the time is over; None if that fails."""
+        """The response when the task has ended or the time is over; None if it cannot be read."""
         while True:
-            more = await wait.next_hint(task_id) and not self._hub.stopping
+            may_wait = await wait.next_hint(task_id) and not self._hub.stopping
             response = await reread()
             if response is None or response.status not in (200, 201):
-                if not more:
+                if not may_wait:
                     return None
-            elif not more or (await self._id_and_status(response))[1] in TERMINAL:
+            elif not may_wait or (await self._id_and_status(response))[1] in TERMINAL:
                 return response
 
     async def _id_and_status(self, response: Response) -> tuple[int, str]:
-        """The task's id and status. A long answer is not read in the loop, which serves all."""
+        """The task's id and status. A long body is parsed in a thread, not in the event loop."""
         if len(response.body) <= SHORT_BYTES:
             return _id_and_status(response.body)
-        return await self._hub.read(_id_and_status, response.body)
+        return await self._hub.run_in_thread(_id_and_status, response.body)
 
 
 class Wait:
-    """What one request waits for."""
+    """The wait of one request."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
         self.disconnected = False
-        self._until = asyncio.get_running_loop().time() + seconds
+        self._deadline = asyncio.get_running_loop().time() + seconds
         self._ended: set[int] = set()
-        self._unsure = False
-        self._news = asyncio.Event()
+        self._may_have_ended = False
+        self._hinted = asyncio.Event()
 
     def on_hint(self, hint: Hint) -> None:
         if hint is None:
-            self._unsure = True
-            self._news.set()
+            self._may_have_ended = True
+            self._hinted.set()
         elif ended := {task_id for task_id, status in hint.items() if status in TERMINAL}:
             self._ended |= ended
-            self._news.set()
+            self._hinted.set()
 
     def disconnect(self) -> None:
         self.disconnected = True
-        self._news.set()
+        self._hinted.set()
 
     async def next_hint(self, task_id: int) -> bool:
-        """Wait until the task is said to have ended, or may have; False when the time is over."""
+        """Wait for a hint that the task has or may have ended; False when the time is over."""
         try:
-            async with asyncio.timeout_at(self._until):
-                while not (self._unsure or self.disconnected or task_id in self._ended):
-                    self._news.clear()
-                    await self._news.wait()
+            async with asyncio.timeout_at(self._deadline):
+                while not (self._may_have_ended or self.disconnected or task_id in self._ended):
+                    self._hinted.clear()
+                    await self._hinted.wait()
         except TimeoutError:
             return False
-        self._unsure = False
-        # Heard of once: should the answer still say otherwise, wait for the next word.
+        self._may_have_ended = False
+        # If the task has not ended in the database, wait for another hint.
         self._ended.discard(task_id)
         return not self.disconnected
 

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, read by pydantic and shown in the OpenAPI document."""
+"""The models of requests and responses, for pydantic and the OpenAPI document."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,20 +9,19 @@ from taskyard.core.intake import LARGEST_ID as LARGEST_ID
 from taskyard.core.intake import Moment as Moment
 from taskyard.core.intake import StrictModel as StrictModel
 from taskyard.core.intake import TaskCreate as TaskCreate
-from taskyard.core.intake import read as read
 
 
 class Answer(BaseModel):
-    """An answer; only for the document, answers are plain dictionaries."""
+    """A response, for the document only; the views return dictionaries."""
 
 
 class Open(StrictModel):
-    """What anybody may send: clients bring keys of their own, which change nothing."""
+    """A request without a token. Unknown keys are ignored, because clients often send some."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-# Longer names and passwords are told apart by accounts, which knows the limits.
+# The limits are not repeated here, because ``accounts`` checks them with better errors.
 class Registration(Open):
     username: str = Field(description="At most 150 letters, digits and @.+-_")
     password: str = Field(description="At most 128 characters")
@@ -56,7 +55,7 @@ MOST_TASKS = 1000
 
 
 class Bulk(StrictModel):
-    # Each is read by itself, so that the first wrong ones are enough to refuse.
+    # ``api.intake`` parses each task by itself and stops after the first errors.
     tasks: list[SkipValidation[TaskCreate]] = Field(min_length=1, max_length=MOST_TASKS)
 
 

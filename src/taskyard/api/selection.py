@@ -1,4 +1,4 @@
-"""Which parts of a task an answer has: ``fields=``, and what a list leaves out by itself."""
+"""The fields of a task in a response: ``fields=``, and long values that a list leaves out."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
@@ -20,62 +20,64 @@ Name = Literal[
     "cancel_requested_at", "retry_of", "tags",
 ]  # fmt: skip
 NAMES: tuple[str, ...] = get_args(Name)
-# Characters of JSON that an input or a result may have in a list.
+# A list leaves out an input or a result with more characters of JSON.
 SHORT = 16 * 1024
 LARGE = ("input_data", "result")
 
 
-def chosen(parameters: QueryDict) -> list[str]:
-    """The names in ``fields``; none means all. Raises InvalidInput."""
-    given = [name.strip() for each in parameters.getlist("fields") for name in str(each).split(",")]
-    names = [name for name in given if name]
+def parse_fields(parameters: QueryDict) -> list[str]:
+    """The names in ``fields``; an empty list means all fields. Raises InvalidInput."""
+    texts = [text for value in parameters.getlist("fields") for text in str(value).split(",")]
+    names = [name for text in texts if (name := text.strip())]
     if not {*names} <= {*NAMES}:
         expected = ", ".join(f"'{name}'" for name in NAMES)
         raise InvalidInput([FieldError(("fields",), "literal_error", "", {"expected": expected})])
     return names
 
 
-def part(task: Task, names: Iterable[str]) -> dict[str, Any]:
-    """A task as it is answered, with these parts only; without names with all."""
+def serialize_fields(task: Task, names: Iterable[str]) -> dict[str, Any]:
+    """Serialize these fields of a task; without names all of them."""
     whole = serialize_task(task)
     return {name: whole[name] for name in NAMES if name in names} if names else whole
 
 
-def written(task: Task, query: bytes) -> bytes:
-    """A task as an event's data; ``query`` is what stands in the address."""
-    return dumps(part(task, chosen(QueryDict(query)) if b"fields" in query else ()))
-
-
-def for_list(tasks: TaskQuerySet, names: Iterable[str]) -> TaskQuerySet:
-    """The tasks without reading what a list does not show."""
-    tasks = tasks.defer("checkpoint", "input_data", "result")
-    if names:
-        kept: dict[str, Any] = {name: F(name) for name in LARGE if name in names}
-    else:
-        tasks = tasks.alias(**{f"length_of_{name}": Length(name) for name in LARGE})
-        kept = {name: Case(When(_short(name), then=F(name))) for name in LARGE}
-        tasks = tasks.annotate(left_out=_long("result"))
-    return tasks.annotate(
-        **{f"kept_{name}": ExpressionWrapper(value, JsonText()) for name, value in kept.items()}
+def serialize_event(task: Task, query: bytes) -> bytes:
+    """The data of an event, with the fields that the query string of the stream names."""
+    return dumps(
+        serialize_fields(task, parse_fields(QueryDict(query)) if b"fields" in query else ())
     )
 
 
-def listed(task: Task, names: Iterable[str]) -> dict[str, Any]:
-    """A task of ``for_list``; what was too long for a list is named in ``omitted``."""
-    task.result = getattr(task, "kept_result", None)
-    task.input_data = getattr(task, "kept_input_data", None)
+def for_list(tasks: TaskQuerySet, names: Iterable[str]) -> TaskQuerySet:
+    """The tasks without the columns and long values that a list does not show."""
+    tasks = tasks.defer("checkpoint", "input_data", "result")
     if names:
-        return part(task, names)
+        columns: dict[str, Any] = {name: F(name) for name in LARGE if name in names}
+    else:
+        tasks = tasks.alias(**{f"length_of_{name}": Length(name) for name in LARGE})
+        columns = {name: Case(When(_is_short(name), then=F(name))) for name in LARGE}
+        tasks = tasks.annotate(result_omitted=_is_long("result"))
+    return tasks.annotate(
+        **{f"short_{name}": ExpressionWrapper(value, JsonText()) for name, value in columns.items()}
+    )
+
+
+def serialize_listed(task: Task, names: Iterable[str]) -> dict[str, Any]:
+    """Serialize a task of ``for_list``; ``omitted`` names the values that were left out."""
+    task.result = getattr(task, "short_result", None)
+    task.input_data = getattr(task, "short_input_data", None)
+    if names:
+        return serialize_fields(task, names)
     omitted = ["input_data"] if task.input_data is None else []
-    omitted += ["result"] if getattr(task, "left_out", False) else []
+    omitted += ["result"] if getattr(task, "result_omitted", False) else []
     if "input_data" in omitted:
         task.input_data = {}
     return {**serialize_task(task), "omitted": omitted} if omitted else serialize_task(task)
 
 
-def _short(name: str) -> Q:
+def _is_short(name: str) -> Q:
     return Q(**{f"length_of_{name}__lte": SHORT})
 
 
-def _long(name: str) -> Any:
+def _is_long(name: str) -> Any:
     return ExpressionWrapper(Q(**{f"length_of_{name}__gt": SHORT}), BooleanField())

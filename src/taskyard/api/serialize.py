@@ -1,4 +1,4 @@
-"""What a task looks like from outside."""
+"""Serialize tasks for the API."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ PRIORITIES = {priority: priority.name.lower() for priority in Priority}
 
 
 def serialize_task(task: Task) -> dict[str, Any]:
-    """A task in the words and the order of the contract, labels in the current language."""
+    """A task with the fields of the API in their order; labels in the current language."""
     failed = task.status == Status.ERROR
     message = messages.of_failure(task.error_message)
     return {
@@ -44,8 +44,8 @@ def serialize_task(task: Task) -> dict[str, Any]:
     }
 
 
-def isoformat_utc(moment: datetime | None) -> str | None:
+def isoformat_utc(time: datetime | None) -> str | None:
     """ISO 8601 in UTC, with Z."""
-    if moment is None:
+    if time is None:
         return None
-    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+    return time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"

@@ -1,4 +1,4 @@
-"""The streams of the API: an owner's tasks as the API represents them, for a token."""
+"""The streams of the API: tasks as the API serializes them, authenticated by token."""
 
 import logging
 import re
@@ -27,16 +27,16 @@ class TaskStreams(SSEEndpoint):
         return authenticate_scope(scope)
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
-        return selection.written(task, scope["query_string"])
+        return selection.serialize_event(task, scope["query_string"])
 
-    def error_response(self, failure: StreamError, scope: Scope) -> Response:
+    def error_response(self, error: StreamError, scope: Scope) -> Response:
         request = HttpRequest()
         request.META["HTTP_ACCEPT"] = asgi.header(scope, b"accept") or ""
-        told = Throttled(RETRY_AFTER_SECONDS) if isinstance(failure, TooManyStreams) else failure
-        problem = errors.problem_of(told)
+        exc = Throttled(RETRY_AFTER_SECONDS) if isinstance(error, TooManyStreams) else error
+        problem = errors.problem_of(exc)
         if problem is None:
-            logger.error("stream failed", exc_info=failure)
-            problem = errors.fault()
+            logger.error("stream failed", exc_info=error)
+            problem = errors.internal_error()
         response = errors.respond(problem, request)
         headers = [(k.lower().encode(), str(v).encode()) for k, v in response.headers.items()]
         return Response(response.status_code, headers, b"").with_body(dumps(response.data))

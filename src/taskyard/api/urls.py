@@ -1,4 +1,4 @@
-"""The addresses of the API. Each works with and without its trailing slash, without a redirect."""
+"""The URLs of the API. Each works with and without its trailing slash, without a redirect."""
 
 from typing import Any
 
@@ -12,38 +12,38 @@ app_name = "api"
 ONE = "tasks/(?P<task_id>[0-9]{1,19})"
 
 
-def at(route: str, view: type[ApiView], name: str | None = None) -> Any:
-    # reverse() takes an optional slash as none; \Z, for $ would let a line feed follow.
+def route(pattern: str, view: type[ApiView], name: str | None = None) -> Any:
+    # reverse() leaves an optional slash out. \Z, because $ also matches before a line feed.
     handler: Any = view.as_view()
-    return re_path(rf"^{route}/?\Z", handler, name=name)
+    return re_path(rf"^{pattern}/?\Z", handler, name=name)
 
 
 urlpatterns = [
-    # First what is asked most: they are tried in turn.
-    at("tasks/create", submit.TaskCreate, "create"),
-    at(ONE, tasks.TaskDetail, "task"),
-    at("tasks", tasks.Tasks),
-    at("register", accounts.Register),
-    at("token", accounts.Token),
-    at("token/refresh", accounts.TokenRefresh),
-    at("token/blacklist", accounts.TokenBlacklist),
-    at("token/verify", accounts.TokenVerify),
-    at("me", accounts.Me),
-    at("me/password", accounts.MePassword),
-    at("limits", accounts.Limits),
-    at("task-types", task_types.TaskTypes),
-    at("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
-    at("tasks/bulk", submit.TaskBulk),
-    at("tasks/events", events.AllEvents),
-    at(f"{ONE}/cancel", tasks.TaskCancel),
-    at(f"{ONE}/retry", tasks.TaskRetry),
-    at(f"{ONE}/attempts", tasks.TaskAttempts),
-    at(f"{ONE}/logs", tasks.TaskLogs),
-    at(f"{ONE}/events", events.TaskEvents),
-    at("queues", queues.Queues),
-    at("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
-    at("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
-    at("schema", openapi.Schema, "schema"),
-    at("docs", openapi.Docs, "docs"),
+    # Django tries them in order, so the most frequent come first.
+    route("tasks/create", submit.TaskCreate, "create"),
+    route(ONE, tasks.TaskDetail, "task"),
+    route("tasks", tasks.Tasks),
+    route("register", accounts.Register),
+    route("token", accounts.Token),
+    route("token/refresh", accounts.TokenRefresh),
+    route("token/blacklist", accounts.TokenBlacklist),
+    route("token/verify", accounts.TokenVerify),
+    route("me", accounts.Me),
+    route("me/password", accounts.MePassword),
+    route("limits", accounts.Limits),
+    route("task-types", task_types.TaskTypes),
+    route("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
+    route("tasks/bulk", submit.TaskBulk),
+    route("tasks/events", events.AllEvents),
+    route(f"{ONE}/cancel", tasks.TaskCancel),
+    route(f"{ONE}/retry", tasks.TaskRetry),
+    route(f"{ONE}/attempts", tasks.TaskAttempts),
+    route(f"{ONE}/logs", tasks.TaskLogs),
+    route(f"{ONE}/events", events.TaskEvents),
+    route("queues", queues.Queues),
+    route("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
+    route("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
+    route("schema", openapi.Schema, "schema"),
+    route("docs", openapi.Docs, "docs"),
     re_path("", csrf_exempt(openapi.nothing_here)),
 ]

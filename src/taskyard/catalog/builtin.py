@@ -1,4 +1,4 @@
-"""The built-in task types, and living examples of how one is written."""
+"""The built-in task types. They are also examples for authors."""
 
 import builtins
 import math
@@ -14,7 +14,7 @@ from taskyard.catalog.task_type import task_type
 LARGEST = 2**53 - 1
 EXACT = Field(ge=-LARGEST, le=LARGEST)
 Number = Annotated[int, EXACT] | Annotated[float, EXACT]
-MARKS = 20
+STEPS = 20
 
 
 class SumResult(TypedDict):
@@ -43,7 +43,7 @@ def countdown(
     seconds: Annotated[int, Field(ge=1, le=3600, description="How long to wait, in seconds")],
 ) -> CountdownResult:
     """Wait for a number of seconds, then say that it is over. Holds no worker while it waits."""
-    step = math.ceil(seconds / MARKS)
+    step = math.ceil(seconds / STEPS)
     for passed in range(0, seconds, step):
         run.progress(passed, total=seconds)
         run.sleep_until(run.started_at + timedelta(seconds=min(passed + step, seconds)))

@@ -1,4 +1,4 @@
-"""JSON that every database can keep."""
+"""Encode JSON and text that both databases can store."""
 
 import json
 from typing import Any
@@ -9,10 +9,10 @@ class TooLarge(ValueError):
 
 
 def encode_json(value: Any, *, limit: int | None = None) -> str:
-    """``value`` as JSON text of at most ``limit`` bytes.
+    """Encode ``value`` as JSON text of at most ``limit`` bytes.
 
-    Raises TypeError or ValueError for what is not JSON (NaN and lone surrogates included) and for
-    U+0000, which PostgreSQL refuses in ``jsonb``; TooLarge beyond the limit.
+    Raises TypeError or ValueError for a value that is not JSON (also NaN and lone surrogates) and
+    for U+0000, which PostgreSQL refuses in ``jsonb``; TooLarge above the limit.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -27,5 +27,5 @@ def encode_json(value: Any, *, limit: int | None = None) -> str:
 
 
 def sanitize(text: str) -> str:
-    """``text`` without what no database keeps: U+0000 and lone surrogates are replaced."""
+    """Replace the characters that databases cannot store: U+0000 and lone surrogates."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Run: what a handler may ask for while it works on one attempt of one task."""
+"""Run: the context of one attempt of one task, for its handler."""
 
 import math
 import threading
@@ -34,11 +34,11 @@ class Fail(Exception):
 
 
 class Stop(BaseException):
-    """Leaves the handler where it is; not an Exception, so ``except Exception`` lets it by."""
+    """Ends a call of the handler. ``except Exception`` does not catch it."""
 
 
 class Suspend(Stop):
-    """The handler sleeps until ``wake_at``."""
+    """The handler sleeps until ``wake_at``; then it is called again."""
 
     def __init__(self, wake_at: datetime) -> None:
         super().__init__(wake_at)
@@ -46,7 +46,7 @@ class Suspend(Stop):
 
 
 class Cancelled(Stop):
-    """Somebody asked for the task to be cancelled, and the handler noticed."""
+    """The task was cancelled, or given to another attempt."""
 
 
 class TimedOut(Stop):
@@ -54,14 +54,14 @@ class TimedOut(Stop):
 
 
 class Owner(NamedTuple):
-    """The user whom a task belongs to."""
+    """The user that owns a task."""
 
     id: int
     name: str
 
 
 class About(NamedTuple):
-    """What is looked up of a task only if its handler asks."""
+    """Details of a task that are read from the database only if the handler needs them."""
 
     owner: Owner
     tags: tuple[str, ...]
@@ -69,16 +69,17 @@ class About(NamedTuple):
 
 
 class Run:
-    """One attempt of one task, as its handler sees it.
+    """The context of one attempt of one task, for its handler.
 
-    ``task_id``, ``task_type`` and ``attempt`` say which; ``key`` is the same for every attempt, so
-    a handler can make its own side effects idempotent; ``started_at`` is when the first attempt
-    began, by the database's clock. ``Run()`` stands for any task, for a handler's unit tests; a
-    sleep then raises ``taskyard.catalog.run.Suspend``, as it does in a worker.
+    ``task_id``, ``task_type`` and ``attempt`` identify the attempt. ``key`` is the same for every
+    attempt, so that a handler can make its own side effects idempotent. ``started_at`` is the start
+    of the first attempt by the database's clock. In unit tests, ``Run()`` is the context of some
+    task; a sleep then raises ``taskyard.catalog.run.Suspend``, as it does in a worker.
 
-    A handler that sleeps is left and later called again from its top: the sleeps it has already
-    slept return at once, and ``checkpoint`` holds what it last kept. Setting ``checkpoint``
-    forgets the sleeps before it, so a loop may keep its place and sleep in every round.
+    A sleep ends the call of the handler, and the worker later calls the handler again from its
+    beginning: then the sleeps that are over return at once, and ``checkpoint`` has the value that
+    was last set. Setting ``checkpoint`` resets the count of sleeps, so a loop can save its position
+    and sleep in every iteration.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Run:
         self._report = report
         self._keep = keep
         self._stopping = False
-        self._saying = threading.Lock()
+        self._lines_lock = threading.Lock()
         self._look_up = look_up
 
     def now(self) -> datetime:
@@ -121,17 +122,17 @@ class Run:
 
     @property
     def owner(self) -> Owner:
-        """The user whom the task belongs to: ``id`` and ``name``. Looked up once."""
+        """The user that owns the task: ``id`` and ``name``. Read from the database once."""
         return self._about.owner
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags of the task. Looked up once."""
+        """The tags of the task. Read from the database once."""
         return self._about.tags
 
     @property
     def priority(self) -> str:
-        """``low``, ``normal`` or ``high``. Looked up once."""
+        """``low``, ``normal`` or ``high``. Read from the database once."""
         return self._about.priority
 
     @cached_property
@@ -139,23 +140,23 @@ class Run:
         return self._look_up()
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the task is. Cheap: the database sees at most two reports a second.
+        """Report the progress. Cheap: it is written to the database at most twice a second.
 
-        Raises ValueError, TypeError or OverflowError for what is no finite number, Cancelled when
-        asked to stop.
+        Raises ValueError, TypeError or OverflowError if a number is not finite; Cancelled if the
+        task should stop.
         """
-        whole = None if total is None else _finite(total)
-        self._progress = (_finite(current), whole, str(message), self.now())
+        finite_total = None if total is None else _finite(total)
+        self._progress = (_finite(current), finite_total, str(message), self.now())
         self.raise_if_cancelled()
 
     def log(self, message: str) -> None:
-        """Keep a line for the task's owner (2,000 characters of it).
+        """Add a line to the task's log, for its owner; its first 2,000 characters.
 
-        What is said faster than some hundred lines a second, or beyond a thousand lines a task,
-        is dropped and counted where it is missing. Raises Cancelled when asked to stop.
+        Lines above some hundred a second, or above a thousand a task, are dropped and counted.
+        Raises Cancelled if the task should stop.
         """
         text = sanitize(str(message))[:LINE_LENGTH]
-        with self._saying:
+        with self._lines_lock:
             if len(self.lines) < LINES_A_REPORT:
                 self.lines.append((self.now(), text))
             else:
@@ -163,15 +164,15 @@ class Run:
         self.raise_if_cancelled()
 
     def take_lines(self) -> tuple[list[tuple[datetime, str]], int]:
-        """The lines said since the last time, and how many more there were."""
-        with self._saying:
-            taken, self.lines = self.lines, []
+        """The lines since the last call, and how many were dropped."""
+        with self._lines_lock:
+            lines, self.lines = self.lines, []
             dropped, self.lines_dropped = self.lines_dropped, 0
-        return taken, dropped
+        return lines, dropped
 
     def put_back(self, lines: list[tuple[datetime, str]], dropped: int) -> None:
-        """Lines that were taken and could not be kept."""
-        with self._saying:
+        """Put lines back that were taken and could not be written."""
+        with self._lines_lock:
             self.lines = lines + self.lines
             self.lines_dropped += dropped
 
@@ -184,13 +185,13 @@ class Run:
         return self._stopping
 
     def raise_if_cancelled(self) -> None:
-        """Raises Cancelled when the task should stop."""
+        """Raise Cancelled if the task should stop."""
         if self.cancelled:
             raise Cancelled
 
     @property
     def last_progress(self) -> str | None:
-        """The last progress said, as JSON text."""
+        """The last progress, as JSON text."""
         if self._progress is None:
             return None
         current, total, message, at = self._progress
@@ -220,35 +221,36 @@ class Run:
 
     @property
     def checkpoint(self) -> Any:
-        """A small JSON value (64 KiB), kept across sleeps and attempts; None until it is set."""
+        """A JSON value (64 KiB at most) that survives sleeps and attempts; None until it is set."""
         return self._checkpoint
 
     @checkpoint.setter
     def checkpoint(self, value: Any) -> None:
-        """Durable when the assignment returns.
+        """Store the value; it is durable when the assignment returns.
 
-        Raises ValueError or TypeError for what is not JSON, or too large; Cancelled when the task
-        was given to another attempt.
+        Raises ValueError or TypeError if it is not JSON or too large; Cancelled if the task was
+        given to another attempt.
         """
         text = encode_json(value, limit=CHECKPOINT_LIMIT)
         before = self._checkpoint, self.slept, self._sleeps_called
-        # First here, for the attempt may be timed out when it is durable, before we are told so.
+        # Set before the write: a timeout may interrupt after the write is durable and before it
+        # returns.
         self._checkpoint, self.slept, self._sleeps_called = value, 0, 0
         try:
-            kept = self._keep is None or self._keep(self, text)
+            is_stored = self._keep is None or self._keep(self, text)
         except TimedOut:
             raise
         except BaseException:
             self._checkpoint, self.slept, self._sleeps_called = before
             raise
-        if not kept:
+        if not is_stored:
             self._checkpoint, self.slept, self._sleeps_called = before
             raise Cancelled
 
 
 def _finite(number: float) -> float:
-    """As JSON has numbers: a whole one stays whole, a Decimal or NumPy's becomes a float."""
-    plain = number if type(number) is int else float(number)
-    if not math.isfinite(plain):
-        raise ValueError("progress is in finite numbers")
-    return plain
+    """An int as it is, any other number, such as a Decimal or NumPy's, as a float."""
+    converted = number if type(number) is int else float(number)
+    if not math.isfinite(converted):
+        raise ValueError("progress must be a finite number")
+    return converted

@@ -1,4 +1,4 @@
-"""From a function's signature to pydantic models and JSON Schema, and back to plain errors."""
+"""Build a pydantic model and JSON Schemas from a function's signature, and collect its errors."""
 
 import inspect
 import json
@@ -25,29 +25,34 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 from taskyard.catalog.run import Run
 
 Path = tuple[str | int, ...]
-# Ten thousand wrong numbers are one mistake: no more flaws are looked for, and named, than these.
+# A response names at most so many errors, and the search stops there.
 MOST_FIELD_ERRORS = 100
-# More errors of pydantic's than these are not laid out, which takes longer than to find them.
+# If pydantic finds more errors, they are not listed: that takes longer than finding them.
 MOST_ERRORS = 3000
 MOST_KEYS = 1000
 COLLECTIONS = ("list", "tuple", "set", "frozenset", "dict")
-# Parts of pydantic's schemas that hold what is no schema.
-NO_SCHEMAS = ("cls", "default", "expected", "metadata", "members", "config", "function")
+# Keys of pydantic's schemas whose values are not schemas.
+NOT_SCHEMAS = ("cls", "default", "expected", "metadata", "members", "config", "function")
 SECRETS = (Secret, SecretBytes, SecretStr)
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with an input: where, which kind (pydantic's error type), in English."""
+    """One error in an input: its path, a code (pydantic's error type) and an English message."""
 
     path: Path
     code: str
     message: str
     context: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def pointer(self) -> str:
+        """The path as a JSON Pointer (RFC 6901)."""
+        return json_pointer(self.path)
+
 
 class InvalidInput(ValueError):
-    """An input that its task type's signature does not admit."""
+    """An input that does not match its task type's signature."""
 
     def __init__(self, field_errors: Iterable[FieldError]) -> None:
         self.field_errors = tuple(field_errors)
@@ -59,16 +64,16 @@ class InvalidInput(ValueError):
 
 
 class Signature:
-    """The shape of a handler's input and result, read once from its annotations.
+    """The types of a handler's input and result, read once from its annotations.
 
-    Raises ``TypeError`` where a parameter has no annotation or cannot be given by name, where a
-    type has no JSON Schema, and for a secret type: an input and a result are kept and shown.
+    Raises ``TypeError`` if a parameter has no annotation or cannot be passed by name, if a type has
+    no JSON Schema, and for a secret type, because inputs and results are stored and shown.
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)
         for name, annotation in hints.items():
-            if any(issubclass(each, SECRETS) for each in _types_in(annotation)):
+            if any(issubclass(type_, SECRETS) for type_ in _types_in(annotation)):
                 raise TypeError(
                     f"{handler.__qualname__}: {name!r} has a secret type, but inputs and results "
                     "are kept and shown in clear; read the secret in the handler instead"
@@ -92,7 +97,7 @@ class Signature:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(f"{handler.__qualname__}: {name!r} cannot be given by name")
             default = ... if parameter.default is parameter.empty else parameter.default
-            # An alias, because a parameter may be called what a model already has ("json", "copy").
+            # An alias, because a parameter may have the name of a model's method ("json", "copy").
             self._fields[f"field_{len(definitions)}"] = name
             definitions[f"field_{len(definitions)}"] = (
                 hints[name],
@@ -103,58 +108,63 @@ class Signature:
             __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False),
             **definitions,
         )
-        self._until_first = _validator_until_first(self.model)
+        self._fail_fast = _fail_fast_validator(self.model)
         self.result = _result_adapter(hints.get("return", Any))
-        self.input_schema = _schema(self.model.model_json_schema(by_alias=True))
-        self.result_schema = _schema(self.result.json_schema(mode="serialization"))
+        self.input_schema = _with_dialect(self.model.model_json_schema(by_alias=True))
+        self.result_schema = _with_dialect(self.result.json_schema(mode="serialization"))
 
     def check(self, data: object) -> None:
-        """Raises InvalidInput."""
+        """Check an input. Raises InvalidInput."""
         refuse_many_unknown(data, self._fields.values())
         try:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
-            raise InvalidInput(
-                [FieldError((), "json_invalid", "Input should be valid JSON")]
-            ) from None
+            raise _invalid_json() from None
         try:
-            self._until_first.validate_json(text)
+            self._fail_fast.validate_json(text)
         except ValidationError as error:
-            raise InvalidInput(self._first_flaws(error, json.loads(text))) from None
+            raise InvalidInput(self._first_errors(error, json.loads(text))) from None
         except (ValueError, RecursionError):
-            raise InvalidInput(
-                [FieldError((), "json_invalid", "Input should be valid JSON")]
-            ) from None
+            raise _invalid_json() from None
 
-    def _first_flaws(self, error: ValidationError, data: Any) -> Sequence[FieldError]:
-        """With the first flaw of each list known: a number of those behind it."""
-        known = field_errors_of(error, data)
-        excerpt = _excerpt(data, [field_error.path for field_error in known])
+    def _first_errors(self, error: ValidationError, data: Any) -> Sequence[FieldError]:
+        """The first errors of an input, from the first error of each of its lists."""
+        fail_fast_errors = field_errors_of(error, data)
+        excerpt = _excerpt(data, [field_error.path for field_error in fail_fast_errors])
         try:
             self.model.model_validate_json(to_json(excerpt, inf_nan_mode="constants"))
-        except ValidationError as more:
-            if more.error_count() <= MOST_ERRORS:
-                return field_errors_of(more, excerpt)
-        return known
+        except ValidationError as excerpt_error:
+            if excerpt_error.error_count() <= MOST_ERRORS:
+                return field_errors_of(excerpt_error, excerpt)
+        return fail_fast_errors
 
     def parse_json(self, text: str | bytes) -> dict[str, Any]:
-        """The handler's keyword arguments for this input, which is JSON text; as ``check``."""
-        model = self._read(text)
-        given = model.model_fields_set
-        return {name: getattr(model, key) for key, name in self._fields.items() if key in given}
+        """The handler's keyword arguments for an input in JSON text. Raises InvalidInput."""
+        model = self._validate(text)
+        set_fields = model.model_fields_set
+        return {
+            name: getattr(model, key) for key, name in self._fields.items() if key in set_fields
+        }
 
-    def _read(self, text: str | bytes) -> BaseModel:
+    def _validate(self, text: str | bytes) -> BaseModel:
         try:
             return self.model.model_validate_json(text)
         except ValidationError as error:
             raise InvalidInput(field_errors_of(error, json.loads(text))) from None
         except (ValueError, RecursionError):
-            raise InvalidInput(
-                [FieldError((), "json_invalid", "Input should be valid JSON")]
-            ) from None
+            raise _invalid_json() from None
 
 
-def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+def json_pointer(path: Path) -> str:
+    """The path as a JSON Pointer (RFC 6901)."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def _invalid_json() -> InvalidInput:
+    return InvalidInput([FieldError((), "json_invalid", "Input should be valid JSON")])
+
+
+def _with_dialect(schema: dict[str, Any]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -166,25 +176,25 @@ def _types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
     if isinstance(origin, type) and origin not in seen:
         seen.add(origin)
         yield origin
-        with suppress(NameError, TypeError):  # pydantic says more of an annotation it cannot read
+        with suppress(NameError, TypeError):  # pydantic raises a better error later
             inner += get_type_hints(origin, include_extras=True).values()
-    for each in inner:
-        yield from _types_in(each, seen)
+    for inner_annotation in inner:
+        yield from _types_in(inner_annotation, seen)
 
 
 def _result_adapter(annotation: Any) -> TypeAdapter[Any]:
-    """Pydantic would turn a NaN into null; a lost number must be an error instead."""
+    """An adapter that writes NaN as NaN. Pydantic's default writes null, which loses the number."""
     try:
         return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
-    except PydanticUserError:  # a model or a typed dict has a configuration of its own
+    except PydanticUserError:  # a model or a typed dict cannot get another configuration
         return TypeAdapter(annotation)
 
 
-def _validator_until_first(model: type[BaseModel]) -> SchemaValidator:
-    """Checks what the model checks, up to the first flaw of each list."""
-    schema: Any = _failing_fast(model.__pydantic_core_schema__)
+def _fail_fast_validator(model: type[BaseModel]) -> SchemaValidator:
+    """A validator with the rules of the model that stops at the first error of each list."""
+    schema: Any = _with_fail_fast(model.__pydantic_core_schema__)
     config = model.__pydantic_core_schema__.get("config")
-    # The fields alone: for a model pydantic takes the validator that it has.
+    # Use the schema of the fields: for that of a model, pydantic uses the model's own validator.
     if schema["type"] == "definitions":
         config = schema["schema"].get("config")
         schema["schema"] = schema["schema"].get("schema", schema["schema"])
@@ -193,25 +203,26 @@ def _validator_until_first(model: type[BaseModel]) -> SchemaValidator:
     return SchemaValidator(schema, config)
 
 
-def _failing_fast(schema: Any) -> Any:
-    """The same schema, whose lists and dictionaries end at the first thing that is wrong in them.
+def _with_fail_fast(schema: Any) -> Any:
+    """The schema with ``fail_fast`` for its lists and dictionaries.
 
-    Pydantic has no other bound to how many errors it makes.
+    Pydantic has no other limit of the number of errors.
     """
     if isinstance(schema, list):
-        return [_failing_fast(each) for each in schema]
+        return [_with_fail_fast(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {
-        key: value if key in NO_SCHEMAS else _failing_fast(value) for key, value in schema.items()
+    copy = {
+        key: value if key in NOT_SCHEMAS else _with_fail_fast(value)
+        for key, value in schema.items()
     }
-    if found.get("type") in COLLECTIONS:
-        found["fail_fast"] = True
-    return found
+    if copy.get("type") in COLLECTIONS:
+        copy["fail_fast"] = True
+    return copy
 
 
 def _excerpt(data: Any, paths: Sequence[Path]) -> Any:
-    """The data with as much of each list as can hold the first flaws, from these places on."""
+    """The data with shorter lists: each ends ``MOST_FIELD_ERRORS`` items after its first error."""
     inner: dict[str | int, list[Path]] = {}
     for path in paths:
         if path:
@@ -224,19 +235,19 @@ def _excerpt(data: Any, paths: Sequence[Path]) -> Any:
         ]
     if isinstance(data, dict):
         last = max((place for place, key in enumerate(data) if key in inner), default=len(data))
-        # So few keys may be those of a model, where none may be missing.
-        most = len(data) if len(data) <= MOST_KEYS else last + MOST_FIELD_ERRORS
+        # A small dictionary may be a model, so it keeps all keys.
+        size = len(data) if len(data) <= MOST_KEYS else last + MOST_FIELD_ERRORS
         return {
             key: _excerpt(item, inner[key]) if key in inner else item
-            for key, item in islice(data.items(), most)
+            for key, item in islice(data.items(), size)
         }
     return data
 
 
 def refuse_many_unknown(data: object, known: Collection[str]) -> None:
-    """Raises InvalidInput for an object that is mostly keys that nobody knows, before it is read.
+    """Raise InvalidInput for an object with very many unknown keys.
 
-    Pydantic would make an error of each.
+    Pydantic would make an error for each key.
     """
     if isinstance(data, dict) and len(data) > len(known) + MOST_FIELD_ERRORS:
         unknown = islice((key for key in data if key not in known), MOST_FIELD_ERRORS)
@@ -245,19 +256,19 @@ def refuse_many_unknown(data: object, known: Collection[str]) -> None:
 
 
 def field_errors_of(error: ValidationError, data: object) -> tuple[FieldError, ...]:
-    """The first of pydantic's errors with paths that exist in ``data``, one a path.
+    """The first of pydantic's errors, one for each path, with paths that exist in ``data``.
 
-    Pydantic names the arm of a union in the path and reports every arm; a person wants the
-    place and the arm that came closest, which is one that got past the type.
+    Pydantic adds the arm of a union to the path and reports every arm. Here the path has no arms,
+    and the error is that of an arm whose type matched, if there is one.
     """
     field_errors: dict[Path, FieldError] = {}
     for item in error.errors(include_url=False, include_input=False):
         path = _path_in(data, item["loc"], missing=item["type"] == "missing")
         field_error = FieldError(path, item["type"], item["msg"], item.get("ctx", {}))
-        known = field_errors.get(path)
-        if known is None and len(field_errors) == MOST_FIELD_ERRORS:
+        other = field_errors.get(path)
+        if other is None and len(field_errors) == MOST_FIELD_ERRORS:
             break
-        if known is None or known.code.endswith("_type") or known.code == "int_from_float":
+        if other is None or other.code.endswith("_type") or other.code == "int_from_float":
             field_errors[path] = field_error
     return tuple(field_errors.values())
 
@@ -265,7 +276,7 @@ def field_errors_of(error: ValidationError, data: object) -> tuple[FieldError, .
 def _path_in(data: object, loc: Path, *, missing: bool) -> Path:
     path: list[str | int] = []
     for index, step in enumerate(loc):
-        if _holds(data, step):
+        if _has_step(data, step):
             data = data[step]  # type: ignore[index]
         elif not (missing and index == len(loc) - 1):
             continue
@@ -273,7 +284,7 @@ def _path_in(data: object, loc: Path, *, missing: bool) -> Path:
     return tuple(path)
 
 
-def _holds(data: object, step: str | int) -> bool:
+def _has_step(data: object, step: str | int) -> bool:
     if isinstance(data, dict):
         return step in data
     return isinstance(data, list) and isinstance(step, int) and step < len(data)

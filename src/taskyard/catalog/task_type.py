@@ -1,4 +1,4 @@
-"""Task types: one typed function each, and the registry that knows them."""
+"""Task types, each of one typed function, and their registry."""
 
 import inspect
 import random
@@ -18,9 +18,9 @@ Priority = Literal["low", "normal", "high"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 
-# A result is looked at more closely where pydantic may have written a NaN, U+0000, or an integer
-# that could not be read again (more than 4,300 digits).
-DOUBTFUL = re.compile(rb"null|NaN|Infinity|\\u0000|[0-9]{1000}")
+# Signs of a result that pydantic writes but that cannot be stored or read: NaN, U+0000, or an
+# integer of more than 4,300 digits. Such a result is checked by a slower encoder.
+SUSPICIOUS = re.compile(rb"null|NaN|Infinity|\\u0000|[0-9]{1000}")
 
 
 class UnknownTaskType(LookupError):
@@ -28,7 +28,7 @@ class UnknownTaskType(LookupError):
 
 
 class InvalidResult(ValueError):
-    """A handler returned what cannot be kept: ``code`` says why."""
+    """A handler returned a value that cannot be stored; ``code`` is the reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -82,34 +82,34 @@ class TaskType:
         return self.signature.result_schema
 
     def validate(self, input_data: object) -> dict[str, Any]:
-        """The input as it was given, once it is known to fit; raises InvalidInput."""
+        """Check an input and return it unchanged. Raises InvalidInput."""
         self.signature.check(input_data)
         return cast("dict[str, Any]", input_data)
 
     @property
     def takes_context(self) -> bool:
-        """Whether the handler takes a Run: then it may report, sleep or stop in the middle."""
+        """Whether the handler takes a Run, so that it can report progress, sleep and stop early."""
         return self.signature.run_parameter is not None
 
     @cached_property
     def is_async(self) -> bool:
-        """Whether the handler is a coroutine function, to be run on an event loop."""
-        call = getattr(self.handler, "__call__", None)  # noqa: B004  # of an object that is one
+        """Whether the handler is a coroutine function, which needs an event loop."""
+        call = getattr(self.handler, "__call__", None)  # noqa: B004  # for a callable object
         return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
 
     def call(self, run: Run | None, input_json: str) -> Any:
-        """Call the handler; an async one answers its coroutine. Raises InvalidInput as well."""
+        """Call the handler; an async handler returns its coroutine. Raises InvalidInput."""
         arguments = self.signature.parse_json(input_json)
         if self.signature.run_parameter:
             arguments[self.signature.run_parameter] = run
         return self.handler(**arguments)
 
     def encode_result(self, value: Any) -> bytes:
-        """The result as JSON text; raises InvalidResult where it is not JSON or too large."""
+        """The result as JSON text. Raises InvalidResult if it is not JSON or too large."""
         result = self.signature.result
         try:
             text = result.dump_json(value, warnings="error")
-            if len(text) <= self.result_limit and not DOUBTFUL.search(text):
+            if len(text) <= self.result_limit and not SUSPICIOUS.search(text):
                 return text
             plain = result.dump_python(value, mode="json", warnings="error")
             return encode_json(plain, limit=self.result_limit).encode()
@@ -122,24 +122,29 @@ class TaskType:
 
 
 class Registry:
-    """The task types that this process knows, by name."""
+    """The task types of this process by name."""
 
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
 
-    def add(self, new: TaskType) -> None:
-        """Raises ValueError where another function already has the name."""
-        known = self._types.get(new.name)
-        if known and _origin(known.handler) != _origin(new.handler):
-            other = ".".join(_origin(known.handler))
-            raise ValueError(f"task type {new.name!r} is already {other}")
-        if inspect.isasyncgenfunction(new.handler):
-            raise TypeError(f"task type {new.name!r} yields: an async handler returns its result")
-        new.signature  # noqa: B018  # a bad signature is refused where it is written
-        self._types[new.name] = new
+    def add(self, task_type: TaskType) -> None:
+        """Register a task type.
+
+        Raises ValueError if another function has the name, TypeError for an invalid signature.
+        """
+        registered = self._types.get(task_type.name)
+        if registered and _qualified_name(registered.handler) != _qualified_name(task_type.handler):
+            other = _qualified_name(registered.handler)
+            raise ValueError(f"task type {task_type.name!r} is already {other}")
+        if inspect.isasyncgenfunction(task_type.handler):
+            raise TypeError(
+                f"task type {task_type.name!r} yields: an async handler returns its result"
+            )
+        task_type.signature  # noqa: B018  # raises TypeError now and not at the first submit
+        self._types[task_type.name] = task_type
 
     def get(self, name: str) -> TaskType:
-        """Raises UnknownTaskType."""
+        """The task type of this name. Raises UnknownTaskType."""
         try:
             return self._types[name]
         except KeyError:
@@ -149,14 +154,15 @@ class Registry:
         return [self._types[name] for name in sorted(self._types)]
 
     def queues(self) -> list[str]:
-        return sorted({known.queue for known in self._types.values()} | {"default"})
+        """The names of all queues."""
+        return sorted({task_type.queue for task_type in self._types.values()} | {"default"})
 
 
 registry = Registry()
 
 
-def _origin(handler: Callable[..., Any]) -> tuple[str, str]:
-    return handler.__module__, handler.__qualname__
+def _qualified_name(handler: Callable[..., Any]) -> str:
+    return f"{handler.__module__}.{handler.__qualname__}"
 
 
 def task_type(
@@ -171,12 +177,12 @@ def task_type(
     batch: int = 1,
     result_limit: int = 1024 * 1024,
 ) -> Callable[[Handler], Handler]:
-    """Declare a function as a task type. The function itself is returned unchanged.
+    """Register a function as a task type. Returns the function unchanged.
 
-    ``timeout`` is in seconds an attempt; ``backoff(attempt)`` gives the seconds to wait after a
-    failed attempt; ``batch`` is how many tasks of the type one process may claim and finish
-    together (for types that take milliseconds); ``result_limit`` is in bytes of JSON.
-    Raises TypeError for a signature that cannot be a schema, ValueError for a bad option.
+    ``timeout`` is in seconds for each attempt. ``backoff(attempt)`` returns the seconds to wait
+    after a failed attempt. One process may claim and finish up to ``batch`` tasks together, for
+    types that take milliseconds. ``result_limit`` is in bytes of JSON.
+    Raises TypeError for a signature without a JSON Schema, ValueError for an invalid option.
     """
 
     def register(handler: Handler) -> Handler:

@@ -1,1 +1,1 @@
-"""Events to whoever waits."""
+"""Server-sent events and the waits of `Prefer: wait`."""

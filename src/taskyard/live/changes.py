@@ -1,7 +1,8 @@
-"""What changed for an owner between two moments, read from the database page by page.
+"""Read from the database, page by page, which tasks of an owner have changed since a position.
 
-A cursor (``core.engine``) names a moment. A position is how far one reader has come: it may be in
-the middle of an interval, so that a stream that is cut there goes on with the very next task.
+A cursor (``core.engine``) names a moment. A position says how far one reader has read. It can be in
+the middle of an interval between two cursors, so that a stream that is cut there continues with the
+next task.
 """
 
 import re
@@ -13,13 +14,13 @@ from django.db import DataError
 from django.db.models import F, Q
 
 from taskyard.core.engine import dialect
+from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
 
-PAGE = 100
-# Owners asked for in one query, which databases bound.
-OWNERS = 1000
-LONGEST_ID = 8000
-LARGEST = 2**63 - 1
+PAGE_SIZE = 100
+# Databases limit the number of values in one query.
+OWNERS_PER_QUERY = 1000
+LONGEST_POSITION = 8000
 
 _CURSOR = r"[0-9]{1,19}(?::[0-9]{1,19}:(?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)?"
 _POSITION = re.compile(rf"(?:({_CURSOR})|({_CURSOR})?/({_CURSOR})/([0-9]{{1,19}}))")
@@ -27,9 +28,10 @@ _POSITION = re.compile(rf"(?:({_CURSOR})|({_CURSOR})?/({_CURSOR})/([0-9]{{1,19}}
 
 @dataclass(frozen=True)
 class Position:
-    """All that ``since`` shows, and of what ``until`` shows besides, the tasks up to ``upto``.
+    """The reader has all changes that ``since`` shows, and some of those that ``until`` shows.
 
-    Without ``since`` nothing is known, and what comes first is the current state.
+    Of the latter it has those of the tasks with ids up to ``upto``. Without ``since`` the reader
+    has nothing and gets the current state first.
     """
 
     since: str = ""
@@ -41,17 +43,17 @@ class Position:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """A position as it was written down; None for what nobody of ours has written."""
-        found = _POSITION.fullmatch(text) if len(text) <= LONGEST_ID else None
-        if found is None:
+        """The position of this text, as ``str`` makes it; None for any other text."""
+        match = _POSITION.fullmatch(text) if len(text) <= LONGEST_POSITION else None
+        if match is None:
             return None
-        plain, since, until, upto = found.groups()
+        plain, since, until, upto = match.groups()
         position = cls(plain) if plain else cls(since or "", until, int(upto))
         numbers = (int(number) for number in re.findall("[0-9]+", text))
-        return position if max(numbers) <= LARGEST else None
+        return position if max(numbers) <= LARGEST_ID else None
 
     def is_past(self, now: str) -> bool:
-        """Whether this was written by the database whose moment ``now`` is, and not after it."""
+        """Whether the position is of the same database as the cursor ``now`` and not after it."""
         cursors = [cursor for cursor in (self.since, self.until) if cursor]
         return all(
             cursor.count(":") == now.count(":") and _end(cursor) <= _end(now) for cursor in cursors
@@ -59,8 +61,11 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Tasks by ascending id. ``after`` is the position when all of them have been delivered."""
+class ChangedTasks:
+    """One page of changed tasks by ascending id.
+
+    ``before`` is the reader's position before it, ``after`` when it has all tasks of the page.
+    """
 
     tasks: list[Task]
     before: Position
@@ -68,28 +73,28 @@ class Page:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing more had changed when the interval's end was taken."""
+        """Whether the page reaches the end of its interval."""
         return not self.after.until
 
     def position_at(self, task_id: int) -> Position:
-        """How far a reader has come with this task, when others of the page follow."""
+        """The reader's position after this task, when others of the page follow."""
         return Position(self.before.since, self.before.until, task_id)
 
 
-def resume(owner_id: int, position: Position | None, task_id: int | None) -> Page:
-    """The first page of a reader who names a position; it counts as none if it cannot be used."""
+def read_from(owner_id: int, position: Position | None, task_id: int | None) -> ChangedTasks:
+    """The first page of a reader. A position that this database cannot use counts as none."""
     if position is not None and position.is_past(dialect().cursor()):
         try:
-            return read(owner_id, position, task_id)
+            return read_next(owner_id, position, task_id)
         except DataError:
-            pass  # of the right shape, but not a snapshot that could have been
-    return read(owner_id, Position(), task_id)
+            pass  # it looks like a snapshot, but PostgreSQL does not accept it
+    return read_next(owner_id, Position(), task_id)
 
 
-def read(owner_id: int, position: Position, task_id: int | None = None) -> Page:
-    """What comes next after a position, of all the owner's tasks or of one.
+def read_next(owner_id: int, position: Position, task_id: int | None = None) -> ChangedTasks:
+    """The page after a position, of all tasks of the owner or of one.
 
-    With nothing known: the active tasks, or the one task whatever its state.
+    After an empty position: the active tasks, or the one task in any state.
     """
     sql = dialect()
     before = Position(position.since, position.until or sql.cursor(), position.upto)
@@ -100,27 +105,29 @@ def read(owner_id: int, position: Position, task_id: int | None = None) -> Page:
         tasks = tasks.filter(sql.between(before.since, before.until))
     elif task_id is None:
         tasks = tasks.active()
-    # A short interval is found by what changed; the sum keeps planners from walking all ids.
+    # For a short interval the index on changes is best; ``id + 0`` keeps planners from reading all
+    # ids in order instead.
     by_change = before.since and not before.upto
-    found = list(tasks.order_by(F("id") + 0 if by_change else "id")[:PAGE])
+    rows = list(tasks.order_by(F("id") + 0 if by_change else "id")[:PAGE_SIZE])
     after = Position(before.until)
-    if len(found) == PAGE:
-        after = Position(before.since, before.until, found[-1].pk)
-    # What has changed since ``until`` was taken belongs to the next interval.
-    return Page([task for task in found if shows(before.until, task.changed)], before, after)
+    if len(rows) == PAGE_SIZE:
+        after = Position(before.since, before.until, rows[-1].pk)
+    # A task that has changed after ``until`` belongs to the next interval.
+    shown = [task for task in rows if shows(before.until, task.changed)]
+    return ChangedTasks(shown, before, after)
 
 
 def changed_owners(owners: Sequence[int], since: str) -> tuple[str, dict[int, set[int]]]:
-    """Now, and which changes there were since, by owner, of these owners' tasks."""
+    """The cursor of now, and the changes of these owners' tasks since a cursor, by owner."""
     sql = dialect()
     until: str = sql.cursor()
     changed: Q = sql.between(since, until)
-    found: dict[int, set[int]] = {}
-    for start in range(0, len(owners), OWNERS):
-        some = Task.objects.filter(changed, owner_id__in=owners[start : start + OWNERS])
-        for owner_id, change in some.order_by().values_list("owner_id", "changed").distinct():
-            found.setdefault(owner_id, set()).add(change)
-    return until, found
+    changes: dict[int, set[int]] = {}
+    for start in range(0, len(owners), OWNERS_PER_QUERY):
+        tasks = Task.objects.filter(changed, owner_id__in=owners[start : start + OWNERS_PER_QUERY])
+        for owner_id, change in tasks.order_by().values_list("owner_id", "changed").distinct():
+            changes.setdefault(owner_id, set()).add(change)
+    return until, changes
 
 
 def now() -> str:
@@ -130,7 +137,7 @@ def now() -> str:
 
 
 def shows(cursor: str, changed: int) -> bool:
-    """Whether a change is among what a cursor's moment shows.
+    """Whether a change is visible at the moment of a cursor.
 
     PostgreSQL's cursor is a snapshot, ``xmin:xmax:xip,…``; SQLite's is the last tick.
     """
@@ -139,5 +146,5 @@ def shows(cursor: str, changed: int) -> bool:
 
 
 def _end(cursor: str) -> int:
-    """The first number that the moment cannot show."""
+    """The first change that is not visible at the moment of a cursor."""
     return int(cursor.split(":")[1]) if ":" in cursor else int(cursor) + 1

@@ -1,4 +1,7 @@
-"""Hints: what changed, said over Redis pub/sub. Lost hints are made good by the next read."""
+"""Hints: messages over Redis pub/sub that name changed tasks.
+
+A hint only reduces latency: after a lost one, the next sweep finds the change.
+"""
 
 from collections.abc import Iterable
 
@@ -7,25 +10,25 @@ import orjson
 from taskyard.core.redis import BrokerUnavailable, client, key
 from taskyard.core.types import Change
 
-# More tasks than this at once, and the hint is only that much has changed.
+# If more tasks change at once, the hint names none of them.
 MOST_NAMED = 100
 ANYTHING = b'"*"'
-# The statuses of an owner's tasks; None: something has changed, or may have.
+# The new statuses of an owner's tasks by id; None: any of the owner's tasks may have changed.
 Hint = dict[int, str] | None
 
 
 def common_channel() -> str:
-    """Where no hints go: always subscribed, for there is no subscribing to nothing."""
+    """A channel without hints, to which a hub is always subscribed: Redis needs at least one."""
     return key("live")
 
 
 def channel(owner_id: int) -> str:
-    """Where an owner's hints go. Raises BrokerUnavailable when the installation is not known."""
+    """The channel of an owner. Raises BrokerUnavailable while the installation's id is unknown."""
     return key("live", str(owner_id))
 
 
 def publish(changes: Iterable[Change]) -> None:
-    """Tell whoever listens to these owners' tasks: one round trip. Bounded, and never an error."""
+    """Publish the hints of these changes in one round trip. An unavailable broker is ignored."""
     hints: dict[int, dict[str, str]] = {}
     for owner_id, task_id, status in changes:
         hints.setdefault(owner_id, {})[str(task_id)] = status.value
@@ -33,23 +36,23 @@ def publish(changes: Iterable[Change]) -> None:
         return
     try:
         payloads = [
-            (channel(owner_id), orjson.dumps(named) if len(named) <= MOST_NAMED else ANYTHING)
-            for owner_id, named in hints.items()
+            (channel(owner_id), orjson.dumps(statuses) if len(statuses) <= MOST_NAMED else ANYTHING)
+            for owner_id, statuses in hints.items()
         ]
         with client() as redis:
             if len(payloads) == 1:
                 redis.publish(*payloads[0])
                 return
             pipeline = redis.pipeline(transaction=False)
-            for where, payload in payloads:
-                pipeline.publish(where, payload)
+            for name, payload in payloads:
+                pipeline.publish(name, payload)
             pipeline.execute()
     except BrokerUnavailable:
-        pass  # streams and waits read for themselves while the broker is away
+        pass  # the sweeps of the hubs find the changes
 
 
 def parse(payload: bytes) -> Hint:
-    """What a payload says; one that cannot be read says that something may have changed."""
+    """The hint of a payload. An unreadable one means that any task may have changed."""
     try:
         return {int(task_id): str(status) for task_id, status in orjson.loads(payload).items()}
     except (ValueError, TypeError, AttributeError):

@@ -1,8 +1,8 @@
-"""One hub a web process: it hears hints, and wakes whoever waits for an owner's tasks.
+"""The hub of a web process: receives hints from Redis and calls the listeners of their owners.
 
-One Redis connection for everybody. A hint that was lost is made good by a sweep: one query finds
-the owners with changes since the last one; every five seconds, and every second while Redis is
-away. Nobody who waits holds a thread or a database connection; reads share two of each.
+All listeners share one Redis connection. For lost hints there is a sweep: one query that finds the
+owners with changes since the last sweep, every five seconds, and every second while Redis is away.
+A listener holds no thread and no database connection; the hub has two of each for all queries.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from taskyard.live.hints import Hint
 THREADS = 2
 TICK_SECONDS = 1.0
 TICKS_A_SWEEP = 5
-# A hung Redis is taken for one that is away after two of these.
+# After so long without a message the hub sends a PING, and after twice as long it disconnects.
 QUIET_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
-CONFIRM_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 2.0
+SUBSCRIBE_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 2.0
 
 Callback = Callable[[Hint], None]
-# Whether a listener has read a change already, so that a sweep need not wake it.
+# Whether a listener has read a change already; then a sweep does not call it.
 HasSeen = Callable[[int], bool]
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Subscription:
-    """An owner's listeners, and whether their hints are known to arrive."""
+    """An owner's listeners, and whether Redis has confirmed the subscription."""
 
     listeners: dict[Callback, HasSeen] = field(default_factory=dict)
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,18 +69,19 @@ class Hub:
         self.stopping = False
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._follow())]
+        sweeping = asyncio.create_task(self._sweep_periodically())
+        self._tasks = [sweeping, asyncio.create_task(self._stay_connected())]
 
     @property
     def receives_hints(self) -> bool:
-        """Whether hints arrive; without a Redis to hear from, nobody misses them."""
+        """Whether hints arrive; also true if no Redis is configured."""
         return self._redis is not None or self._pool is None
 
     def release_waiters(self) -> None:
-        """The process is about to stop: whoever waits is woken, and waits no more."""
+        """Call all listeners, because the process is about to stop."""
         self.stopping = True
         for owner_id in list(self._subscriptions):
-            self._wake(owner_id, None)
+            self._call_listeners(owner_id, None)
 
     async def stop(self) -> None:
         self.release_waiters()
@@ -93,9 +94,9 @@ class Hub:
     async def listen(
         self, owner_id: int, callback: Callback, has_seen: HasSeen = lambda change: False
     ) -> AsyncIterator[None]:
-        """Within the block ``callback`` is called for every hint, and for changes without a hint.
+        """Call ``callback`` within the block for each hint, and for changes without a hint.
 
-        Whatever commits after the block was entered is heard of, sooner or later.
+        Every change that commits within the block leads to a call, at the latest after a sweep.
         """
         is_new = owner_id not in self._subscriptions
         subscription = self._subscriptions.setdefault(owner_id, Subscription())
@@ -105,27 +106,32 @@ class Hub:
                 await self._send_command("SUBSCRIBE", owner_id)
             if self._redis is not None and not subscription.subscribed.is_set():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(CONFIRM_SECONDS):
+                    async with asyncio.timeout(SUBSCRIBE_SECONDS):
                         await subscription.subscribed.wait()
             yield
         finally:
-            # An empty room is left to the next sweep: its owner is likely to come again.
+            # The next sweep unsubscribes: until then the owner is likely to listen again.
             subscription.listeners.pop(callback, None)
 
-    async def read(
-        self, ask: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
+    async def run_in_thread(
+        self, function: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
     ) -> Result:
-        """Ask the database in a thread of the hub's. Raises DatabaseError, InterfaceError."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: _asked(ask, args, options))
+        """Call a function that queries the database in a thread of the hub.
 
-    def _wake(self, owner_id: int, hint: Hint) -> None:
+        Raises DatabaseError, InterfaceError.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, lambda: _call_with_retry(function, args, options)
+        )
+
+    def _call_listeners(self, owner_id: int, hint: Hint) -> None:
         subscription = self._subscriptions.get(owner_id)
         for callback in tuple(subscription.listeners) if subscription else ():
             callback(hint)
 
-    async def _watch(self) -> None:
-        """Sweep from time to time, and see whether Redis still speaks."""
+    async def _sweep_periodically(self) -> None:
+        """Sweep, and check the connection to Redis, for ever."""
         ticks = 0
         while True:
             with suppress(TimeoutError):
@@ -136,9 +142,10 @@ class Hub:
                 ticks = 0
                 self._sweep_now.clear()
                 await self._sweep()
-            await self._check()
+            await self._check_connection()
 
     async def _sweep(self) -> None:
+        """Unsubscribe from owners without listeners; call listeners of owners with changes."""
         for owner_id in [
             owner
             for owner, subscription in self._subscriptions.items()
@@ -149,58 +156,59 @@ class Hub:
         if not self._subscriptions:
             self._swept_to = None
             return
-        asked = list(self._subscriptions)
-        found: dict[int, set[int]] = {}
+        swept = list(self._subscriptions)
+        changed: dict[int, set[int]] = {}
         try:
             if self._swept_to is None:
-                self._swept_to = await self.read(changes.now)
-                asked = []
+                self._swept_to = await self.run_in_thread(changes.now)
+                swept = []
             else:
-                self._swept_to, found = await self.read(
-                    changes.changed_owners, asked, self._swept_to
+                self._swept_to, changed = await self.run_in_thread(
+                    changes.changed_owners, swept, self._swept_to
                 )
         except (DatabaseError, InterfaceError) as error:
             logger.warning("no sweep: %s", error)
             return
-        # Nobody asked about those who came meanwhile.
-        for owner_id in self._subscriptions.keys() - asked:
-            self._wake(owner_id, None)
-        for owner_id, made in found.items():
+        # The query did not cover owners that subscribed while it ran.
+        for owner_id in self._subscriptions.keys() - swept:
+            self._call_listeners(owner_id, None)
+        for owner_id, owner_changes in changed.items():
             subscription = self._subscriptions.get(owner_id, Subscription())
             for callback, has_seen in tuple(subscription.listeners.items()):
-                if not all(has_seen(change) for change in made):
+                if not all(has_seen(change) for change in owner_changes):
                     callback(None)
 
-    async def _check(self) -> None:
-        redis, quiet = self._redis, asyncio.get_running_loop().time() - self._received_at
-        if redis is None or quiet < QUIET_SECONDS:
+    async def _check_connection(self) -> None:
+        redis, quiet_seconds = self._redis, asyncio.get_running_loop().time() - self._received_at
+        if redis is None or quiet_seconds < QUIET_SECONDS:
             return
-        if quiet > 2 * QUIET_SECONDS:
-            await redis.disconnect(nowait=True)  # the reader notices
+        if quiet_seconds > 2 * QUIET_SECONDS:
+            await redis.disconnect(nowait=True)  # _receive raises and _stay_connected reconnects
         else:
             await self._send_command("PING")
 
-    async def _follow(self) -> None:
-        """Stay connected to Redis, with growing pauses between attempts that fail."""
-        pause = 0.1
+    async def _stay_connected(self) -> None:
+        """Receive hints; reconnect to Redis with a growing back-off."""
+        backoff = 0.1
         while self._pool:
             try:
                 await self._receive(self._pool)
             except (BrokerUnavailable, RedisError, OSError, TimeoutError) as error:
                 logger.warning("hints away: %s", error)
             if self._redis is not None:
-                pause = 0.1
+                backoff = 0.1
             self._redis = None
             for owner_id, subscription in list(self._subscriptions.items()):
                 subscription.subscribed.clear()
-                self._wake(owner_id, None)
+                self._call_listeners(owner_id, None)
             self._sweep_now.set()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
     async def _receive(self, pool: ConnectionPool) -> None:
-        # The first time the database is asked; never in the event loop.
-        common = await self.read(hints.common_channel)
+        """Connect, subscribe and receive until the connection fails."""
+        # The first call reads the installation's id from the database, so it needs a thread.
+        common = await self.run_in_thread(hints.common_channel)
         redis: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -210,40 +218,42 @@ class Hub:
             self._redis, self._received_at = redis, asyncio.get_running_loop().time()
             if channels:
                 await redis.send_command("SUBSCRIBE", *channels)
-            # What was said while nobody listened is made good.
+            # Hints were lost while there was no connection.
             self._sweep_now.set()
             for owner_id in list(self._subscriptions):
-                self._wake(owner_id, None)
+                self._call_listeners(owner_id, None)
             while True:
                 message = await redis.read_response(timeout=math.inf)
                 self._received_at = asyncio.get_running_loop().time()
-                self._take(message)
+                self._handle_message(message)
         finally:
             await redis.disconnect(nowait=True)
 
-    def _take(self, message: Any) -> None:
-        kind, where = message[0], message[1].decode()
-        owner = where.rpartition(":")[2]
+    def _handle_message(self, message: Any) -> None:
+        kind, channel = message[0], message[1].decode()
+        owner = channel.rpartition(":")[2]
         if not owner.isdecimal():
-            return  # the answer to a PING, or our own channel
+            return  # the answer to a PING, or the common channel
         if kind == b"message":
-            self._wake(int(owner), hints.parse(message[2]))
+            self._call_listeners(int(owner), hints.parse(message[2]))
         elif kind == b"subscribe" and (subscription := self._subscriptions.get(int(owner))):
             subscription.subscribed.set()
 
     async def _send_command(self, command: str, *owners: int) -> None:
         if self._redis is not None and self._redis.is_connected:
             channels = [hints.channel(owner_id) for owner_id in owners]
-            with suppress(RedisError, OSError):  # the reader notices
+            with suppress(
+                RedisError, OSError
+            ):  # _receive raises too and _stay_connected reconnects
                 await self._redis.send_command(command, *channels, check_health=False)
 
     def _close_threads(self) -> None:
-        # Each thread closes its own connection; the barrier keeps one from doing it twice.
-        together = Barrier(THREADS)
+        # A connection belongs to its thread. The barrier gives each thread exactly one call.
+        barrier = Barrier(THREADS)
 
         def close() -> None:
             with suppress(BrokenBarrierError):
-                together.wait(5)
+                barrier.wait(5)
             connection.close()
 
         for _ in range(THREADS):
@@ -252,38 +262,39 @@ class Hub:
 
 
 def _pool(url: str) -> ConnectionPool:
-    """Where to get connections to what the URL names, or what its sentinels name."""
-    said = redis_url.parse(url)
-    bounds: dict[str, Any] = {
+    """The connection pool of a Redis URL, or of the primary that its sentinels name."""
+    parsed_url = redis_url.parse(url)
+    limits: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
-    options = {**said.connection(), **bounds, "socket_timeout": None}
-    if said.master_name is not None:
-        sentinels: Any = Sentinel(said.servers, sentinel_kwargs={**said.sentinel(), **bounds})  # type: ignore[no-untyped-call]
-        redis: Redis = sentinels.master_for(said.master_name, **options)
+    options = {**parsed_url.connection(), **limits, "socket_timeout": None}
+    if parsed_url.master_name is not None:
+        sentinel_options = {**parsed_url.sentinel(), **limits}
+        sentinels: Any = Sentinel(parsed_url.servers, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
+        redis: Redis = sentinels.master_for(parsed_url.master_name, **options)
     else:
-        host, port = said.servers[0]
+        host, port = parsed_url.servers[0]
         redis = Redis(host=host, port=port, **options)
     return redis.connection_pool
 
 
-def _asked(ask: Callable[..., Result], args: Any, options: Any) -> Result:
-    """Ask; once more on a new connection, where the kept one turns out to be dead."""
-    # A server that takes no writes any more would answer for ever with what was.
+def _call_with_retry(function: Callable[..., Result], args: Any, options: Any) -> Result:
+    """Call a function; if the kept connection is dead, call it again on a new one."""
+    # After a switchover the old primary would answer for ever with old rows.
     connection.close_if_unusable_or_obsolete()
-    fresh = connection.connection is None
+    is_new = connection.connection is None
     try:
-        return ask(*args, **options)
+        return function(*args, **options)
     except (DatabaseError, InterfaceError) as error:
         if not is_outage(error):
             raise
         connection.close()
-        if fresh:
+        if is_new:
             raise
     try:
-        return ask(*args, **options)
+        return function(*args, **options)
     except (DatabaseError, InterfaceError):
         connection.close()
         raise

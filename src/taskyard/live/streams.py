@@ -1,8 +1,8 @@
-"""Server-sent events: an owner's tasks, or one of them, as they change. For whom, and in which
-words, the rooms above say.
+"""Server-sent events for the changes of an owner's tasks, or of one task.
 
-A stream reads for itself, from the position where it is: a hint only wakes it. So it misses
-nothing, a slow client fills no queue, and an event's id is all that is needed to go on elsewhere.
+A subclass of ``SSEEndpoint`` authenticates requests and serializes tasks. A stream reads the
+database from its own position, and a hint only wakes it. So a stream misses no change and a slow
+client needs no queue; an event's id is a position, from which any web process can continue.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi, changes
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
-from taskyard.live.changes import Page, Position
+from taskyard.live.changes import ChangedTasks, Position
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 
@@ -29,8 +29,8 @@ AUTHORIZE_SECONDS = 60.0
 SEND_SECONDS = 30.0
 OUTAGE_PAUSE_SECONDS = 1.0
 RETRY_MILLISECONDS = 2000
-PIECE_BYTES = 64 * 1024
-KEPT = (
+CHUNK_BYTES = 64 * 1024
+KEPT_HEADERS = (
     b"x-request-id",
     b"x-content-type-options",
     b"x-frame-options",
@@ -46,19 +46,19 @@ STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 LINE_ENDS = {letter.encode(): b"\\u%04x" % ord(letter) for letter in "\u0085\u2028\u2029"}
-# What the ordinary application answers where a stream may be had: only not from there.
+# The status of the WSGI view if the client may have the stream; WSGI itself cannot stream.
 STREAM_ALLOWED = 406
 
 
 class TooManyStreams(Exception):
-    """The owner has as many streams open as one may have."""
+    """The owner has ``MOST_STREAMS`` open streams."""
 
 
 StreamError = TooManyStreams | DatabaseError | InterfaceError
 
 
 class SSEEndpoint(ABC):
-    """The streams under the addresses that ``address`` matches; its first group is a task's id."""
+    """Serves the streams at the paths that ``address`` matches; its first group is a task's id."""
 
     address: re.Pattern[str]
 
@@ -69,10 +69,10 @@ class SSEEndpoint(ABC):
 
     @abstractmethod
     def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
-        """Whose stream it is, and until when, in seconds of the epoch; None: nobody's.
+        """The owner's id and the Unix time at which the credentials expire; None without them.
 
-        Whether the user is still there and active, the ordinary application has found out; it is
-        asked again every ``AUTHORIZE_SECONDS``.
+        The WSGI view has already checked that the user is active. The stream calls it again every
+        ``AUTHORIZE_SECONDS``.
         """
 
     @abstractmethod
@@ -80,20 +80,22 @@ class SSEEndpoint(ABC):
         """A task as an event's data, in the current language."""
 
     @abstractmethod
-    def error_response(self, failure: StreamError, scope: Scope) -> Response:
-        """What is said of a failure, in the current language."""
+    def error_response(self, error: StreamError, scope: Scope) -> Response:
+        """The response to an error, in the current language."""
 
     def position(self, scope: Scope) -> str:
-        """From where a client goes on; empty where it begins."""
+        """The position from which a client continues; empty at its first request."""
         return asgi.header(scope, b"last-event-id") or ""
 
     def reports_hub_state(self) -> bool:
-        """Whether the client is told when hints are away."""
+        """Whether the stream has events that say whether hints arrive."""
         return False
 
     async def still_authorized(self, scope: Scope) -> bool:
-        """Whether the ordinary application still lets the holder in. An outage is no refusal."""
-        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
+        """Whether the WSGI view still allows the stream. An outage does not end it."""
+        response = await asgi.call_app(
+            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
+        )
         return response is None or response.status == STREAM_ALLOWED or response.status >= 500
 
     def matches(self, scope: Scope) -> bool:
@@ -102,19 +104,22 @@ class SSEEndpoint(ABC):
         return is_read and self.address.fullmatch(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await asgi.call_app(self._wsgi_app, asgi.get(scope), asgi.no_body)
-        streams = response is not None and response.status == STREAM_ALLOWED
-        owner = self.authenticate(scope, response) if response is not None and streams else None
-        if response is None or owner is None:
-            if response is not None:
-                await response.send_to(send)
+        response = await asgi.call_app(
+            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
+        )
+        if response is None:
+            return
+        is_allowed = response.status == STREAM_ALLOWED
+        owner = self.authenticate(scope, response) if is_allowed else None
+        if owner is None:
+            await response.send_to(send)
             return
         if scope["method"] == "HEAD":
             await Response(200, [*_kept_headers(response), *STREAM_HEADERS], b"").send_to(send)
             return
         owner_id, expires_at = owner
         if self._open[owner_id] >= MOST_STREAMS:
-            await self._refused(TooManyStreams(), scope, response).send_to(send)
+            await self._error_response(TooManyStreams(), scope, response).send_to(send)
             return
         self._open[owner_id] += 1
         try:
@@ -133,45 +138,45 @@ class SSEEndpoint(ABC):
         expires_at: float,
         response: Response,
     ) -> None:
-        address = self.address.fullmatch(scope["path"])
-        task_id = int(address[1]) if address and address.lastindex else None
+        match = self.address.fullmatch(scope["path"])
+        task_id = int(match[1]) if match and match.lastindex else None
         position = Position.parse(self.position(scope))
         stream = SSEConnection(
             self, self._hub, scope, send, owner_id, task_id, response.language, expires_at
         )
         async with self._hub.listen(owner_id, stream.on_hint, stream.has_seen):
             try:
-                page = await self._hub.read(changes.resume, owner_id, position, task_id)
-                over = position is not None and not page.tasks and await stream.has_ended()
+                page = await self._hub.run_in_thread(changes.read_from, owner_id, position, task_id)
+                is_over = position is not None and not page.tasks and await stream.has_ended()
             except (DatabaseError, InterfaceError) as error:
-                await self._refused(error, scope, response).send_to(send)
+                await self._error_response(error, scope, response).send_to(send)
                 return
-            if over:
-                # To a browser this says: do not connect again (WHATWG HTML, 9.2).
+            if is_over:
+                # A 204 tells a browser not to reconnect (WHATWG HTML, 9.2).
                 await Response(204, _kept_headers(response), b"").send_to(send)
                 return
             watching = asyncio.ensure_future(_watch_disconnect(receive, stream))
             try:
                 await stream.run(page, _kept_headers(response))
             except OSError:
-                pass  # the client left
+                pass  # the client has disconnected
             except TimeoutError:
-                _cut(send)
+                _abort_connection(send)
             finally:
                 watching.cancel()
 
-    def _refused(self, failure: StreamError, scope: Scope, response: Response) -> Response:
+    def _error_response(self, error: StreamError, scope: Scope, response: Response) -> Response:
         with translation.override(response.language):
-            error = self.error_response(failure, scope)
-        return Response(error.status, [*error.headers, *_kept_headers(response)], error.body)
+            refusal = self.error_response(error, scope)
+        return Response(refusal.status, [*refusal.headers, *_kept_headers(response)], refusal.body)
 
 
 class SSEConnection:
-    """One open stream. ``run`` returns when it is over, for whatever reason."""
+    """One open stream."""
 
     def __init__(
         self,
-        kind: SSEEndpoint,
+        endpoint: SSEEndpoint,
         hub: Hub,
         scope: Scope,
         send: Send,
@@ -180,7 +185,7 @@ class SSEConnection:
         language: str,
         expires_at: float,
     ) -> None:
-        self._kind = kind
+        self._endpoint = endpoint
         self._hub = hub
         self._reported_hub_state: bool | None = None
         self._scope = scope
@@ -191,89 +196,94 @@ class SSEConnection:
         self._ends_at = _clock() + expires_at - time.time()
         self._ping_at = _clock() + PING_SECONDS
         self._authorize_at = _clock() + AUTHORIZE_SECONDS
-        self._news = asyncio.Event()
-        self._last: dict[int, int] = {}
+        self._may_have_changed = asyncio.Event()
+        self._sent_hashes: dict[int, int] = {}
         self._read_to = ""
         self._disconnected = False
         self._ended = False
 
     def on_hint(self, hint: Hint) -> None:
         if hint is None or self._task_id is None or self._task_id in hint:
-            self._news.set()
+            self._may_have_changed.set()
 
     def has_seen(self, change: int) -> bool:
         return self._read_to != "" and changes.shows(self._read_to, change)
 
     def disconnect(self) -> None:
         self._disconnected = True
-        self._news.set()
+        self._may_have_changed.set()
 
     async def has_ended(self) -> bool:
-        """Whether this is the stream of one task, and that is in a terminal state."""
+        """Whether this is the stream of one task, and that task has ended."""
         if self._task_id is None:
             return False
-        page = await self._hub.read(changes.read, self._owner_id, Position(), self._task_id)
+        page = await self._read_next(Position())
         return all(task.status in TERMINAL for task in page.tasks)
 
-    async def run(self, page: Page, headers: list[asgi.Header]) -> None:
-        """Raises OSError when the client has left, TimeoutError when it reads nothing."""
+    async def run(self, page: ChangedTasks, headers: list[asgi.Header]) -> None:
+        """Send the events until the stream is over.
+
+        Raises OSError if the client has disconnected, TimeoutError if it does not read.
+        """
         headers = [*headers, *STREAM_HEADERS]
-        await self._say({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send_message({"type": "http.response.start", "status": 200, "headers": headers})
         first = f"retry: {RETRY_MILLISECONDS}\n".encode()
         if not page.tasks:
-            # An id without an event: a client that is cut now misses nothing either.
+            # An id without an event, so that a client that loses the connection now can resume.
             first += f"id: {page.after}\n\n".encode()
         await self._write(first)
         while True:
             self._read_to = page.after.since
-            await self._deliver(page)
-            if page.is_last and not await self._more():
+            await self._send_events(page)
+            if page.is_last and not await self._wait_for_change():
                 break
-            self._news.clear()
-            page = await self._next(page)
-        await self._say({"type": "http.response.body", "body": b""})
+            self._may_have_changed.clear()
+            page = await self._next_page(page)
+        await self._send_message({"type": "http.response.body", "body": b""})
 
-    async def _deliver(self, page: Page) -> None:
-        events = [(task.pk, body) for task in page.tasks if (body := self._body(task)) is not None]
-        piece = b""
-        for number, (task_id, body) in enumerate(events, start=1):
-            at = page.after if number == len(events) else page.position_at(task_id)
-            piece += b"event: task\nid: %b\ndata: %b\n\n" % (str(at).encode(), one_line(body))
-            if len(piece) > PIECE_BYTES:
-                await self._write(piece)
-                piece = b""
-        if piece:
-            await self._write(piece)
+    async def _send_events(self, page: ChangedTasks) -> None:
+        events = [(task.pk, data) for task in page.tasks if (data := self._data(task)) is not None]
+        chunk = b""
+        for number, (task_id, data) in enumerate(events, start=1):
+            position = page.after if number == len(events) else page.position_at(task_id)
+            event_id = str(position).encode()
+            chunk += b"event: task\nid: %b\ndata: %b\n\n" % (event_id, one_line(data))
+            if len(chunk) > CHUNK_BYTES:
+                await self._write(chunk)
+                chunk = b""
+        if chunk:
+            await self._write(chunk)
 
-    def _body(self, task: Any) -> bytes | None:
-        """The task as the API represents it; None where that is what was said last."""
+    def _data(self, task: Any) -> bytes | None:
+        """The data of a task's event; None if it equals that of the last event."""
         with translation.override(self._language):
-            body = self._kind.serialize(task, self._scope)
-        known = hash(body)
-        if self._last.get(task.pk) == known:
+            data = self._endpoint.serialize(task, self._scope)
+        data_hash = hash(data)
+        if self._sent_hashes.get(task.pk) == data_hash:
             return None
-        self._last[task.pk] = known
+        self._sent_hashes[task.pk] = data_hash
         if task.status in TERMINAL:
-            del self._last[task.pk]
+            del self._sent_hashes[task.pk]
             self._ended = self._task_id is not None
-        return body
+        return data
 
-    async def _more(self) -> bool:
-        """Wait for news; False when the stream is over."""
+    async def _wait_for_change(self) -> bool:
+        """Wait until tasks may have changed; False when the stream is over."""
         while not (self._ended or self._disconnected or self._hub.stopping):
             if (
-                self._kind.reports_hub_state()
+                self._endpoint.reports_hub_state()
                 and self._hub.receives_hints != self._reported_hub_state
             ):
                 self._reported_hub_state = self._hub.receives_hints
-                await self._write(b"event: hints\ndata: %b\n\n" % _word(self._hub.receives_hints))
+                state = b"here" if self._hub.receives_hints else b"away"
+                await self._write(b"event: hints\ndata: %b\n\n" % state)
             if _clock() >= self._ends_at or not await self._is_authorized():
                 return False
-            if self._news.is_set():
+            if self._may_have_changed.is_set():
                 return True
             try:
                 async with asyncio.timeout_at(min(self._ping_at, self._ends_at)):
-                    await self._news.wait()
+                    await self._may_have_changed.wait()
             except TimeoutError:
                 if _clock() >= self._ends_at:
                     continue
@@ -285,35 +295,39 @@ class SSEConnection:
         if _clock() < self._authorize_at:
             return True
         self._authorize_at = _clock() + AUTHORIZE_SECONDS
-        return await self._kind.still_authorized(self._scope)
+        return await self._endpoint.still_authorized(self._scope)
 
-    async def _next(self, page: Page) -> Page:
+    async def _next_page(self, page: ChangedTasks) -> ChangedTasks:
         try:
-            return await self._hub.read(changes.read, self._owner_id, page.after, self._task_id)
+            return await self._read_next(page.after)
         except (DatabaseError, InterfaceError):
-            # The position stays; what cannot be read now is read when the database is back.
+            # The position stays the same, so the stream continues there after the outage.
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-            self._news.set()
-            return Page([], page.before, page.after)
+            self._may_have_changed.set()
+            return ChangedTasks([], page.before, page.after)
 
-    async def _write(self, piece: bytes) -> None:
-        await self._say({"type": "http.response.body", "body": piece, "more_body": True})
+    async def _read_next(self, position: Position) -> ChangedTasks:
+        return await self._hub.run_in_thread(
+            changes.read_next, self._owner_id, position, self._task_id
+        )
 
-    async def _say(self, message: asgi.Message) -> None:
+    async def _write(self, chunk: bytes) -> None:
+        await self._send_message({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _send_message(self, message: asgi.Message) -> None:
         async with asyncio.timeout(SEND_SECONDS):
             await self._send(message)
 
 
-def one_line(body: bytes) -> bytes:
-    """JSON without what many clients take for the end of a line.
+def one_line(data: bytes) -> bytes:
+    """Escape the characters in JSON that many clients treat as the end of a line.
 
-    JSON escapes U+000A and U+000D itself. These three may stand in its strings as they are, and
-    only there.
+    JSON itself escapes U+000A and U+000D. U+0085, U+2028 and U+2029 may be in its strings.
     """
     for raw, escaped in LINE_ENDS.items():
-        if raw in body:
-            body = body.replace(raw, escaped)
-    return body
+        if raw in data:
+            data = data.replace(raw, escaped)
+    return data
 
 
 async def _watch_disconnect(receive: Receive, stream: SSEConnection) -> None:
@@ -322,8 +336,9 @@ async def _watch_disconnect(receive: Receive, stream: SSEConnection) -> None:
     stream.disconnect()
 
 
-def _cut(send: Send) -> None:
-    """End a connection whose client reads nothing. ASGI has no word for it; servers' objects do."""
+def _abort_connection(send: Send) -> None:
+    """Abort a connection whose client does not read. ASGI has no message for it, but uvicorn's
+    ``send`` is a method of an object that has the transport."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()
@@ -334,10 +349,6 @@ def _clock() -> float:
 
 
 def _kept_headers(response: Response) -> list[asgi.Header]:
-    """Of the ordinary answer's headers those that are the stream's too."""
-    kept = [header for header in response.headers if header[0] in KEPT]
-    return [*kept, (b"cache-control", b"no-store")]
-
-
-def _word(here: bool) -> bytes:
-    return b"here" if here else b"away"
+    """The headers of the WSGI response that the stream's response has too."""
+    headers = [header for header in response.headers if header[0] in KEPT_HEADERS]
+    return [*headers, (b"cache-control", b"no-store")]

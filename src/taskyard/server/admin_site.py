@@ -1,4 +1,4 @@
-"""The admin's way in: the same as the page's and the API's, with the same throttles."""
+"""The login of the admin, with the rate limits of the other logins."""
 
 from typing import Any
 
@@ -17,6 +17,8 @@ RETRY_AFTER = "taskyard.retry_after"
 
 
 class LoginForm(AdminAuthenticationForm):
+    """Logs in as the API does. Tells the view through the request when to try again."""
+
     request: HttpRequest
 
     def clean(self) -> dict[str, Any]:
@@ -46,13 +48,13 @@ class Site(admin.AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         response = super().login(request, extra_context)
-        if after := request.META.get(RETRY_AFTER):
+        if seconds := request.META.get(RETRY_AFTER):
             response.status_code = 429
-            response["Retry-After"] = str(after)
+            response["Retry-After"] = str(seconds)
         return response
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """On the page, where guesses of the old password are counted."""
+        """Redirect to the page of the web, which counts wrong old passwords."""
         return redirect("password")

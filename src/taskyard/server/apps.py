@@ -1,4 +1,4 @@
-"""The Django app of our own project: what only it may do."""
+"""The Django apps that only our own project installs."""
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin
@@ -16,7 +16,7 @@ class ServerConfig(AppConfig):
 
 
 class ThrottledAdmin(admin.AdminConfig):
-    """Django's admin with our login."""
+    """Django's admin with our login form."""
 
     default = False
     default_site = "taskyard.server.admin_site.Site"

@@ -1,4 +1,4 @@
-"""The one port: streams and waits go to async applications, everything else to WSGI threads."""
+"""The ASGI application: streams and waits are async, all other requests run in WSGI threads."""
 
 import asyncio
 import gc
@@ -21,25 +21,26 @@ from django.urls import get_resolver
 
 from taskyard.server.http import Utf8Request
 
-# Django is set up before anything that has models is imported.
+# This sets Django up, which must come before the imports below: they load models.
 wsgi = get_wsgi_application()
 wsgi.request_class = Utf8Request
 
 from taskyard.api.prefer_wait import PreferWait  # noqa: E402
 from taskyard.api.streams import TaskStreams  # noqa: E402
 from taskyard.core import notifications  # noqa: E402
-from taskyard.live.asgi import ASGIApp  # noqa: E402
+from taskyard.live.asgi import ASGIApp, Receive, Scope, Send  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
 from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
-from taskyard.server.wsgi_adapter import Receive, Scope, Send  # noqa: E402
 from taskyard.web.streams import PageStreams  # noqa: E402
 
-# A stream is an open file; systems often begin with a thousand.
+# Each stream is an open file, and the usual soft limit is 1,024.
 MOST_OPEN_FILES = 65_536
 
 
 class Router:
+    """Sends a request to the first live application that matches it, or else to WSGI."""
+
     def __init__(self, wsgi_app: Admission, *, redis_url: str | None) -> None:
         self._wsgi_app = wsgi_app
         self._redis_url = redis_url
@@ -47,9 +48,9 @@ class Router:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            live = (each for each in self._live if each.matches(scope))
-            answers: ASGIApp = next(live, self._wsgi_app)
-            await answers(scope, receive, send)
+            matching = (app for app in self._live if app.matches(scope))
+            app: ASGIApp = next(matching, self._wsgi_app)
+            await app(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -57,14 +58,14 @@ class Router:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        allow_many_files()
+        raise_open_files_limit()
         hub = Hub(self._redis_url)
         hub.start()
         notifications.start()
-        when_told_to_stop(hub.release_waiters)
-        look_at_connections_once()
+        call_on_stop_signal(hub.release_waiters)
+        disconnect_unneeded_receivers()
         freeze_gc()
-        self._live = [kind(hub, self._wsgi_app) for kind in (TaskStreams, PageStreams, PreferWait)]
+        self._live = [app(hub, self._wsgi_app) for app in (TaskStreams, PageStreams, PreferWait)]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()
@@ -74,7 +75,7 @@ class Router:
 
 
 class UnderPath:
-    """An application shown under a path: the path is cut off, whether or not a proxy did so."""
+    """Serves an application under a base path, also if a proxy has removed that path already."""
 
     def __init__(self, application: ASGIApp, base: str) -> None:
         self._application = application
@@ -82,10 +83,11 @@ class UnderPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope = {**scope, "root_path": self._base, **self._inner(scope)}
+            scope = {**scope, "root_path": self._base, **self._without_base(scope)}
         await self._application(scope, receive, send)
 
-    def _inner(self, scope: Scope) -> dict[str, Any]:
+    def _without_base(self, scope: Scope) -> dict[str, Any]:
+        """The paths of a scope without the base; nothing if they do not begin with it."""
         path, raw = scope["path"], scope["raw_path"]
         base = self._base.encode()
         if raw != base and not raw.startswith(base + b"/"):
@@ -93,26 +95,29 @@ class UnderPath:
         return {"path": path[len(base) :] or "/", "raw_path": raw[len(base) :] or b"/"}
 
 
-def when_told_to_stop(call: Callable[[], None]) -> None:
-    """Have it called on SIGTERM and SIGINT at once, before the server waits for open answers."""
+def call_on_stop_signal(callback: Callable[[], None]) -> None:
+    """Call it at once on SIGTERM and SIGINT, before uvicorn waits for open responses."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        server_stops = signal.getsignal(number)
+        uvicorn_handler = signal.getsignal(number)
 
-        def stop(number: int, frame: FrameType | None, server_stops: object = server_stops) -> None:
-            loop.call_soon_threadsafe(call)
-            if callable(server_stops):
-                server_stops(number, frame)
+        def handle(
+            number: int, frame: FrameType | None, uvicorn_handler: object = uvicorn_handler
+        ) -> None:
+            loop.call_soon_threadsafe(callback)
+            if callable(uvicorn_handler):
+                uvicorn_handler(number, frame)
 
-        signal.signal(number, stop)
+        signal.signal(number, handle)
 
 
-def look_at_connections_once() -> None:
-    """When a request begins, whether the last one left a connection broken; not at its end too.
+def disconnect_unneeded_receivers() -> None:
+    """Disconnect those receivers of Django's request signals that would only cost time.
 
-    Nor is there a log of queries to empty where none is kept, nor a cache with connections.
+    Connections are checked when a request begins, so not again at its end. There is no cache with
+    connections, and without DEBUG no log of queries.
     """
     request_finished.disconnect(close_old_connections)
     request_finished.disconnect(close_caches)
@@ -121,27 +126,25 @@ def look_at_connections_once() -> None:
 
 
 def freeze_gc() -> None:
-    """What was loaded stays: the collector need not look at it again with every few requests.
+    """Exclude all that is loaded now from garbage collection.
 
-    It took a fifth of a create's time.
+    Collections took a fifth of the time of a create.
     """
-    get_resolver().url_patterns  # noqa: B018  # loaded now, with all the views
+    get_resolver().url_patterns  # noqa: B018  # imports all views
     gc.collect()
     gc.freeze()
 
 
-def allow_many_files() -> None:
+def raise_open_files_limit() -> None:
+    """Raise the soft limit of open files to ``MOST_OPEN_FILES``, if the hard limit allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-application: ASGIApp = Router(
-    Admission(wsgi),
-    redis_url=settings.REDIS_URL,
-)
+application: ASGIApp = Router(Admission(wsgi), redis_url=settings.REDIS_URL)
 if settings.TASKYARD_BASE_PATH:
     application = UnderPath(application, settings.TASKYARD_BASE_PATH)
-if settings.TASKYARD_LOG_REQUESTS and requests.wanted():
+if settings.TASKYARD_LOG_REQUESTS and requests.is_enabled():
     application = requests.RequestLog(application)

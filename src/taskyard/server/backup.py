@@ -1,4 +1,4 @@
-"""`taskyard backup` and `taskyard restore`: the database as one file, and back."""
+"""`taskyard backup` and `taskyard restore`: write the database to one file and read it back."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ NOT_OURS = "this is no backup of Taskyard"
 
 
 def backup(file: Path) -> None:
-    """Write the database to the file, whole or not at all; it may be in use meanwhile.
+    """Write the database to the file, which is replaced atomically. Raises ConfigurationError.
 
-    Raises ConfigurationError.
+    The database may be in use.
     """
     write = _backup_sqlite if connection.vendor == "sqlite" else _backup_postgresql
     try:
@@ -44,9 +44,9 @@ def backup(file: Path) -> None:
 
 
 def restore(file: Path, *, as_copy: bool) -> None:
-    """Replace the database by that of a backup, and bring it to the current version.
+    """Replace the database by that of a backup, then migrate it. Raises ConfigurationError.
 
-    ``as_copy`` gives it an id of its own, for use beside the original. Raises ConfigurationError.
+    ``as_copy`` gives the installation a new id, for use beside the original.
     """
     if not file.is_file():
         raise ConfigurationError(f"{file}: there is no such file")
@@ -66,17 +66,17 @@ def restore(file: Path, *, as_copy: bool) -> None:
 
 def _backup_sqlite(draft: Path) -> None:
     with closing(sqlite3.connect(connection.settings_dict["NAME"])) as source:
-        # One read transaction: consistent, and nobody who writes waits for it.
+        # One read transaction: the copy is consistent, and no writer waits for it.
         source.execute("VACUUM INTO ?", [str(draft)])
 
 
 def _restore_sqlite(file: Path) -> None:
     target_path = Path(connection.settings_dict["NAME"])
     target_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _opened(file) as source, closing(sqlite3.connect(target_path, timeout=1)) as target:
+    with _open_backup(file) as source, closing(sqlite3.connect(target_path, timeout=1)) as target:
         _check_migrations(source.execute("SELECT app, name FROM django_migrations").fetchall())
         try:
-            # SQLite leaves WAL only when no other process has the file open.
+            # SQLite can leave WAL mode only if no other process has the file open.
             target.execute("PRAGMA journal_mode=DELETE")
             source.backup(target)
         except sqlite3.OperationalError as error:
@@ -87,7 +87,8 @@ def _restore_sqlite(file: Path) -> None:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+def _open_backup(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup and check it. Raises ConfigurationError."""
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source:
             source.execute("SELECT count(*) FROM taskyard_task").fetchone()
@@ -98,16 +99,18 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         raise ConfigurationError(f"{file}: {NOT_OURS}: {error}") from None
 
 
-# PostgreSQL, by its own tools
+# PostgreSQL, with pg_dump, pg_restore and psql
 
 
 def _backup_postgresql(draft: Path) -> None:
-    _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={draft}", _where())
+    _run(
+        "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={draft}", _dbname()
+    )
 
 
 def _restore_postgresql(file: Path) -> None:
     _check_migrations(_dumped_migrations(file))
-    if others := _others():
+    if others := _other_connections():
         raise ConfigurationError(
             f"the database is in use by {others} other connections: stop web and workers first"
         )
@@ -115,28 +118,35 @@ def _restore_postgresql(file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "restore.sql"
         _run("pg_restore", "--no-owner", "--no-privileges", f"--file={script}", str(file))
-        # One transaction: after a failure all is as it was.
+        # In one transaction, so that a failure changes nothing.
         _run(
             *("psql", "--quiet", "--no-psqlrc", "--output", os.devnull, "--single-transaction"),
-            *("--set", "ON_ERROR_STOP=1", f"--command={_drop()}", f"--file={script}", _where()),
+            *(
+                "--set",
+                "ON_ERROR_STOP=1",
+                f"--command={_drop_tables()}",
+                f"--file={script}",
+                _dbname(),
+            ),
         )
 
 
 def _dumped_migrations(file: Path) -> list[tuple[str, str]]:
+    """The applied migrations of a dump, as app and name."""
     try:
         text = _run("pg_restore", "--data-only", "--table=django_migrations", "--file=-", str(file))
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {NOT_OURS}: {error}") from None
     lines = iter(text.splitlines())
-    copied = next((line for line in lines if line.startswith("COPY ")), None)
-    if copied is None:
+    copy = next((line for line in lines if line.startswith("COPY ")), None)
+    if copy is None:
         raise ConfigurationError(f"{file}: {NOT_OURS}")
-    names = copied.partition("(")[2].partition(")")[0].split(", ")
+    names = copy.partition("(")[2].partition(")")[0].split(", ")
     rows = [dict(zip(names, line.split("\t"), strict=False)) for line in lines if "\t" in line]
     return [(row["app"], row["name"]) for row in rows]
 
 
-def _others() -> int:
+def _other_connections() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -145,8 +155,8 @@ def _others() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _drop() -> str:
-    """The tables that are there, also those that the backup does not know yet."""
+def _drop_tables() -> str:
+    """SQL that drops all tables of Taskyard, also those that the backup does not have."""
     tables = connection.introspection.table_names()
     ours = {*connection.introspection.django_table_names(), "django_migrations"}
     quoted = ", ".join(connection.ops.quote_name(name) for name in tables if name in ours)
@@ -154,42 +164,46 @@ def _drop() -> str:
     return f"DROP TABLE {quoted} CASCADE" if quoted else "SELECT"
 
 
-def _where() -> str:
-    """Where the database is, as libpq reads it; the password goes another way."""
+def _dbname() -> str:
+    """The option with the connection string for libpq, without the password."""
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    given = connection.get_connection_params().items()
     left_out = ("password", "options", "connect_timeout", "tcp_user_timeout")
-    kept = {name: value for name, value in given if name in known and name not in left_out}
-    return f"--dbname={make_conninfo('', **kept)}"
+    params = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name in known and name not in left_out
+    }
+    return f"--dbname={make_conninfo('', **params)}"
 
 
 def _run(program: str, *arguments: str) -> str:
-    """What the program printed. Raises ConfigurationError with the last line of its errors."""
+    """Run a program; its output. Raises ConfigurationError with the first line of its errors."""
     password = connection.get_connection_params().get("password")
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [program, *arguments], env=environment, capture_output=True, check=False
         )
     except FileNotFoundError:
         raise ConfigurationError(
             f"{program} is not installed: it comes with PostgreSQL's client, postgresql-client"
         ) from None
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ConfigurationError(_worst(lines) or f"{program} ended with {done.returncode}")
-    return done.stdout.decode(errors="replace")
+    if result.returncode:
+        lines = result.stderr.decode(errors="replace").strip().splitlines()
+        raise ConfigurationError(_first_error(lines) or f"{program} ended with {result.returncode}")
+    return result.stdout.decode(errors="replace")
 
 
-def _worst(lines: list[str]) -> str:
+def _first_error(lines: list[str]) -> str:
+    """The first line that names an error, or else the first line."""
     errors = (line for line in lines if "error:" in line.lower())
     return next(errors, lines[0] if lines else "")
 
 
-def _check_migrations(found: list[tuple[str, str]]) -> None:
-    """Raise ConfigurationError for a backup that was made by a version still to come."""
+def _check_migrations(applied: list[tuple[str, str]]) -> None:
+    """Raise ConfigurationError if a newer version made the backup."""
     loader = MigrationLoader(None)
     known = set(loader.disk_migrations)
-    for app, name in found:
+    for app, name in applied:
         if app in loader.migrated_apps and (app, name) not in known:
             raise ConfigurationError(f"the backup is of a newer version: it has {app}.{name}")

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, however it ends."""
+"""Child processes that end when their parent ends, also after its SIGKILL."""
 
 import ctypes
 import os
@@ -9,21 +9,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 PR_SET_PDEATHSIG = 1
-# Loaded before any fork: afterwards nothing but the system call may happen.
+# Loaded before any fork, because a new child may only make the system call.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
-    """What a new child must do first, after any change of its user, which would undo it."""
+    """A function for `preexec_fn` that lets the kernel send the signal when the parent ends.
 
-    def in_the_child() -> None:
+    A later change of the user would undo it.
+    """
+
+    def set_death_signal() -> None:
         if _libc is not None:
             _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
             # The parent may have died before the call above.
             if os.getppid() != parent:
                 os._exit(1)
 
-    return in_the_child
+    return set_death_signal
 
 
 def start(
@@ -33,10 +36,10 @@ def start(
     death_signal: signal.Signals,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, so that the terminal's Ctrl-C reaches us only.
+    """Start a program in a session of its own, so that Ctrl-C at the terminal does not reach it.
 
-    On Linux the kernel sends it `death_signal` when this thread ends. What it prints goes to
-    stderr: stdout is for the one line with the address.
+    On Linux the kernel sends it `death_signal` when this thread ends. Its output goes to our
+    stderr, because our stdout has only the line with the web's address.
     """
     return subprocess.Popen(
         argv,
@@ -50,7 +53,7 @@ def start(
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End whatever is left of a child and of its children."""
+    """Kill all processes of a child's process group."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -58,7 +61,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]], *, seconds: float) -> None:
-    """Ask the processes to end, wait for all of them together, then end what is left."""
+    """Send SIGTERM, wait at most `seconds` for all processes together, then kill the rest."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The `taskyard` command: what an operator types."""
+"""The operator's commands of `taskyard`."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskyard.operator_help import OPERATOR
 from taskyard.server import env, home, logs
 from taskyard.server.env import ConfigurationError
 
@@ -22,7 +23,7 @@ GRACE_SECONDS = 20
 def load_django() -> None:
     """Set Django up. Raises ConfigurationError for a task type module that cannot be imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
-    # Modules of task types lie where the command is typed, as Celery's users expect.
+    # As with Celery's command, modules of task types can be imported from the current directory.
     sys.path.insert(0, os.getcwd())
     import django
 
@@ -37,8 +38,8 @@ def load_django() -> None:
 
 
 def up(arguments: Sequence[str]) -> int:
-    """database, broker, migrations, web and worker, until Ctrl-C"""
-    _options("up", up).parse_args(arguments)
+    """Run database, broker, migrations, web and worker until a signal."""
+    _parser("up").parse_args(arguments)
     _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "command"
     from taskyard.server.up import up as run
@@ -47,11 +48,15 @@ def up(arguments: Sequence[str]) -> int:
 
 
 def web(arguments: Sequence[str]) -> int:
-    """the web alone, on HOST and PORT"""
-    options = _options("web", web)
-    options.add_argument("--fd", type=int, help="an inherited listening socket instead")
-    options.add_argument("--listener", type=Path, help="a Unix socket that gives a port; beside it")
-    given = options.parse_args(arguments)
+    """Run the web alone."""
+    parser = _parser("web")
+    parser.add_argument(
+        "--fd", type=int, help="listen on this inherited socket instead of HOST and PORT"
+    )
+    parser.add_argument(
+        "--listener", type=Path, help="also listen on the port that this Unix socket hands over"
+    )
+    options = parser.parse_args(arguments)
     _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "web"
     values = _checked()
@@ -74,19 +79,20 @@ def web(arguments: Sequence[str]) -> int:
         server_header=False,
         proxy_headers=False,
         backlog=8192,
-        # uvicorn's 5 s are less than proxies keep a connection: they would send into a closed one.
+        # Proxies keep connections longer than uvicorn's default of 5 s, and would then send a
+        # request on a connection that is closed.
         timeout_keep_alive=values["TASKYARD_KEEP_ALIVE_SECONDS"],
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
-    server.run(sockets=_sockets(config, fd=given.fd, listener=given.listener))
+    server.run(sockets=_sockets(config, fd=options.fd, listener=options.listener))
     return 0 if server.started else 1
 
 
 def _sockets(
     config: "uvicorn.Config", *, fd: int | None, listener: Path | None
 ) -> list[socket.socket] | None:
-    """The sockets to listen on; None for the web's own HOST and PORT alone."""
+    """The sockets to listen on; None if uvicorn shall open HOST and PORT itself."""
     if fd is not None:
         return [socket.socket(fileno=fd)]
     if listener is None:
@@ -100,13 +106,16 @@ def _sockets(
 
 
 def worker(arguments: Sequence[str]) -> int:
-    """a worker alone, with TASKYARD_CONCURRENCY processes"""
-    options = _options("worker", worker)
-    options.add_argument("--check", action="store_true", help="say how the one here is, and end")
-    return _check_worker() if options.parse_args(arguments).check else _become_a_worker()
+    """Run a worker alone, or check the workers of this machine."""
+    parser = _parser("worker")
+    parser.add_argument(
+        "--check", action="store_true", help="check that the workers here hold their leases"
+    )
+    return _check_workers() if parser.parse_args(arguments).check else _exec_worker()
 
 
-def _become_a_worker() -> int:
+def _exec_worker() -> int:
+    """Replace this process by Celery's worker, because only `taskyard.worker` imports Celery."""
     _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "worker"
     values = _checked()
@@ -115,11 +124,10 @@ def _become_a_worker() -> int:
     if settings.REDIS_URL is None:
         raise ConfigurationError("no broker: set REDIS_URL, or run `taskyard up` beside it")
     sys.stdout.flush()
-    # Only the worker room imports Celery, so this process becomes it.
     os.execv(  # noqa: S606
         sys.executable,
         [
-            # Root of a container or of a fresh machine is the operator's choice.
+            # An operator may run the worker as root, as containers often do.
             *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
             *("-m", "celery", "--quiet", "--app", "taskyard.worker", "worker"),
             *("--pool", "prefork", "--concurrency", str(values["TASKYARD_CONCURRENCY"])),
@@ -128,23 +136,27 @@ def _become_a_worker() -> int:
     )
 
 
-def _check_worker() -> int:
-    """Whether the workers of this machine, or container, hold their leases: 0, or 1."""
+def _check_workers() -> int:
+    """0 if all workers of this machine or container hold their leases, else 1."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
     from taskyard.core import presence
 
     workers = [worker for worker in presence.seen() if worker.alive]
-    without = [worker for worker in workers if not worker.holds_a_lease]
-    for worker in without:
+    without_lease = [worker for worker in workers if not worker.holds_a_lease]
+    for worker in without_lease:
         why = worker.state or f"last renewed {worker.silent_seconds:.0f} s ago"
         print(f"the worker with process id {worker.pid} has no lease: {why}")
-    if not without:
+    if not without_lease:
         print(f"{len(workers)} hold their lease" if workers else "no worker runs here")
-    return 0 if workers and not without else 1
+    return 0 if workers and not without_lease else 1
 
 
 def _checked() -> dict[str, Any]:
-    """The environment, read and found safe, the broker's policy and the pooler's mode included."""
+    """The values of the environment, after the checks that each start makes.
+
+    Raises ConfigurationError for unsafe settings, a broker that cannot serve and a pooler in the
+    wrong mode.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
     from django.conf import settings
 
@@ -159,31 +171,31 @@ def _checked() -> dict[str, Any]:
 
 
 def _warn_of_foreign_names() -> None:
-    """Say which names are set that other projects read; in the first process of ours alone."""
+    """Warn of variables that only other projects read; once, in the first process."""
     values = env.read(os.environ)
     if "TASKYARD_PROCESS" not in os.environ and (warning := env.foreign_names(os.environ)):
         logs.warn(warning, form=values["TASKYARD_LOG_FORMAT"])
 
 
 def doctor(arguments: Sequence[str]) -> int:
-    """check this installation"""
-    _options("doctor", doctor).parse_args(arguments)
-    _refuse_elsewhere()
+    """Check this installation."""
+    _parser("doctor").parse_args(arguments)
+    _require_database()
     load_django()
-    from taskyard.server.doctor import examine
+    from taskyard.server.doctor import run_checks
 
-    return examine()
+    return run_checks()
 
 
 def settings(arguments: Sequence[str]) -> int:
-    """print the table of environment variables"""
-    _options("settings", settings).parse_args(arguments)
+    """Print the table of environment variables."""
+    _parser("settings").parse_args(arguments)
     print(env.markdown())
     return 0
 
 
 def migrate(arguments: Sequence[str]) -> int:
-    """bring the database to the current version"""
+    """Bring the database to the current version."""
     values = env.read(os.environ)
     home.prepare(values["TASKYARD_HOME"])
     code = manage(["migrate", *arguments])
@@ -195,17 +207,17 @@ def migrate(arguments: Sequence[str]) -> int:
 
 
 def createsuperuser(arguments: Sequence[str]) -> int:
-    """make an administrator"""
-    _refuse_elsewhere()
+    """Make an administrator."""
+    _require_database()
     return manage(["createsuperuser", *arguments])
 
 
 def backup(arguments: Sequence[str]) -> int:
-    """write the database to a file, while it is in use"""
-    options = _options("backup", backup)
-    options.add_argument("file", type=Path, help="is replaced when the backup is whole")
-    file: Path = options.parse_args(arguments).file
-    _refuse_elsewhere()
+    """Write the database to a file, while it is in use."""
+    parser = _parser("backup")
+    parser.add_argument("file", type=Path, help="is replaced when the backup is whole")
+    file: Path = parser.parse_args(arguments).file
+    _require_database()
     load_django()
     from taskyard.server import backup as backups
 
@@ -216,24 +228,24 @@ def backup(arguments: Sequence[str]) -> int:
 
 
 def restore(arguments: Sequence[str]) -> int:
-    """replace the database by that of a backup; taskyard must be stopped"""
-    options = _options("restore", restore)
-    options.add_argument("file", type=Path)
-    options.add_argument(
+    """Replace the database by that of a backup."""
+    parser = _parser("restore")
+    parser.add_argument("file", type=Path)
+    parser.add_argument(
         "--as-copy", action="store_true", help="for use beside the original, with an id of its own"
     )
-    given = options.parse_args(arguments)
+    options = parser.parse_args(arguments)
     load_django()
     from taskyard.server import backup as backups
 
     with _database_errors():
-        backups.restore(given.file, as_copy=given.as_copy)
-    print(f"{given.file} is restored")
+        backups.restore(options.file, as_copy=options.as_copy)
+    print(f"{options.file} is restored")
     return 0
 
 
 def manage(arguments: Sequence[str]) -> int:
-    """any command of Django's"""
+    """Run any command of Django's."""
     load_django()
     from django.core.management import execute_from_command_line
 
@@ -242,8 +254,8 @@ def manage(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _refuse_elsewhere() -> None:
-    """Raise ConfigurationError where there is no installation, before anything is made there."""
+def _require_database() -> None:
+    """Raise ConfigurationError if there is no database, before the command creates one."""
     values = env.read(os.environ)
     directory: Path = values["TASKYARD_HOME"]
     if values["DATABASE_URL"] is None and not (directory / "taskyard.sqlite3").exists():
@@ -255,13 +267,13 @@ def _refuse_elsewhere() -> None:
 
 @contextmanager
 def _database_errors() -> Iterator[None]:
-    """Errors of the database as one line. Raises ConfigurationError."""
+    """Turn errors of the database into ConfigurationError, with one line of text."""
     from django.db import DatabaseError, InterfaceError
 
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        _refuse_elsewhere()
+        _require_database()
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = ": run `taskyard migrate`" if _lacks_tables(error) else ""
         raise ConfigurationError(f"the database cannot be used: {first}{hint}") from None
@@ -280,8 +292,8 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _options(name: str, command: Command) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"taskyard {name}", description=command.__doc__)
+def _parser(name: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"taskyard {name}", description=OPERATOR[name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -289,13 +301,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="taskyard",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"  {name:16} {command.__doc__}" for name, command in COMMANDS.items()),
+        epilog="\n".join(f"  {name:16} {OPERATOR[name]}" for name in COMMANDS),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="command")
-    given = list(sys.argv[1:] if argv is None else argv)
-    chosen: str = parser.parse_args(given[:1]).command
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name: str = parser.parse_args(arguments[:1]).command
     try:
-        return COMMANDS[chosen](given[1:])
+        return COMMANDS[name](arguments[1:])
     except ConfigurationError as error:
         print(f"taskyard: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Headers that a browser application of another origin may send, and may read."""
+"""Headers that a browser application of another origin may send and read."""
 
 REQUEST_HEADERS = (
     "accept",
@@ -15,7 +15,7 @@ REQUEST_HEADERS = (
     "x-request-id",
     "x-requested-with",
 )
-# Without a word of ours a page may read only a few, such as Content-Type.
+# Browsers hide all other response headers, apart from a few such as Content-Type.
 ANSWER_HEADERS = (
     "Allow",
     "Content-Disposition",

@@ -1,4 +1,4 @@
-"""From DATABASE_URL to Django's DATABASES, with the options our promises rest on."""
+"""Turn DATABASE_URL into Django's DATABASES, with the options that our guarantees need."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +9,16 @@ from taskyard.server.env import ConfigurationError, boolean, choice
 from taskyard.server.postgresql import session
 
 CONNECT_SECONDS = 3
-# Of several hosts each has so long, and all of them together the time of one.
+# The timeout of each host if the URL names several.
 CONNECT_SECONDS_EACH = 2
 
 
 def database(
     url: str | None, *, home: Path, for_worker: bool, answer_seconds: float | None = None
 ) -> dict[str, Any]:
-    """Settings of the default database. Raises ConfigurationError for an address that is of no use.
+    """The settings of the default database. Raises ConfigurationError for a URL that cannot work.
 
-    ``answer_seconds`` is how long PostgreSQL may take to answer before it counts as away.
+    If PostgreSQL takes longer than ``answer_seconds`` to answer, it counts as away.
     """
     if url is None:
         return {**_sqlite(home / "taskyard.sqlite3"), "TASKYARD_HOME": home}
@@ -27,17 +27,17 @@ def database(
     except ValueError as error:
         raise ConfigurationError(f"DATABASE_URL: {error}") from None
     if parts.scheme == "sqlite":
-        # As everywhere: sqlite:///relative.db and sqlite:////absolute.db
+        # As in other projects: sqlite:///relative.db and sqlite:////absolute.db
         return _sqlite(Path(unquote(parts.path)[1:]).absolute())
     return _postgresql(
         parts,
-        session.relied_upon(for_worker=for_worker, answer_seconds=answer_seconds),
+        session.required_settings(for_worker=for_worker, answer_seconds=answer_seconds),
         answer_seconds=answer_seconds,
     )
 
 
 def _postgresql(
-    parts: SplitResult, settings: dict[str, str], *, answer_seconds: float | None
+    parts: SplitResult, session_settings: dict[str, str], *, answer_seconds: float | None
 ) -> dict[str, Any]:
     name = unquote(parts.path)[1:]
     if not name:
@@ -45,12 +45,12 @@ def _postgresql(
     hosts, ports = _hosts(parts.netloc.rpartition("@")[2])
     options = _options(parts.query)
     hosts, ports = options.pop("host", hosts), options.pop("port", ports)
-    in_transactions = options.get("pool_mode") == "transaction"
-    given = session.given(str(options.get("options", "")))
-    if given is not None:
-        # A pooler takes no options when it is connected to.
+    pools_transactions = options.get("pool_mode") == "transaction"
+    url_settings = session.parse_options(str(options.get("options", "")))
+    if url_settings is not None:
+        # Poolers refuse connections with options, so the settings are made by SQL later.
         options.pop("options", None)
-    if in_transactions and given != {}:
+    if pools_transactions and url_settings != {}:
         raise ConfigurationError("DATABASE_URL: options are lost with pool_mode=transaction")
     return {
         "ENGINE": "taskyard.server.postgresql",
@@ -59,23 +59,23 @@ def _postgresql(
         "PASSWORD": unquote(parts.password or ""),
         "HOST": hosts,
         "PORT": ports,
-        # A new connection costs five milliseconds, and a pool does not survive prefork.
+        # A new connection costs five milliseconds, and psycopg's pool does not survive a fork.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "DISABLE_SERVER_SIDE_CURSORS": in_transactions,
+        "DISABLE_SERVER_SIDE_CURSORS": pools_transactions,
         "OPTIONS": {
-            # Values travel beside the statement, or none could be prepared.
+            # Only statements whose values are sent separately can be prepared.
             "server_side_binding": True,
-            # Django turns prepared statements off unless it is named. One that was prepared in a
-            # session is not there in the next.
-            "prepare_threshold": None if in_transactions else 5,
-            # A database that went away must be an answer within five seconds.
+            # Django's default is None, which turns prepared statements off. They cannot be used if
+            # each transaction may run in another session.
+            "prepare_threshold": None if pools_transactions else 5,
+            # If the database is away, requests must get a response within five seconds.
             "connect_timeout": CONNECT_SECONDS_EACH if "," in hosts else CONNECT_SECONDS,
-            # Of several servers the one that takes writes.
+            # Of several servers use the primary.
             **({"target_session_attrs": "read-write"} if "," in hosts else {}),
             "tcp_user_timeout": 4000,
             "answer_seconds": answer_seconds,
-            "session": {**settings, **(given or {})},
+            "session": {**session_settings, **(url_settings or {})},
             "keepalives": 1,
             "keepalives_idle": 5,
             "keepalives_interval": 1,
@@ -86,15 +86,15 @@ def _postgresql(
 
 
 def _hosts(netloc: str) -> tuple[str, str]:
-    """Hosts and ports, each separated by commas as libpq takes them."""
+    """Hosts and ports, each separated by commas as libpq reads them."""
     if not netloc:
         return "", ""
-    found = [_host(each) for each in netloc.split(",")]
-    ports = [port for _, port in found]
-    return ",".join(host for host, _ in found), ",".join(ports) if any(ports) else ""
+    pairs = [_host_and_port(text) for text in netloc.split(",")]
+    ports = [port for _, port in pairs]
+    return ",".join(host for host, _ in pairs), ",".join(ports) if any(ports) else ""
 
 
-def _host(text: str) -> tuple[str, str]:
+def _host_and_port(text: str) -> tuple[str, str]:
     try:
         parts = urlsplit(f"//{text}")
         port = parts.port
@@ -103,47 +103,47 @@ def _host(text: str) -> tuple[str, str]:
     return unquote(parts.hostname or ""), str(port or "")
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise ValueError("expected a whole number")
     return int(text)
 
 
-def _whole_or_none(text: str) -> int | None:
-    return None if text.lower() in ("none", "off", "") else _whole(text)
+def _integer_or_none(text: str) -> int | None:
+    return None if text.lower() in ("none", "off", "") else _integer(text)
 
 
 def _flag(text: str) -> int:
     return int(boolean(text))
 
 
-# What is no text to psycopg or libpq; everything else of libpq's goes to it as it stands.
-READERS: dict[str, Callable[[str], Any]] = {
-    "prepare_threshold": _whole_or_none,
+# Options that psycopg or libpq does not take as text; all other options of libpq are passed on.
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "prepare_threshold": _integer_or_none,
     "server_side_binding": boolean,
     "pool_mode": choice("session", "transaction"),
-    "connect_timeout": _whole,
+    "connect_timeout": _integer,
     "keepalives": _flag,
-    "keepalives_idle": _whole,
-    "keepalives_interval": _whole,
-    "keepalives_count": _whole,
-    "tcp_user_timeout": _whole,
+    "keepalives_idle": _integer,
+    "keepalives_interval": _integer,
+    "keepalives_count": _integer,
+    "tcp_user_timeout": _integer,
     "sslcompression": _flag,
     "sslsni": _flag,
 }
 
 
 def _options(query: str) -> dict[str, Any]:
-    """The options of the address. Raises ConfigurationError for one that is not known."""
+    """The options of the URL. Raises ConfigurationError for an unknown option."""
     from psycopg.pq import Conninfo
 
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | READERS.keys()
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | PARSERS.keys()
     options: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise ConfigurationError(f"DATABASE_URL: {name} is not an option of a connection")
         try:
-            options[name] = READERS.get(name, str)(text)
+            options[name] = PARSERS.get(name, str)(text)
         except ValueError as error:
             raise ConfigurationError(f"DATABASE_URL: {name}: {error}") from None
     return options
@@ -155,11 +155,11 @@ def _sqlite(path: Path) -> dict[str, Any]:
         "NAME": path,
         "CONN_MAX_AGE": None,
         "OPTIONS": {
-            # Writers queue instead of failing.
+            # A transaction that begins as a reader could not become a writer later.
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,
-            # A 201 survives a power cut. What a create leaves in the log, 30 kB, is for the most
-            # part what the next one changes again.
+            # FULL: an accepted task survives a power cut. A create adds 30 kB to the WAL, mostly
+            # pages that the next create changes again, so checkpoints are rare.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
             " PRAGMA wal_autocheckpoint=10000;",
         },

@@ -1,4 +1,4 @@
-"""What `taskyard doctor` and each start say of a database that answers, but not as it should."""
+"""Check the database's durability and session settings, for `taskyard doctor` and each start."""
 
 from collections.abc import Iterator
 from warnings import catch_warnings, simplefilter
@@ -15,36 +15,35 @@ UNSAFE = {"synchronous_commit": "off", "fsync": "off", "full_page_writes": "off"
 
 
 def durability() -> Finding:
-    """Whether what was accepted survives a crash and a power cut."""
-    found = _sqlite_unsafe() if connection.vendor == "sqlite" else _postgresql_unsafe()
-    if not found:
-        return True, "what is accepted survives a power cut"
-    return False, f"{', '.join(found)}: what is accepted may be lost"
+    """Whether accepted tasks survive a crash and a power cut."""
+    problems = _sqlite_problems() if connection.vendor == "sqlite" else _postgresql_problems()
+    if not problems:
+        return True, "accepted tasks survive a power cut"
+    return False, f"{', '.join(problems)}: accepted tasks may be lost"
 
 
 def session() -> Finding:
-    """Whether sessions of PostgreSQL have the settings that Taskyard relies on."""
+    """Whether sessions of PostgreSQL have the settings that Taskyard needs."""
     options = connection.settings_dict["OPTIONS"]
     if options.get("pool_mode") != "transaction":
         return True, "set on each connection"
-    missing = [f"{name} = {value}" for name, value in _not_set(options["session"])]
+    missing = [f"{name} = {value}" for name, value in _missing_settings(options["session"])]
     if not missing:
         return True, "set by the pooler"
     return False, f"set in the pooler's connect_query: {'; '.join(missing)}"
 
 
 def warnings() -> list[str]:
-    """A line for each check that finds something.
+    """One line for each failed check; none if the database is away, as it may come back.
 
-    Raises ConfigurationError for a database that cannot be used so. One that is away is allowed:
-    it may come.
+    Raises ConfigurationError for a pooler that shares sessions.
     """
     try:
         with catch_warnings():
-            # Django is not set up here, nor does it have to be.
+            # Django warns of queries before it is set up; these checks need no setup.
             simplefilter("ignore", RuntimeWarning)
-            found = [(check.__name__, *check()) for check in (durability, session)]
-        return [f"{name}: {detail}" for name, fine, detail in found if not fine]
+            results = [(check.__name__, *check()) for check in (durability, session)]
+        return [f"{name}: {detail}" for name, ok, detail in results if not ok]
     except (DatabaseError, InterfaceError) as error:
         if isinstance(error.__cause__, SessionsShared):
             raise ConfigurationError(str(error)) from None
@@ -53,28 +52,31 @@ def warnings() -> list[str]:
         connection.close()
 
 
-def _sqlite_unsafe() -> list[str]:
+def _sqlite_problems() -> list[str]:
     with connection.cursor() as cursor:
         synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
         journal = cursor.execute("PRAGMA journal_mode").fetchone()[0]
-    found = ["synchronous is below FULL"] if synchronous < FULL else []
-    return found + [f"journal_mode is {journal}"] * (journal in ("off", "memory"))
+    problems = ["synchronous is below FULL"] if synchronous < FULL else []
+    return problems + [f"journal_mode is {journal}"] * (journal in ("off", "memory"))
 
 
-def _postgresql_unsafe() -> list[str]:
-    settings = _current(list(UNSAFE))
+def _postgresql_problems() -> list[str]:
+    settings = _current_settings(list(UNSAFE))
     return [f"{name} is off" for name, unsafe in UNSAFE.items() if settings[name] == unsafe]
 
 
-def _not_set(wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Those settings that differ, where the server knows them; 0 is no timeout at all."""
-    found = _current(list(wanted))
-    for name, value in wanted.items():
-        if value != "0" and found.get(name, value) != value:
+def _missing_settings(required: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The required settings that differ in the session and that this server version knows.
+
+    "0" is skipped: it means that Taskyard needs no such timeout.
+    """
+    current = _current_settings(list(required))
+    for name, value in required.items():
+        if value != "0" and current.get(name, value) != value:
             yield name, value
 
 
-def _current(names: list[str]) -> dict[str, str]:
+def _current_settings(names: list[str]) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [names]

@@ -1,4 +1,4 @@
-"""`taskyard doctor`: what this installation stands on, and what is wrong with it."""
+"""`taskyard doctor`: check the parts of this installation."""
 
 import platform
 import sqlite3
@@ -30,7 +30,7 @@ from taskyard.core.redis import (
 )
 from taskyard.server.database_checks import durability, session
 
-# How long, and for how many, the broker is searched for the keys of other programs.
+# Limits of the search for keys of other programs in the broker.
 SCAN_SECONDS = 1.0
 EXAMPLES = 3
 Finding = tuple[bool, str]
@@ -77,31 +77,31 @@ def broker() -> Finding:
 
 
 def neighbours() -> Finding:
-    """Who else is in that Redis. Names never collide, but memory and processor are shared."""
+    """Other programs in the same Redis. Names never collide, but they share memory and CPU."""
     with client() as redis:
         seen: Any = redis.zrange(REGISTRY, 0, -1, withscores=True)
         now = redis.time()[0]
         foreign = _foreign_keys(redis)
-    mine = installation_id()
-    others = [f"{key}, seen {now - at:.0f} s ago" for key, at in seen if key != mine]
-    said = [f"we are {mine}"]
+    own_id = installation_id()
+    others = [f"{key}, seen {now - at:.0f} s ago" for key, at in seen if key != own_id]
+    details = [f"we are {own_id}"]
     if others:
-        said.append(f"other installations of Taskyard: {'; '.join(others)}")
+        details.append(f"other installations of Taskyard: {'; '.join(others)}")
     if foreign:
-        said.append(f"other programs' keys, such as {', '.join(foreign)}")
-    return True, ". ".join(said)
+        details.append(f"other programs' keys, such as {', '.join(foreign)}")
+    return True, ". ".join(details)
 
 
 def _foreign_keys(redis: Redis) -> list[str]:
-    """A few that are not of Taskyard; a large database is not looked through to its end."""
-    found: set[str] = set()
+    """A few keys of other programs. The scan of a large database stops after SCAN_SECONDS."""
+    keys: set[str] = set()
     deadline = time.monotonic() + SCAN_SECONDS
     for name in redis.scan_iter(count=1000):
         if not name.startswith(f"{PREFIX}:"):
-            found.add(name)
-        if len(found) == EXAMPLES or time.monotonic() > deadline:
+            keys.add(name)
+        if len(keys) == EXAMPLES or time.monotonic() > deadline:
             break
-    return sorted(found)
+    return sorted(keys)
 
 
 def eviction() -> Finding:
@@ -145,18 +145,19 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def findings() -> Iterator[tuple[str, bool, str]]:
+    """Run all checks: for each its name, whether it passed, and a detail."""
     for check in CHECKS:
         try:
-            fine, detail = check()
+            ok, detail = check()
         except (DatabaseError, OSError, BrokerUnavailable) as error:
-            fine, detail = False, str(error).strip().partition("\n")[0]
-        yield check.__name__, fine, detail
+            ok, detail = False, str(error).strip().partition("\n")[0]
+        yield check.__name__, ok, detail
 
 
-def examine() -> int:
-    """Print one line a check; 0 when all is well, else 1."""
-    wrong = 0
-    for name, fine, detail in findings():
-        print(f"{'ok   ' if fine else 'WRONG'}  {name:11} {detail}")
-        wrong += not fine
-    return 1 if wrong else 0
+def run_checks() -> int:
+    """Print one line for each check; the exit code: 1 if one failed."""
+    failed = 0
+    for name, ok, detail in findings():
+        print(f"{'ok   ' if ok else 'WRONG'}  {name:11} {detail}")
+        failed += not ok
+    return 1 if failed else 0

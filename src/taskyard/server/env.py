@@ -1,4 +1,4 @@
-"""Every environment variable Taskyard reads: one table, typed readers, one line on a mistake."""
+"""The environment variables of Taskyard: one table with a parser for each."""
 
 import ipaddress
 import os
@@ -14,12 +14,11 @@ from taskyard.core import redis_url
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 WELL_KNOWN_KEYS = ("django-insecure", "changeme", "change-me", "secret", "insecure", "password")
 
-# Read by the command line client and by Docker's users, not by the server: known, never refused.
-FOREIGN = frozenset({"TASKYARD_URL", "TASKYARD_TOKEN"})
+# The client reads these; the server ignores them.
+CLIENT_NAMES = frozenset({"TASKYARD_URL", "TASKYARD_TOKEN"})
 
-
-# Names that many a project of Django and Celery reads, and what Taskyard reads or does instead.
-NAMES_OF_OTHERS = {
+# Names that other Django and Celery projects read, with the name or hint for Taskyard.
+FOREIGN_NAMES = {
     "SECRET_KEY": "DJANGO_SECRET_KEY",
     "DEBUG": "DJANGO_DEBUG",
     "ALLOWED_HOSTS": "DJANGO_ALLOWED_HOSTS",
@@ -37,7 +36,7 @@ NAMES_OF_OTHERS = {
 
 
 class ConfigurationError(Exception):
-    """The environment cannot be started with. The message is one line for the operator."""
+    """Taskyard cannot start with this environment. The message is one line for the operator."""
 
 
 def text(raw: str) -> str:
@@ -53,12 +52,12 @@ def boolean(raw: str) -> bool:
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
-    def read(raw: str) -> int:
+    def parse(raw: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,9}", raw) or not least <= int(raw) <= most:
             raise ValueError(f"expected a whole number from {least} to {most}")
         return int(raw)
 
-    return read
+    return parse
 
 
 def words(raw: str) -> list[str]:
@@ -66,12 +65,12 @@ def words(raw: str) -> list[str]:
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
-    def read(raw: str) -> str:
+    def parse(raw: str) -> str:
         if raw not in allowed:
             raise ValueError("expected " + " or ".join(allowed))
         return raw
 
-    return read
+    return parse
 
 
 def rate(raw: str) -> str:
@@ -81,14 +80,14 @@ def rate(raw: str) -> str:
 
 
 def address(*schemes: str) -> Callable[[str], str]:
-    def read(raw: str) -> str:
-        # The value may hold a password, so the message never repeats it.
+    def parse(raw: str) -> str:
+        # The value may contain a password, so the message never repeats it.
         scheme = urlsplit(raw).scheme
         if scheme not in schemes or len(raw) <= len(scheme) + 3:
             raise ValueError("expected an address like " + ", ".join(f"{s}://…" for s in schemes))
         return raw
 
-    return read
+    return parse
 
 
 UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -115,7 +114,7 @@ def modules(raw: str) -> list[str]:
 
 
 def base_path(raw: str) -> str:
-    """The path without its last slash; "" for the root."""
+    """The path without its last slash; "" means the root."""
     path = raw.rstrip("/")
     if path and not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", path):
         raise ValueError("expected a path like /jobs")
@@ -131,31 +130,34 @@ def bearer(raw: str) -> str:
 
 
 def origins(raw: str) -> list[str]:
-    found = words(raw)
-    if not all(origin.startswith(("http://", "https://")) for origin in found):
+    names = words(raw)
+    if not all(origin.startswith(("http://", "https://")) for origin in names):
         raise ValueError("expected origins like https://tasks.example.org, separated by commas")
-    return found
+    return names
 
 
 def cors_origins(raw: str) -> list[str]:
-    found = words(raw)
-    for origin in found:
+    names = words(raw)
+    for origin in names:
         parts = urlsplit(origin)
-        whole = f"{parts.scheme}://{parts.netloc}"
-        # A browser names scheme, host and port, and nothing else.
+        # A browser's Origin header has scheme, host and port only.
+        bare = f"{parts.scheme}://{parts.netloc}"
         if origin != "*" and (
-            origin != whole or parts.scheme not in ("http", "https") or "*" in origin
+            origin != bare or parts.scheme not in ("http", "https") or "*" in origin
         ):
             raise ValueError("expected origins like https://app.example.org, without a path, or *")
-    return found
+    return names
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable. `default` is the value itself; `shown` says it in the docs."""
+    """One environment variable. `shown` is the text for `default` in the documentation.
+
+    `parse` raises ValueError. With `may_be_file`, `NAME_FILE` can name a file with the value.
+    """
 
     name: str
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
     default: Any
     meaning: str
     shown: str = ""
@@ -163,7 +165,7 @@ class Variable:
 
 
 def _cores() -> int:
-    # The cores this process may use, which in a container are fewer than the machine's.
+    # A container may use fewer cores than the machine has.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -466,7 +468,7 @@ VARIABLES: tuple[Variable, ...] = (
 
 
 def _raw(variable: Variable, environ: Mapping[str, str]) -> str | None:
-    """The text given for a variable, from itself or from its `…_FILE`; None where neither is."""
+    """The text of a variable, from itself or from the file that `…_FILE` names, or None."""
     raw = environ.get(variable.name) or None
     path = environ.get(f"{variable.name}_FILE") if variable.may_be_file else None
     if not path:
@@ -483,30 +485,30 @@ def read(environ: Mapping[str, str]) -> dict[str, Any]:
     """Every variable's value by name. Raises ConfigurationError for a bad name or value."""
     known = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES if v.may_be_file}
     for name in environ:
-        if name.startswith("TASKYARD_") and name not in known | FOREIGN:
+        if name.startswith("TASKYARD_") and name not in known | CLIENT_NAMES:
             raise ConfigurationError(f"{name} is not a setting of Taskyard")
     values: dict[str, Any] = {}
     for variable in VARIABLES:
         raw = _raw(variable, environ)
         try:
-            values[variable.name] = variable.default if raw is None else variable.read(raw)
+            values[variable.name] = variable.default if raw is None else variable.parse(raw)
         except ValueError as error:
             raise ConfigurationError(f"{variable.name}: {error}") from None
     return values
 
 
 def foreign_names(environ: Mapping[str, str]) -> str | None:
-    """One line about names that other projects read and Taskyard does not; None if none is set."""
-    said = [
+    """A warning that lists the set variables that only other projects read, or None."""
+    names = [
         f"{name} ({ours})"
-        for name, ours in sorted(NAMES_OF_OTHERS.items())
+        for name, ours in sorted(FOREIGN_NAMES.items())
         if environ.get(name) and not (environ.get(ours) or environ.get(f"{ours}_FILE"))
     ]
-    return f"not read, though set: {', '.join(said)}" if said else None
+    return f"not read, though set: {', '.join(names)}" if names else None
 
 
 def refuse_unsafe(values: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for a configuration that must not face the world."""
+    """Raise ConfigurationError for a configuration that must not be reachable by others."""
     hosts: list[str] = values["DJANGO_ALLOWED_HOSTS"]
     if values["DJANGO_DEBUG"]:
         if not is_local(values["HOST"]) or any(not is_local(host) for host in hosts):
@@ -533,7 +535,7 @@ def is_local(host: str) -> bool:
 
 
 def markdown() -> str:
-    """The table of the documentation."""
+    """The variables as a Markdown table, for the documentation."""
     lines = ["| environment | default | meaning |", "| --- | --- | --- |"]
     for v in VARIABLES:
         default = v.shown or (

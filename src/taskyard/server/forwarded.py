@@ -1,4 +1,4 @@
-"""Host, port and scheme as the client sees them, told by the proxies in front."""
+"""Host, port and scheme as the client sees them, from the headers of trusted proxies."""
 
 import re
 from collections.abc import Callable
@@ -13,9 +13,9 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
 class Forwarded:
-    """Middleware: believes X-Forwarded-Proto, -Host and -Port, or Forwarded (RFC 7239).
+    """Middleware that applies X-Forwarded-Proto, -Host and -Port, or Forwarded (RFC 7239).
 
-    It is there only if TASKYARD_TRUSTED_PROXIES is set. The host still has to be an allowed one.
+    It is installed only if TASKYARD_TRUSTED_PROXIES is set. The host must still be an allowed one.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -23,25 +23,26 @@ class Forwarded:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         meta = request.META
-        told = _element(meta.get("HTTP_FORWARDED", ""))
-        scheme = _trusted(meta.get("HTTP_X_FORWARDED_PROTO", "")).lower() or told.get("proto", "")
+        forwarded = _forwarded_element(meta.get("HTTP_FORWARDED", ""))
+        scheme = _trusted(meta.get("HTTP_X_FORWARDED_PROTO", "")).lower()
+        scheme = scheme or forwarded.get("proto", "")
         if scheme in DEFAULT_PORTS:
             meta["wsgi.url_scheme"] = scheme
-        host = _trusted(meta.get("HTTP_X_FORWARDED_HOST", "")) or told.get("host", "")
+        host = _trusted(meta.get("HTTP_X_FORWARDED_HOST", "")) or forwarded.get("host", "")
         if host := host or meta.get("HTTP_HOST", ""):
             meta["HTTP_HOST"] = _with_port(host, meta)
         return self.get_response(request)
 
 
 def _trusted(value: str) -> str:
-    """What the first of our proxies wrote: each appends, and what is further left is not ours."""
+    """The entry that the first trusted proxy appended; earlier entries cannot be trusted."""
     hops = value.split(",")
     proxies: int = settings.TASKYARD_TRUSTED_PROXIES
     return hops[-min(proxies, len(hops))].strip()
 
 
-def _element(value: str) -> dict[str, str]:
-    """The names and values that the first of our proxies wrote into Forwarded."""
+def _forwarded_element(value: str) -> dict[str, str]:
+    """The parameters that the first trusted proxy wrote into Forwarded."""
     pairs = (pair.partition("=") for pair in _trusted(value).split(";"))
     return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
 

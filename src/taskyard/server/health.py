@@ -1,10 +1,10 @@
-"""/livez and /readyz: is the process alive, and can it accept work and answer."""
+"""/livez and /readyz: whether the process is alive, and whether it can accept tasks."""
 
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cache
 from threading import Lock
 from typing import Generic, TypeVar
@@ -21,51 +21,59 @@ from taskyard.core.engine import prove_writable
 from taskyard.core.redis import BrokerState, broker_state
 
 OK = "ok"
-BOUND_SECONDS = 2.0
-# Anybody may ask, and each question is a write.
-FRESH_SECONDS = 1.0
-# A single write of SQLite may take seconds, and others wait for it; that is no outage yet.
-KEPT_SECONDS = 5.0
-Answer = TypeVar("Answer")
+LIVENESS_PATHS = ("/livez", "/livez/")
+READINESS_PATHS = ("/readyz", "/readyz/")
+PATHS = (*LIVENESS_PATHS, *READINESS_PATHS)
+TIMEOUT_SECONDS = 2.0
+# Each check of the database writes, and anybody may send the request.
+CACHE_SECONDS = 1.0
+# One write of SQLite may take seconds, and other writes wait for it; that is no outage yet.
+STALE_SECONDS = 5.0
+State = TypeVar("State")
 
 
-class Probe(Generic[Answer]):
-    """Asks a part how it is, for two seconds at most.
+class Probe(Generic[State]):
+    """Checks the database or the broker, for at most two seconds.
 
-    The question runs in a thread of its own, so a part that hangs holds that one thread and never
-    a request's; while it hangs, the answer is ``away``. An answer is given again for ``fresh``
-    seconds, and while the part hangs for ``kept`` seconds.
+    The check runs in a thread of its own, so a check that hangs blocks that one thread and never a
+    request. The result is cached for ``cache_seconds``. While a check hangs, the result is the last
+    one for ``stale_seconds``, and then ``away``.
     """
 
     def __init__(
-        self, ask: Callable[[], Answer], *, away: Answer, fresh: float = 0.0, kept: float = 0.0
+        self,
+        check: Callable[[], State],
+        *,
+        away: State,
+        cache_seconds: float = 0.0,
+        stale_seconds: float = 0.0,
     ) -> None:
-        self._ask = ask
+        self._check = check
         self._away = away
-        self._fresh_seconds = fresh
-        self._kept_seconds = kept
+        self._cache_seconds = cache_seconds
+        self._stale_seconds = stale_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-        self._running: Future[Answer] | None = None
+        self._running: Future[State] | None = None
         self._lock = Lock()
-        self._answer = away
-        self._answered_at = -math.inf
+        self._state = away
+        self._checked_at = -math.inf
 
-    def __call__(self) -> Answer:
-        if self._age() < self._fresh_seconds:
-            return self._answer
+    def __call__(self) -> State:
+        if self._age() < self._cache_seconds:
+            return self._state
         with self._lock:
             if self._running is None or self._running.done():
-                self._running = self._thread.submit(self._ask)
-            asked = self._running
+                self._running = self._thread.submit(self._check)
+            running = self._running
         try:
-            self._answer = asked.result(timeout=BOUND_SECONDS)
-            self._answered_at = time.monotonic()
-        except (Late, TimeoutError):
-            return self._answer if self._age() < self._kept_seconds else self._away
-        return self._answer
+            self._state = running.result(timeout=TIMEOUT_SECONDS)
+            self._checked_at = time.monotonic()
+        except (FutureTimeoutError, TimeoutError):
+            return self._state if self._age() < self._stale_seconds else self._away
+        return self._state
 
     def _age(self) -> float:
-        return time.monotonic() - self._answered_at
+        return time.monotonic() - self._checked_at
 
 
 def database_state() -> str:
@@ -78,7 +86,7 @@ def database_state() -> str:
     except (DatabaseError, InterfaceError) as error:
         outage = outage_of(error)
         connection.close()
-        # To wait for others is no outage: they write.
+        # While other transactions write, the database is available.
         return OK if outage is Outage.BUSY else (outage or Outage.DAMAGED).value
     return OK
 
@@ -88,7 +96,7 @@ def is_migrated() -> bool:
     applied = set(MigrationRecorder(connection).migration_qs.values_list("app", "name"))
     if newest_migrations() <= applied:
         return True
-    # Those that a squashed one replaces count too.
+    # A squashed migration also counts as applied if all that it replaces are.
     executor = MigrationExecutor(connection)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
@@ -98,30 +106,35 @@ def newest_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.leaf_nodes())
 
 
-database = Probe(database_state, away=Outage.AWAY.value, fresh=FRESH_SECONDS, kept=KEPT_SECONDS)
+database = Probe(
+    database_state,
+    away=Outage.AWAY.value,
+    cache_seconds=CACHE_SECONDS,
+    stale_seconds=STALE_SECONDS,
+)
 broker = Probe(broker_state, away=BrokerState.AWAY)
 
 
 class Health:
-    """Middleware, not views: a probe names no host of ours and speaks no HTTPS."""
+    """Middleware that answers probes before the checks of host and HTTPS, which they would fail."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info in ("/livez", "/livez/"):
+        if request.path_info in LIVENESS_PATHS:
             return JsonResponse({"status": "ok"})
-        if request.path_info in ("/readyz", "/readyz/"):
+        if request.path_info in READINESS_PATHS:
             return readiness()
         return self.get_response(request)
 
 
 def readiness() -> JsonResponse:
-    """503 if the database cannot be used. A broker that is away stops no submit."""
-    parts = {"database": database(), "broker": broker()}
-    ready = parts["database"] == OK
+    """503 if the database cannot be used. Without a broker tasks are still accepted: 200."""
+    states = {"database": database(), "broker": broker()}
+    ready = states["database"] == OK
     response = JsonResponse(
-        {"status": "ok" if ready else "unavailable", **parts}, status=200 if ready else 503
+        {"status": "ok" if ready else "unavailable", **states}, status=200 if ready else 503
     )
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -8,7 +8,7 @@ from taskyard.server.env import ConfigurationError
 
 
 def prepare(home: Path) -> None:
-    """Make the directory, for its owner only. Raises ConfigurationError where that cannot be."""
+    """Create the directory, for its owner only. Raises ConfigurationError."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.stat().st_uid == os.getuid():
@@ -18,7 +18,7 @@ def prepare(home: Path) -> None:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Replace a file by one that only its owner may read, whole or not at all."""
+    """Replace a file atomically by one that only its owner may read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -27,9 +27,10 @@ def write_private(path: Path, content: str) -> None:
 
 
 def secret_key(home: Path, *, make: bool) -> str:
-    """The generated signing key; made by the first that needs it. Raises ConfigurationError.
+    """The generated signing key; the first process creates it. Raises ConfigurationError.
 
-    With ``make`` off no folder is made: a command typed in another folder gets a key of its own.
+    Without ``make`` the directory is not created, and if it is missing the key is for this process
+    only: a command that runs in another directory must not leave one there.
     """
     path = home / "secret-key"
     if not make and not home.exists():
@@ -41,14 +42,14 @@ def secret_key(home: Path, *, make: bool) -> str:
         try:
             os.link(draft, path)
         except FileExistsError:
-            pass  # another process of ours made it at the same time: theirs is the key
+            pass  # another process has created the key at the same time
         finally:
             draft.unlink()
     return _read(path)
 
 
 def broker_url(home: Path) -> str | None:
-    """Where `taskyard up` runs the embedded broker, or None while it runs none."""
+    """The URL of the embedded broker of `taskyard up`, or None if none runs."""
     path = home / "broker-url"
     return _read(path) if path.exists() else None
 

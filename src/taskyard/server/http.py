@@ -1,7 +1,6 @@
-"""The HTTP protocol of the one port: what is no HTTP is refused in JSON like everything else.
+"""uvicorn's HTTP protocol with limits on headers, on slow clients and on unread responses.
 
-What a client sends is bounded as it arrives, and what it is sent as it leaves: neither a request
-without an end nor a client that reads nothing costs more than its share.
+Requests that are refused here get a JSON body like all other errors.
 """
 
 import asyncio
@@ -13,9 +12,9 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.utils.http import parse_header_parameters
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# What arrives at once is parsed in pieces: one of them is all that a bound is missed by.
-PIECE_BYTES = 16 * 1024
-# How long a refused client may go on sending, so that it reads the refusal and not a reset.
+# Data is parsed in chunks of this size, so a limit is exceeded by one chunk at most.
+CHUNK_BYTES = 16 * 1024
+# A refused client may send for so long. Else it would get a TCP reset before it reads the response.
 LINGER_SECONDS = 3.0
 LONGEST_CONTENT_TYPE = 256
 
@@ -40,66 +39,66 @@ TOO_SLOW = _refusal(HTTPStatus.REQUEST_TIMEOUT, "too_slow", "The request came to
 
 
 class HeadersTooLarge(Exception):
-    """The request's line and headers are more than TASKYARD_HEADER_BYTES, or too many."""
+    """The request exceeds TASKYARD_HEADER_BYTES or TASKYARD_HEADER_COUNT."""
 
 
 class Backlog:
-    """Connections whose clients have not yet read what they were sent, the oldest first."""
+    """Connections with response bytes that their clients have not read yet, the oldest first."""
 
     def __init__(self) -> None:
         self._unsent: dict[Protocol, int] = {}
         self._total = 0
 
-    def note(self, connection: "Protocol", unsent: int) -> None:
-        """Over the budget of all, those that have waited longest are cut."""
+    def update(self, connection: "Protocol", unsent: int) -> None:
+        """Set a connection's unsent bytes; aborts the oldest connections over the budget of all."""
         self._total += unsent - self._unsent.get(connection, 0)
         self._unsent[connection] = unsent
         while self._total > settings.TASKYARD_UNREAD_BYTES and len(self._unsent) > 1:
             slowest = next(iter(self._unsent))
-            self.forget(slowest)
+            self.remove(slowest)
             slowest.transport.abort()
 
-    def forget(self, connection: "Protocol") -> None:
+    def remove(self, connection: "Protocol") -> None:
         self._total -= self._unsent.pop(connection, 0)
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection. uvicorn's parser bounds neither headers nor the time that they take."""
+    """A connection. uvicorn's parser limits neither the size of headers nor their time."""
 
     backlog = Backlog()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_refused = False
-        self._has_moved = False
+        self._has_progressed = False
         self._headers_are_too_large = False
-        # Bytes since the last that were part of a body or ended a head.
-        self._undelivered = 0
-        self._arrived = 0
-        self._arrived_before = 0
-        self._arrival: asyncio.TimerHandle | None = None
-        self._departure: asyncio.TimerHandle | None = None
+        # Bytes of a request's line and headers that have not ended yet.
+        self._header_bytes = 0
+        self._received = 0
+        self._received_before = 0
+        self._receive_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._closing = cast("asyncio.Transport", _ClosesGently(self))
-        self._watch_arrival()
+        self._lingering_transport = cast("asyncio.Transport", _LingeringTransport(self))
+        self._start_receive_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watching_arrival()
-        self._stop_watching_departure()
+        self._cancel_receive_timer()
+        self._cancel_send_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= PIECE_BYTES:
-            self._take(data)
+        if len(data) <= CHUNK_BYTES:
+            self._parse(data)
             return
         view = memoryview(data)
-        for start in range(0, len(data), PIECE_BYTES):
-            self._take(bytes(view[start : start + PIECE_BYTES]))
+        for start in range(0, len(data), CHUNK_BYTES):
+            self._parse(bytes(view[start : start + CHUNK_BYTES]))
 
     def on_headers_complete(self) -> None:
-        self._has_moved = True
+        self._has_progressed = True
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if (
             size > settings.TASKYARD_HEADER_BYTES
@@ -108,16 +107,16 @@ class Protocol(HttpToolsProtocol):
             self._headers_are_too_large = True
             raise HeadersTooLarge
         super().on_headers_complete()
-        # Fields behind a chunked body are no headers: what is checked is what is used.
+        # Trailers of a chunked body must not be added to the headers that were checked above.
         self.headers = []
-        self.cycle.transport = self._closing
+        self.cycle.transport = self._lingering_transport
 
     def on_body(self, body: bytes) -> None:
-        self._has_moved = True
+        self._has_progressed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._has_moved = True
+        self._has_progressed = True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -125,134 +124,138 @@ class Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_departure()
+        self._start_send_timer()
 
     def resume_writing(self) -> None:
-        self._stop_watching_departure()
+        self._cancel_send_timer()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():
-            self.transport.abort()  # to close waits until all is read
+            self.transport.abort()  # close() would wait until the client has read all
         else:
             super().timeout_keep_alive_handler()
 
-    def close_gently(self) -> None:
-        """Close when the answer has been sent; what still comes of the request is thrown away."""
+    def close_after_response(self) -> None:
+        """Close when the response has been sent; the rest of the request is discarded."""
         if self.cycle is not None and self.cycle.more_body:
             self._linger()
         else:
             self.transport.close()
 
-    def _take(self, piece: bytes) -> None:
+    def _parse(self, chunk: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
-        self._has_moved = False
-        super().data_received(piece)
-        self._arrived += len(piece)
-        self._undelivered = 0 if self._has_moved else self._undelivered + len(piece)
-        if self._undelivered > settings.TASKYARD_HEADER_BYTES:
+        self._has_progressed = False
+        super().data_received(chunk)
+        self._received += len(chunk)
+        self._header_bytes = 0 if self._has_progressed else self._header_bytes + len(chunk)
+        if self._header_bytes > settings.TASKYARD_HEADER_BYTES:
             self._refuse(HEADERS_TOO_LARGE)
-        elif self._is_arriving():
-            self._watch_arrival()
+        elif self._is_receiving():
+            self._start_receive_timer()
         else:
-            self._stop_watching_arrival()
+            self._cancel_receive_timer()
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, response: bytes) -> None:
         if self._is_refused:
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self.transport.write(answer)
+            self.transport.write(response)
             self._linger()
         elif cycle.more_body and not cycle.response_started and not self.pipeline:
             cycle.disconnected = True
             cycle.message_event.set()
-            self.transport.write(answer)
+            self.transport.write(response)
             self._linger()
         else:
-            # Those before it are answered first; this one has no place among their answers.
+            # Earlier requests get their responses first; then the connection closes without one
+            # for this request.
             self._is_refused = True
             cycle.keep_alive = False
 
     def _linger(self) -> None:
         self._is_refused = True
         self.pipeline.clear()
-        self._stop_watching_arrival()
+        self._cancel_receive_timer()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
-    def _is_arriving(self) -> bool:
-        if self._undelivered:
+    def _is_receiving(self) -> bool:
+        """Whether a request has begun and has not ended."""
+        if self._header_bytes:
             return True
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
-    def _watch_arrival(self) -> None:
-        if self._arrival is None:
-            self._arrived_before = self._arrived
-            self._arrival = self.loop.call_later(
-                settings.TASKYARD_STALL_SECONDS, self._check_arrival
+    def _start_receive_timer(self) -> None:
+        if self._receive_timer is None:
+            self._received_before = self._received
+            self._receive_timer = self.loop.call_later(
+                settings.TASKYARD_STALL_SECONDS, self._check_received
             )
 
-    def _stop_watching_arrival(self) -> None:
-        if self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
+    def _cancel_receive_timer(self) -> None:
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
 
-    def _check_arrival(self) -> None:
-        self._arrival = None
+    def _check_received(self) -> None:
+        """Refuse a request whose headers have not ended, or whose body comes too slowly."""
+        self._receive_timer = None
         if self._is_refused or self.transport.is_closing():
             return
-        came = self._arrived - self._arrived_before
+        received = self._received - self._received_before
         is_body = self.cycle is not None and self.cycle.more_body
-        if is_body and (self.flow.read_paused or came >= _least_bytes()):
-            self._watch_arrival()
+        if is_body and (self.flow.read_paused or received >= _least_bytes()):
+            self._start_receive_timer()
         else:
             self._refuse(TOO_SLOW)
 
-    def _watch_departure(self) -> None:
+    def _start_send_timer(self) -> None:
         unsent = self.transport.get_write_buffer_size()
-        self._departure = self.loop.call_later(
-            settings.TASKYARD_STALL_SECONDS, self._check_departure, unsent
+        self._send_timer = self.loop.call_later(
+            settings.TASKYARD_STALL_SECONDS, self._check_sent, unsent
         )
-        self.backlog.note(self, unsent)
+        self.backlog.update(self, unsent)
 
-    def _stop_watching_departure(self) -> None:
-        self.backlog.forget(self)
-        if self._departure is not None:
-            self._departure.cancel()
-            self._departure = None
+    def _cancel_send_timer(self) -> None:
+        self.backlog.remove(self)
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
 
-    def _check_departure(self, before: int) -> None:
-        if before - self.transport.get_write_buffer_size() < _least_bytes():
+    def _check_sent(self, unsent_before: int) -> None:
+        """Abort a connection whose client reads its response too slowly."""
+        if unsent_before - self.transport.get_write_buffer_size() < _least_bytes():
             self.transport.abort()
         else:
-            self._watch_departure()
+            self._start_send_timer()
 
 
-class _ClosesGently:
-    """The transport as the answer's writer knows it."""
+class _LingeringTransport:
+    """The transport that uvicorn's response cycle writes to; its close lets a client finish."""
 
     def __init__(self, protocol: Protocol) -> None:
         self.write = protocol.transport.write
         self.is_closing = protocol.transport.is_closing
-        self.close = protocol.close_gently
+        self.close = protocol.close_after_response
         self.abort = protocol.transport.abort
 
 
 def _least_bytes() -> int:
-    """What has to be sent, or read, from one look to the next."""
+    """How many bytes a client must send, or read, in TASKYARD_STALL_SECONDS."""
     return int(settings.TASKYARD_STALL_SECONDS * settings.TASKYARD_LEAST_RATE)
 
 
 class Utf8Request(WSGIRequest):
-    """Addresses and forms are UTF-8, whatever charset a request names.
+    """Decodes paths and forms as UTF-8 and ignores the charset that a request names.
 
-    Django would decode them by any codec that Python has, also ``base64`` and ``utf-7``, and fail
-    before its own handling of errors begins. And it would take a second for a long Content-Type.
-    The host is checked once, however often it is asked for.
+    Django would use any codec of Python, also ``base64`` and ``utf-7``, and could fail before its
+    error handling begins. A long Content-Type would take Django a second. ``get_host`` checks the
+    host once and caches it.
     """
 
     _host: str | None = None
@@ -263,7 +266,7 @@ class Utf8Request(WSGIRequest):
         return self._host
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        given = meta.get("CONTENT_TYPE", "")
-        if len(given) > LONGEST_CONTENT_TYPE:
-            given = meta["CONTENT_TYPE"] = ""
-        self.content_type, self.content_params = parse_header_parameters(given)
+        content_type = meta.get("CONTENT_TYPE", "")
+        if len(content_type) > LONGEST_CONTENT_TYPE:
+            content_type = meta["CONTENT_TYPE"] = ""
+        self.content_type, self.content_params = parse_header_parameters(content_type)

@@ -1,8 +1,8 @@
-"""/metrics: how the system stands, in Prometheus' text format, for whoever may watch it.
+"""/metrics: the state of the system in Prometheus' text format.
 
-Everything is read from the database when it is asked for, so every web answers the same. The cost
-follows the number of active tasks (``core/stats.py``), and of those that have ended since the last
-scrape (``core/durations.py``).
+Each scrape reads everything from the database, so every web process gives the same values. Its cost
+follows the number of active tasks (``core/stats.py``) and the number of tasks that have ended since
+the last scrape (``core/durations.py``).
 """
 
 import secrets
@@ -36,28 +36,28 @@ from taskyard.core.redis import BrokerState
 from taskyard.core.totals import totals
 from taskyard.server import health
 
-# What a request has that did not come straight from its client.
+# A request with one of these headers came through a proxy.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
 
 
 class MetricsClient:
-    """Who may read the metrics and is no user of ours."""
+    """A client that may read the metrics and is not a user in the database."""
 
     is_authenticated = is_staff = True
 
 
 class MetricsAuthentication(BaseAuthentication):
-    """By TASKYARD_METRICS_TOKEN; or, without any token, from this machine itself.
+    """Admits TASKYARD_METRICS_TOKEN, and requests without a token from this machine.
 
-    Where a proxy is declared, or shows, every request seems to come from this machine.
+    Behind a proxy no request counts as local, because all come from the address of the proxy.
     """
 
     def authenticate(self, request: Request) -> tuple[MetricsClient, None] | None:
         """Raises AuthenticationFailed for a malformed header."""
-        token, wanted = token_of(request), settings.TASKYARD_METRICS_TOKEN
+        token, metrics_token = token_of(request), settings.TASKYARD_METRICS_TOKEN
         if token is None:
             return (MetricsClient(), None) if _is_local(request) else None
-        if wanted and secrets.compare_digest(token.encode(), wanted.encode()):
+        if metrics_token and secrets.compare_digest(token.encode(), metrics_token.encode()):
             return MetricsClient(), None
         return None
 
@@ -74,23 +74,23 @@ class Metrics(ApiView):
 
 
 class TaskCollector(Collector):
-    """Gauges, and counters and histograms that go on when tasks are deleted or purged."""
+    """Collects all metrics. Counters and histograms keep counting deleted and purged tasks."""
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("taskyard_info", "The version that answers.", ["version"], {(__version__,): 1})
-        known = {(each.queue, each.name): stats.Depth() for each in registry.all()}
-        depths = known | stats.depths()
+        empty = {(task_type.queue, task_type.name): stats.Depth() for task_type in registry.all()}
+        depths = empty | stats.depths()
         places = ("waiting", "scheduled", "suspended", "running")
         yield _gauge(
             "taskyard_tasks_active",
             "Tasks that have not ended, by where they are.",
             ["queue", "task_type", "place"],
             {
-                (*where, place): getattr(depth, place)
-                for where, depth in depths.items()
+                (*labels, place): getattr(depth, place)
+                for labels, depth in depths.items()
                 for place in places
             },
         )
@@ -98,7 +98,7 @@ class TaskCollector(Collector):
             "taskyard_oldest_waiting_seconds",
             "How long the task has waited that could have been begun first.",
             ["queue", "task_type"],
-            {where: depth.oldest_seconds or 0.0 for where, depth in depths.items()},
+            {labels: depth.oldest_seconds or 0.0 for labels, depth in depths.items()},
         )
         yield _gauge(
             "taskyard_tasks_kept",
@@ -144,7 +144,7 @@ class TaskCollector(Collector):
 
 
 def _durations() -> Iterator[Metric]:
-    """Of a database that cannot write now: what was counted before."""
+    """The histograms of waits and runs; while the database cannot write, as counted before."""
     try:
         durations.count()
     except (DatabaseError, InterfaceError) as error:
@@ -158,8 +158,9 @@ def _durations() -> Iterator[Metric]:
         family = HistogramMetricFamily(
             f"taskyard_task_{measure}_seconds", text, labels=["task_type", "status"]
         )
-        for each in durations.histograms(measure):
-            family.add_metric([each.task_type, each.status], each.buckets, each.seconds)
+        for histogram in durations.histograms(measure):
+            labels = [histogram.task_type, histogram.status]
+            family.add_metric(labels, histogram.buckets, histogram.seconds)
         yield family
 
 
@@ -167,8 +168,8 @@ def _gauge(
     name: str, text: str, labels: list[str], values: dict[tuple[str, ...], float]
 ) -> GaugeMetricFamily:
     gauge = GaugeMetricFamily(name, text, labels=labels)
-    for of, value in sorted(values.items()):
-        gauge.add_metric(of, value)
+    for label_values, value in sorted(values.items()):
+        gauge.add_metric(label_values, value)
     return gauge
 
 

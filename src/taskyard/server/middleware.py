@@ -1,4 +1,4 @@
-"""What every request passes, and what requests to the API are spared."""
+"""The middleware of our own project; requests to the API skip most of Django's."""
 
 import re
 import secrets
@@ -29,10 +29,10 @@ from taskyard.server.wsgi_adapter import BUSY, REFUSAL
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-# Token authentication needs no session, cookie or form protection; each costs time and a query.
+# Requests to these paths need no session, cookie or CSRF check, which would cost time and a query.
 WITHOUT_SITE = ("/api/", "/metrics")
 
-# All that a browser may load comes from here; the documentation's style sheet has inline images.
+# Browsers load everything from this server; `data:` is for the images in Swagger UI's style sheet.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -43,14 +43,14 @@ _USABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestId:
-    """Echoes a usable X-Request-ID or makes one, and puts it into every log record."""
+    """Echoes the client's X-Request-ID if it is valid, or makes one, and adds it to log records."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        current = given if _USABLE_ID.fullmatch(given) else secrets.token_hex(16)
+        client_id = request.META.get("HTTP_X_REQUEST_ID", "")
+        current = client_id if _USABLE_ID.fullmatch(client_id) else secrets.token_hex(16)
         token = request_id.set(current)
         try:
             response = self.get_response(request)
@@ -62,7 +62,7 @@ class RequestId:
 
 
 class SecurityHeaders:
-    """What every answer tells a browser, also those that are given before the rest is asked."""
+    """Adds security headers to every response, also to those of later middleware."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -77,9 +77,10 @@ class SecurityHeaders:
 
 
 class ApiLocale:
-    """What requests to the API pass in place of Django's middleware for a site.
+    """Checks the host and activates the language of requests to the API.
 
-    They name a host of ours, and a language in Accept-Language, most of them the same one.
+    It replaces Django's LocaleMiddleware and CommonMiddleware for them, and caches the language of
+    each Accept-Language.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -101,16 +102,16 @@ class ApiLocale:
 
 
 @lru_cache(maxsize=256)
-def _language(accepted: str) -> str:
-    asking = HttpRequest()
-    asking.META["HTTP_ACCEPT_LANGUAGE"] = accepted
-    return translation.get_language_from_request(asking)
+def _language(accept_language: str) -> str:
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
+    return translation.get_language_from_request(request)
 
 
 class Refused:
-    """Answers what ``server.admission`` has no room for, or what a page does not read.
+    """Answers requests that ``server.admission`` has refused: busy, or a page's form is too large.
 
-    Views of the API say themselves, by its headers, what is wrong with a request without its body.
+    If only the body of an API request is unread, its view answers by the headers.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -121,19 +122,21 @@ class Refused:
         if refusal is None:
             return self.get_response(request)
         if refusal == BUSY:
-            return self._answer(request, errors.busy)
+            return self._respond(request, errors.busy)
         if request.path_info.startswith(WITHOUT_SITE):
             return self.get_response(request)
-        return self._answer(request, errors.too_large)
+        return self._respond(request, errors.too_large)
 
-    def _answer(
-        self, request: HttpRequest, answer: Callable[[HttpRequest], HttpResponseBase]
+    def _respond(
+        self, request: HttpRequest, respond: Callable[[HttpRequest], HttpResponseBase]
     ) -> HttpResponseBase:
         with translation.override(site_language(request)):
-            return answer(request)
+            return respond(request)
 
 
 class _SiteOnly(MiddlewareMixin):
+    """Skips a middleware of Django's for requests to the API."""
+
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith(WITHOUT_SITE):
             return self.get_response(request)
@@ -142,7 +145,7 @@ class _SiteOnly(MiddlewareMixin):
 
 class SiteSession(_SiteOnly, SessionMiddleware):
     def process_request(self, request: HttpRequest) -> None:
-        # Quoted, a cookie can hold any byte, and PostgreSQL is asked for no key with U+0000.
+        # A quoted cookie can contain U+0000, which PostgreSQL refuses in a query.
         if not _SESSION_KEY.fullmatch(request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")):
             request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
         super().process_request(request)
@@ -150,13 +153,16 @@ class SiteSession(_SiteOnly, SessionMiddleware):
 
 class SiteQuery(_SiteOnly, MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
-        # The admin would filter by it, which PostgreSQL refuses and SQLite does not.
+        # The admin would use it in a query, which PostgreSQL refuses.
         if "%00" in request.META.get("QUERY_STRING", ""):
             raise BadRequest("null characters are not allowed")
 
 
 class SiteLocale(_SiteOnly, LocaleMiddleware):
-    """Russian where nothing is asked for, English where only others are."""
+    """Activates the language of a page.
+
+    Russian if the browser names no language, English if it names only unsupported ones.
+    """
 
     def process_request(self, request: HttpRequest) -> None:
         super().process_request(request)
@@ -166,21 +172,22 @@ class SiteLocale(_SiteOnly, LocaleMiddleware):
 
 
 def site_language(request: HttpRequest) -> str:
-    """What was chosen on the page, else the best of what the browser asks for."""
+    """The language that the user chose on the page, or else by Accept-Language."""
     if settings.LANGUAGE_COOKIE_NAME in request.COOKIES:
         return translation.get_language_from_request(request)
-    return _of_the_site(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
+    return _site_language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
 
 
 @lru_cache(maxsize=256)
-def _of_the_site(accepted: str) -> str:
-    named = [language for language, _ in parse_accept_lang_header(accepted) if language != "*"]
-    if not named or any(map(_is_spoken, named)):
-        return _language(accepted)
+def _site_language(accept_language: str) -> str:
+    accepted = parse_accept_lang_header(accept_language)
+    languages = [language for language, _ in accepted if language != "*"]
+    if not languages or any(map(_is_supported, languages)):
+        return _language(accept_language)
     return "en"
 
 
-def _is_spoken(language: str) -> bool:
+def _is_supported(language: str) -> bool:
     try:
         return bool(translation.get_supported_language_variant(language))
     except LookupError:
@@ -188,7 +195,7 @@ def _is_spoken(language: str) -> bool:
 
 
 class SiteCommon(_SiteOnly, CommonMiddleware):
-    """Every address works with and without its last slash, without a redirect."""
+    """Lets every path work with and without its last slash, without a redirect."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         path = request.path_info
@@ -202,7 +209,7 @@ class SiteCommon(_SiteOnly, CommonMiddleware):
 
 
 def _is_known(path: str) -> bool:
-    """Whether a page has this address; what the admin answers to all others has no name."""
+    """Whether a page has this path. The admin's pattern for all other paths has no name."""
     try:
         return resolve(path).url_name is not None
     except Resolver404:
@@ -221,7 +228,7 @@ class SiteCsrf(_SiteOnly, CsrfViewMiddleware):
     def process_view(
         self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
     ) -> HttpResponseForbidden | None:
-        # Django calls this hook whatever __call__ decided.
+        # Django calls this method also if __call__ skipped the middleware.
         if request.path_info.startswith(WITHOUT_SITE):
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)

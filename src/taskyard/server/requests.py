@@ -1,4 +1,4 @@
-"""The log's line of each request: who asked for what, and how it was answered."""
+"""The request log: one line for each request with its user, path, status and duration."""
 
 import asyncio
 import logging
@@ -12,21 +12,21 @@ from django.utils.functional import SimpleLazyObject
 
 from taskyard.accounts.authentication import LazyUser
 from taskyard.live.asgi import ASGIApp, Message, Receive, Scope, Send
-from taskyard.server import logs
+from taskyard.server import health, logs
 
-# Lines are gathered for so long: a write for each would be most of what they cost.
-GATHER_SECONDS = 0.05
+# Lines are buffered for so long, because a write for each line would cost more than the line.
+BUFFER_SECONDS = 0.05
 LONGEST_PATH = 1000
-# A client that left before it was answered, as proxies log it.
-CLIENT_LEFT = 499
-# What supervisors and balancers ask every second: a line only where all is not well.
-PROBES = {b"/livez", b"/livez/", b"/readyz", b"/readyz/"}
+# nginx's status for a client that disconnected before it had a response.
+CLIENT_CLOSED_REQUEST = 499
+# Supervisors and load balancers send these every second: only failures are logged.
+PROBES = frozenset(path.encode() for path in health.PATHS)
 
 
 class RequestLog:
-    """An ASGI application that logs another's requests; a stream when it ends.
+    """An ASGI application that logs another's requests, each when it ends.
 
-    The path comes without its query, which may hold what is nobody else's.
+    The path is logged without its query, which may contain private data.
     """
 
     def __init__(self, application: ASGIApp) -> None:
@@ -37,27 +37,27 @@ class RequestLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
-            self.flush()  # at the end of the web's life
+            self.flush()  # the lifespan has ended
             return
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         start: Message = {}
 
-        async def noted(message: Message) -> None:
+        async def send_and_remember(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
                 start = message
             await send(message)
 
-        asked: dict[str, Any] = {}
-        scope[logs.REQUEST] = asked
+        log_fields: dict[str, Any] = {}
+        scope[logs.REQUEST] = log_fields
         try:
-            await self._application(scope, receive, noted)
+            await self._application(scope, receive, send_and_remember)
         finally:
-            milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            self._add(scope, start, milliseconds, asked.get("user"))
+            milliseconds = round((time.perf_counter() - started_at) * 1000, 1)
+            self._add(scope, start, milliseconds, log_fields.get("user"))
 
     def _add(self, scope: Scope, start: Message, milliseconds: float, user: int | None) -> None:
-        status = start.get("status", CLIENT_LEFT)
+        status = start.get("status", CLIENT_CLOSED_REQUEST)
         if status == HTTPStatus.OK and scope["raw_path"] in PROBES:
             return
         headers = start.get("headers", ())
@@ -75,26 +75,26 @@ class RequestLog:
             "request_id": request_id.decode("latin-1") or None,
         }
         if not self._lines:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
+            asyncio.get_running_loop().call_later(BUFFER_SECONDS, self.flush)
         self._lines.append(logs.output()[1].line(time.time(), line))
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the buffered lines."""
         if self._lines:
             lines, self._lines = self._lines, []
             logs.output()[0].write("\n".join(lines) + "\n")
 
 
-def wanted() -> bool:
-    """Whether lines of this level are logged at all."""
+def is_enabled() -> bool:
+    """Whether the log level includes these lines."""
     return logging.getLogger("taskyard.requests").isEnabledFor(logging.INFO)
 
 
 def note_user(request: HttpRequest) -> None:
-    """Remember whose request it is, if that is known by now; nothing is looked up."""
-    if (asked := request.META.get(logs.REQUEST)) is not None:
+    """Add the user's id to the line of a request, if it is known without a query."""
+    if (log_fields := request.META.get(logs.REQUEST)) is not None:
         user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
         if type(user) is LazyUser:
-            asked["user"] = user.claim.user_id
-        elif type(user) is not SimpleLazyObject:  # which would be looked up here
-            asked["user"] = getattr(user, "pk", None)
+            log_fields["user"] = user.claim.user_id
+        elif type(user) is not SimpleLazyObject:  # its id would need a query
+            log_fields["user"] = getattr(user, "pk", None)

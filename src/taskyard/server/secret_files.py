@@ -1,4 +1,4 @@
-"""A compose installation's secrets, made once: `python -m taskyard.server.secret_files FOLDER`."""
+"""Create the secrets of a compose installation: `python -m taskyard.server.secret_files FOLDER`."""
 
 import secrets
 import sys
@@ -9,10 +9,10 @@ DATABASE_HOST = "postgres"
 
 
 def make(folder: Path) -> list[str]:
-    """Write what is not there yet; the names of the files written.
+    """Write the files that are missing; returns their names.
 
-    The volume is the wall: only the containers that mount it see these files, and the official
-    PostgreSQL image reads its password under a user id of its own.
+    Every user may read them, because the PostgreSQL image reads its password under a user id of its
+    own. Only containers that mount the volume can see the files.
     """
     written = []
 

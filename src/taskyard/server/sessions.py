@@ -1,8 +1,8 @@
-"""The sessions of our own project; a host's sessions are the host's to delete."""
+"""Clean up the sessions of our own project. A host project deletes its own."""
 
 from django.contrib.sessions.backends.db import SessionStore
 
 
 def delete_expired() -> None:
-    """Delete the sessions past their time."""
+    """Delete the expired sessions."""
     SessionStore.clear_expired()

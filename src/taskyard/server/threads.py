@@ -1,11 +1,12 @@
-"""The threads of ordinary requests, shared so that a request which waits costs others none.
+"""The threads of WSGI requests, shared fairly between clients.
 
-A request that has not been answered for a tenth of a second waits for something: another's lock,
-a large body, a slow reader. It no longer counts, and another may begin, in a spare thread if need
-be. One client never has more than its share of all threads, and less of it while it waits.
+A request that runs for more than a tenth of a second is slow: it waits for a lock, a large body or
+a slow reader. A slow request does not count against the limit, so another request may start, in a
+spare thread if all others are busy. One client has at most all regular threads; while some of its
+requests are slow, it has one thread more than it has slow requests.
 
-A thread that has answered takes the next request itself. If the event loop gave it one, the thread
-would wait for the loop, and the loop for the interpreter's lock, before each request.
+A thread that has finished a request takes the next one itself. If the event loop gave it one, the
+thread would wait for the loop, and the loop for the interpreter's lock, before each request.
 """
 
 import asyncio
@@ -20,49 +21,49 @@ from functools import partial
 from typing import Any
 
 SLOW_SECONDS = 0.1
-# How many times as many threads there may be, when many requests wait at once.
+# With slow requests there may be so many times as many threads.
 SPARE = 4
 
 
 class Job:
-    """A call that is to be made in a thread; its result goes to a future of the event loop."""
+    """A call to make in a thread; its result goes to a future of the event loop."""
 
     def __init__(self, client: "Client", call: Callable[[], Any]) -> None:
         self.client = client
         self.is_slow = False
-        self.began_at = 0.0
+        self.started_at = 0.0
         self._call = call
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self._loop.create_future()
 
     def run(self) -> Callable[[], None]:
-        """Make the call; what is to be called to give its result."""
+        """Make the call; returns a function that passes the result to the future."""
         try:
-            return partial(self._give, self.future.set_result, self._call())
+            return partial(self._finish, self.future.set_result, self._call())
         except BaseException as error:
-            return partial(self._give, self.future.set_exception, error)
+            return partial(self._finish, self.future.set_exception, error)
 
-    def _give(self, give: Callable[[Any], None], given: Any) -> None:
-        def now() -> None:
+    def _finish(self, set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        def finish_in_loop() -> None:
             if not self.future.done():
-                give(given)
+                set_outcome(outcome)
 
-        with suppress(RuntimeError):  # the loop is closed: nothing waits for it
-            self._loop.call_soon_threadsafe(now)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(finish_in_loop)
 
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """A client's requests: those that have a turn, the slow ones of them, and the others."""
+    """A client's requests: how many run, how many of these are slow, and those that wait."""
 
     name: bytes
     running: int = 0
     slow: int = 0
     waiting: deque[Job] = field(default_factory=deque)
 
-    def next(self, most: int) -> Job | None:
-        """The next of them that may begin."""
-        share = min(most, self.slow + 1) if self.slow else most
+    def next(self, threads: int) -> Job | None:
+        """The client's next request that may start, or None. ``threads`` is the regular limit."""
+        share = min(threads, self.slow + 1) if self.slow else threads
         while self.waiting and self.running < share:
             job = self.waiting.popleft()
             if not job.future.cancelled():
@@ -72,32 +73,32 @@ class Client:
 
 
 class Threads:
-    """`most` quick requests at a time; `SPARE` times as many with those that wait."""
+    """Runs up to `threads` quick requests at a time, and with slow ones `SPARE` times as many."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, threads: int) -> None:
+        self._regular = threads
         self._lock = threading.Lock()
         self._clients: dict[bytes, Client] = {}
-        # It is their client's turn, and there is no thread for them yet.
+        # Their clients may run them, but no thread is free yet.
         self._ready: deque[Job] = deque()
         self._running: set[Job] = set()
         self._slow = 0
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="wsgi")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
         self._spare: ThreadPoolExecutor | None = None
         self._busy = self._busy_spare = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, name: bytes, call: Callable[[], Any]) -> Any:
-        """Make the call in a thread, when it is the turn of the client of this name."""
+        """Make the call in a thread as soon as the client of this name may have one."""
         with self._lock:
             client = self._clients.get(name)
             if client is None:
                 client = self._clients[name] = Client(name)
             job = Job(client, call)
             client.waiting.append(job)
-            self._let_in(client)
+            self._admit(client)
         if self._timer is None:
-            self._watch(SLOW_SECONDS)
+            self._schedule_check(SLOW_SECONDS)
         return await job.future
 
     def close(self) -> None:
@@ -108,24 +109,24 @@ class Threads:
             self._timer.cancel()
 
     def _work(self, job: Job | None, is_spare: bool) -> None:
-        """What a thread does: this job, and others as long as there are any."""
+        """Run this job in a thread, then others as long as there are any."""
         while job is not None:
-            give = job.run()
-            job = self._after(job, is_spare)
-            give()
+            finish = job.run()
+            job = self._next_after(job, is_spare)
+            finish()
 
-    def _after(self, done: Job, is_spare: bool) -> Job | None:
+    def _next_after(self, done: Job, is_spare: bool) -> Job | None:
         with self._lock:
-            self._leave(done)
-            may_go_on = self._busy + self._busy_spare <= self._allowed()
-            if self._ready and may_go_on and (self._slow or not is_spare):
-                return self._taken()
+            self._remove(done)
+            may_continue = self._busy + self._busy_spare <= self._allowed()
+            if self._ready and may_continue and (self._slow or not is_spare):
+                return self._take_ready()
             self._busy -= not is_spare
             self._busy_spare -= is_spare
-            self._start()
+            self._start_threads()
             return None
 
-    def _leave(self, done: Job) -> None:
+    def _remove(self, done: Job) -> None:
         client = done.client
         self._running.discard(done)
         client.running -= 1
@@ -133,71 +134,73 @@ class Threads:
             client.slow -= 1
             self._slow -= 1
             if not self._slow and self._spare is not None:
-                # Its threads end, and with them their connections.
+                # Its threads end and close their database connections.
                 self._spare.shutdown(wait=False)
                 self._spare = None
         if client.waiting:
-            self._let_in(client)
+            self._admit(client)
         if not client.running and not client.waiting:
             self._clients.pop(client.name, None)
 
-    def _let_in(self, client: Client) -> None:
-        while (job := client.next(self._most)) is not None:
+    def _admit(self, client: Client) -> None:
+        """Make those requests of a client ready that its share allows."""
+        while (job := client.next(self._regular)) is not None:
             self._ready.append(job)
-        self._start()
+        self._start_threads()
 
-    def _start(self) -> None:
-        """Have more threads work, as many as there are requests for."""
+    def _start_threads(self) -> None:
+        """Start a thread for each ready request, as far as the limit allows."""
         while self._ready and self._busy + self._busy_spare < self._allowed():
-            is_spare = self._busy == self._most
+            is_spare = self._busy == self._regular
             self._busy += not is_spare
             self._busy_spare += is_spare
             pool = self._spare_pool() if is_spare else self._pool
-            pool.submit(self._work, self._taken(), is_spare)
+            pool.submit(self._work, self._take_ready(), is_spare)
 
-    def _taken(self) -> Job:
+    def _take_ready(self) -> Job:
         job = self._ready.popleft()
-        job.began_at = time.monotonic()
+        job.started_at = time.monotonic()
         self._running.add(job)
         return job
 
     def _allowed(self) -> int:
-        return min(self._most + self._slow, self._most * SPARE)
+        return min(self._regular + self._slow, self._regular * SPARE)
 
     def _spare_pool(self) -> ThreadPoolExecutor:
         if self._spare is None:
-            self._spare = ThreadPoolExecutor(self._most * (SPARE - 1), thread_name_prefix="spare")
+            threads = self._regular * (SPARE - 1)
+            self._spare = ThreadPoolExecutor(threads, thread_name_prefix="spare")
         return self._spare
 
-    def _watch(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+    def _schedule_check(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._find_slow)
 
-    def _look(self) -> None:
-        """Find which requests have become slow; again when the next one may be."""
+    def _find_slow(self) -> None:
+        """Mark the requests that have become slow; schedules the check of the next one."""
         now = time.monotonic()
         with self._lock:
-            for job in [each for each in self._running if not each.is_slow]:
-                if now - job.began_at >= SLOW_SECONDS:
-                    self._note_slow(job)
-            began = [each.began_at for each in self._running if not each.is_slow]
+            for job in [job for job in self._running if not job.is_slow]:
+                if now - job.started_at >= SLOW_SECONDS:
+                    self._mark_slow(job)
+            started = [job.started_at for job in self._running if not job.is_slow]
             is_idle = not self._running
         if is_idle:
             self._timer = None
         else:
-            self._watch(max(min(began, default=now) + SLOW_SECONDS - now, 0.001))
+            self._schedule_check(max(min(started, default=now) + SLOW_SECONDS - now, 0.001))
 
-    def _note_slow(self, job: Job) -> None:
+    def _mark_slow(self, job: Job) -> None:
         job.is_slow = True
         job.client.slow += 1
         self._slow += 1
-        self._let_in(job.client)
+        self._admit(job.client)
 
 
 class FixedThreads:
-    """`most` requests at a time, however long each takes."""
+    """Runs `threads` requests at a time, also if they are slow."""
 
-    def __init__(self, most: int) -> None:
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="fixed")
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fixed")
 
     async def run(self, name: bytes, call: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
@@ -206,7 +209,7 @@ class FixedThreads:
         self._pool.shutdown(wait=True)
 
 
-def client_of(headers: list[tuple[bytes, bytes]], address: str) -> bytes:
-    """Who asks, before anybody has looked: a token, a session, or an address."""
-    found = dict(headers)
-    return found.get(b"authorization") or found.get(b"cookie") or address.encode()
+def client_key(headers: list[tuple[bytes, bytes]], address: str) -> bytes:
+    """A key for the client of a request that is not authenticated yet: token, cookie or address."""
+    by_name = dict(headers)
+    return by_name.get(b"authorization") or by_name.get(b"cookie") or address.encode()

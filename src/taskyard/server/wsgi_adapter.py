@@ -1,43 +1,41 @@
-"""From ASGI to Django's WSGI handler in a few threads, which keep their connections."""
+"""Run Django's WSGI handler under ASGI, in a few threads that keep their database connections."""
 
 import asyncio
 import io
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
+from taskyard.live.asgi import Message, Receive, Scope, Send
 from taskyard.server.logs import REQUEST
-from taskyard.server.threads import FixedThreads, Threads, client_of
+from taskyard.server.threads import FixedThreads, Threads, client_key
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 logger = logging.getLogger(__name__)
 
-
-# In a scope, and in its environ: why the request is not to be answered as usual, and how many bytes
-# its body would have had.
+# Keys of a scope and its environ: why the request is refused, and how many bytes its unread body
+# has.
 REFUSAL, SIZE = "taskyard.refusal", "taskyard.size"
 BUSY, UNREAD = "busy", "unread"
 
 
 class BodyTooLarge(Exception):
-    pass
+    """The body has more bytes than the limit."""
 
 
 class ClientDisconnected(Exception):
-    pass
+    """The client closed the connection before it had its response."""
 
 
 class WSGIAdapter:
-    """An ASGI application that answers from a WSGI one; `threads` requests at a time."""
+    """An ASGI application that calls a WSGI application in `threads` threads.
+
+    With `may_grow` it uses more threads while requests wait (``server.threads``).
+    """
 
     def __init__(
         self, wsgi: WSGIApp, *, threads: int, max_body: int, may_grow: bool = True
@@ -47,7 +45,7 @@ class WSGIAdapter:
         self._threads = Threads(threads) if may_grow else FixedThreads(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        departure: asyncio.Future[Message] | None = None
+        disconnect: asyncio.Future[Message] | None = None
 
         async def deliver(message: Message) -> None:
             try:
@@ -55,43 +53,44 @@ class WSGIAdapter:
             except OSError:
                 raise ClientDisconnected from None
 
-        async def forward(message: Message) -> None:
-            nonlocal departure
-            departure = departure or asyncio.ensure_future(receive())
-            if departure.done():
+        async def deliver_if_connected(message: Message) -> None:
+            nonlocal disconnect
+            disconnect = disconnect or asyncio.ensure_future(receive())
+            if disconnect.done():
                 raise ClientDisconnected
             await deliver(message)
 
         loop = asyncio.get_running_loop()
 
         def send_now(message: Message) -> None:
-            asyncio.run_coroutine_threadsafe(forward(message), loop).result()
+            asyncio.run_coroutine_threadsafe(deliver_if_connected(message), loop).result()
 
         try:
             limit = scope.get(SIZE, self._max_body)
             body = await read_body(scope, receive, limit=limit)
             address = scope["client"][0] if scope.get("client") else ""
-            client = client_of(scope["headers"], address)
-            whole = await self._threads.run(client, partial(self._answer, scope, body, send_now))
-            # The ordinary answer is one piece and crosses the threads once.
-            for message in whole:
+            client = client_key(scope["headers"], address)
+            call = partial(self._call_wsgi, scope, body, send_now)
+            # A response that is not streamed comes from the thread in one step.
+            for message in await self._threads.run(client, call):
                 await deliver(message)
         except BodyTooLarge:
             await _too_large(send)
         except ClientDisconnected:
-            return  # nobody is there to be answered
+            return
         except Exception as error:
             logger.exception("request failed")
-            if departure is not None:
-                raise  # an answer has begun
+            if disconnect is not None:
+                raise  # a streamed response has begun
             await _failed(send, error)
         finally:
-            if departure:
-                departure.cancel()
+            if disconnect:
+                disconnect.cancel()
 
-    def _answer(
+    def _call_wsgi(
         self, scope: Scope, body: bytes, send_now: Callable[[Message], None]
     ) -> list[Message]:
+        """Call the WSGI application in a thread; the messages that are still to be sent."""
         head: Message = {"type": "http.response.start"}
 
         def start_response(
@@ -102,20 +101,20 @@ class WSGIAdapter:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
             ]
 
-        # Made here, for it takes as long as there are headers.
+        # The environ is built in this thread, because many headers take long.
         response = self._wsgi(environ(scope, body), start_response)
         try:
             if not getattr(response, "streaming", False):
-                whole = b"".join(response)
+                content = b"".join(response)
                 if head["status"] not in (204, 304) and not _has_length(head):
-                    head["headers"].append((b"content-length", str(len(whole)).encode()))
-                return [head, {"type": "http.response.body", "body": whole}]
+                    head["headers"].append((b"content-length", str(len(content)).encode()))
+                return [head, {"type": "http.response.body", "body": content}]
             send_now(head)
             for chunk in response:
                 send_now({"type": "http.response.body", "body": chunk, "more_body": True})
             return [{"type": "http.response.body", "body": b""}]
         finally:
-            # Django's request_finished hangs on it, and with it the health of kept connections.
+            # Django sends request_finished here, and its receivers check kept connections.
             if close := getattr(response, "close", None):
                 close()
 
@@ -124,53 +123,57 @@ class WSGIAdapter:
 
 
 class Body:
-    """A request's body, read as far as somebody wants it, and given on as one piece."""
+    """A request's body: read up to a limit, then replayed to another application in one piece."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._has_ended = False
-        self._was_given = False
+        self._was_replayed = False
         self.size = 0
         self.is_whole = False
 
     @classmethod
-    def none(cls) -> "Body":
-        """For an application that is to answer without the body."""
-        body = cls(_never)
+    def empty(cls) -> "Body":
+        """An empty body, for an application that answers by the headers alone."""
+        body = cls(_wait_for_ever)
         body.is_whole = True
         return body
 
     async def read(self, limit: int) -> None:
-        """Read on until it is whole or has more than ``limit`` bytes. Raises ClientDisconnected."""
+        """Read to the end, or until there are more than ``limit`` bytes.
+
+        Raises ClientDisconnected.
+        """
         while not self._has_ended and self.size <= limit:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
-            piece = message.get("body", b"")
-            self._pieces.append(piece)
-            self.size += len(piece)
+            chunk = message.get("body", b"")
+            self._chunks.append(chunk)
+            self.size += len(chunk)
             self._has_ended = not message.get("more_body")
         self.is_whole = self._has_ended and self.size <= limit
 
-    def joined(self) -> bytes:
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+    def content(self) -> bytes:
+        """The bytes that were read."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    async def again(self) -> Message:
-        """To be received instead: the whole body, then what comes from the client."""
-        if self._was_given:
+    async def replay(self) -> Message:
+        """An ASGI ``receive``: first the body that was read, then the client's messages."""
+        if self._was_replayed:
             return await self._receive()
-        self._was_given = True
-        return {"type": "http.request", "body": self.joined(), "more_body": False}
+        self._was_replayed = True
+        return {"type": "http.request", "body": self.content(), "more_body": False}
 
 
-async def _never() -> Message:
+async def _wait_for_ever() -> Message:
     await asyncio.Event().wait()
     raise AssertionError
 
 
 def declared_size(scope: Scope) -> int | None:
-    """Bytes of the body as the headers say; None for a chunked one."""
+    """The size of the body in bytes by Content-Length; None for a chunked body."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)
@@ -180,22 +183,25 @@ def declared_size(scope: Scope) -> int | None:
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """The whole body, chunked or not. Raises BodyTooLarge at once, ClientDisconnected."""
+    """The whole body, chunked or not.
+
+    Raises BodyTooLarge, before it reads if the declared size is too large; ClientDisconnected.
+    """
     if (declared_size(scope) or 0) > limit:
         raise BodyTooLarge
     body = Body(receive)
     await body.read(limit)
     if not body.is_whole:
         raise BodyTooLarge
-    return body.joined()
+    return body.content()
 
 
 def environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """The WSGI environ of a request (PEP 3333: text is latin-1 for bytes)."""
+    """The WSGI environ of a request. PEP 3333: its strings are bytes decoded as latin-1."""
     root = scope.get("root_path", "")
     path = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
     server = scope.get("server") or ("localhost", 80)
-    found: dict[str, Any] = {
+    env: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": root.encode().decode("latin-1"),
         "PATH_INFO": path,
@@ -212,27 +218,27 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-    if (asked := scope.get(REQUEST)) is not None:
-        found[REQUEST] = asked
+    if (log_fields := scope.get(REQUEST)) is not None:
+        env[REQUEST] = log_fields
     repeated: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
         if b"_" in raw_name:
-            continue  # X_Forwarded_For would pass for X-Forwarded-For
+            continue  # else X_Forwarded_For would become X-Forwarded-For
         name = raw_name.decode("latin-1").upper().replace("-", "_")
         key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
         value = raw_value.decode("latin-1")
-        if key in found:
-            repeated.setdefault(key, [found[key]]).append(value)
+        if key in env:
+            repeated.setdefault(key, [env[key]]).append(value)
         else:
-            found[key] = value
+            env[key] = value
     for key, values in repeated.items():
-        found[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
-    # A chunked body has no length of its own, and Django reads only what is declared.
-    found["CONTENT_LENGTH"] = str(scope.get(SIZE, len(body)))
+        env[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
+    # A chunked body declares no length, and Django reads as much as is declared.
+    env["CONTENT_LENGTH"] = str(scope.get(SIZE, len(body)))
     if REFUSAL in scope:
-        found[REFUSAL] = scope[REFUSAL]
-    found.pop("HTTP_TRANSFER_ENCODING", None)
-    return found
+        env[REFUSAL] = scope[REFUSAL]
+    env.pop("HTTP_TRANSFER_ENCODING", None)
+    return env
 
 
 def _has_length(head: Message) -> bool:
@@ -241,23 +247,24 @@ def _has_length(head: Message) -> bool:
 
 async def _too_large(send: Send) -> None:
     close = (b"connection", b"close")
-    await _say(send, 413, b'{"detail":"Request body is too large."}', close)
+    await _send_json(send, 413, b'{"detail":"Request body is too large."}', close)
 
 
 async def _failed(send: Send, error: Exception) -> None:
-    """Answer for what failed before or after all that answers errors."""
+    """Send the response to an error that Django's own error handling did not catch."""
     if is_outage(error):
         body = b'{"detail":"The service is unavailable.","code":"unavailable"}'
-        await _say(send, 503, body, (b"retry-after", b"5"))
+        await _send_json(send, 503, body, (b"retry-after", b"5"))
     else:
-        await _say(send, 500, b'{"detail":"An error of the server.","code":"error"}')
+        await _send_json(send, 500, b'{"detail":"An error of the server.","code":"error"}')
 
 
-async def _say(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    always = [
+async def _send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    common_headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": [*always, *headers]})
+    start = {"type": "http.response.start", "status": status}
+    await send({**start, "headers": [*common_headers, *headers]})
     await send({"type": "http.response.body", "body": body})

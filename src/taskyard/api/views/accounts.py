@@ -1,4 +1,4 @@
-"""Registration, tokens, the own account."""
+"""Views of registration, tokens, the own profile and the own quota."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,13 +12,14 @@ from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.models import User
 from taskyard.api import conditions, openapi, schemas
+from taskyard.api.intake import parse
 from taskyard.api.json import ACCOUNT_LIMIT, dumps
 from taskyard.api.openapi import documented
 from taskyard.api.serialize import isoformat_utc
 from taskyard.api.views.base import ApiView, OpenView, user_of
 from taskyard.core import quotas
 
-# RFC 6749: tokens are not for any cache.
+# RFC 6749, 5.1: responses with tokens must not be cached.
 UNCACHED = {"Cache-Control": "no-store"}
 
 
@@ -26,10 +27,10 @@ class Register(OpenView):
     @documented("Register a user", schemas.Registration, {201: schemas.Registered}, (400, 429))
     def post(self, request: Request) -> Response:
         """Makes a user, who may then log in. The name is compared without regard to case."""
-        asked = schemas.read(schemas.Registration, request.data)
+        body = parse(schemas.Registration, request.data)
         user = passwords.register(
-            username=asked.username,
-            password=asked.password,
+            username=body.username,
+            password=body.password,
             address=client_ip(request._request),
         )
         return Response({"id": user.pk, "username": user.username}, 201)
@@ -39,10 +40,10 @@ class Token(OpenView):
     @documented("Log in", schemas.Login, {200: schemas.TokenPair}, (400, 401, 429))
     def post(self, request: Request) -> Response:
         """Answers an access token for the Authorization header, and a refresh token to renew it."""
-        asked = schemas.read(schemas.Login, request.data)
+        body = parse(schemas.Login, request.data)
         user = passwords.log_in(
-            username=asked.username,
-            password=asked.password,
+            username=body.username,
+            password=body.password,
             address=client_ip(request._request),
         )
         return Response(_pair(tokens.issue(user)), headers=UNCACHED)
@@ -54,15 +55,15 @@ class TokenRefresh(OpenView):
     )
     def post(self, request: Request) -> Response:
         """Answers a new access token, and a new refresh token if the server rotates them."""
-        asked = schemas.read(schemas.RefreshRequest, request.data)
-        return Response(_pair(tokens.refresh(asked.refresh)), headers=UNCACHED)
+        body = parse(schemas.RefreshRequest, request.data)
+        return Response(_pair(tokens.refresh(body.refresh)), headers=UNCACHED)
 
 
 class TokenBlacklist(OpenView):
     @documented("Log out", schemas.RefreshRequest, {200: schemas.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
         """Ends the refresh token. A token that has ended already is no error."""
-        tokens.log_out(schemas.read(schemas.RefreshRequest, request.data).refresh)
+        tokens.log_out(parse(schemas.RefreshRequest, request.data).refresh)
         return Response({})
 
 
@@ -70,7 +71,7 @@ class TokenVerify(OpenView):
     @documented("Verify a token", schemas.VerifyRequest, {200: schemas.Nothing}, (400, 401))
     def post(self, request: Request) -> Response:
         """Says whether a token, access or refresh, is valid now: 200 or 401."""
-        tokens.verify(schemas.read(schemas.VerifyRequest, request.data).token)
+        tokens.verify(parse(schemas.VerifyRequest, request.data).token)
         return Response({})
 
 
@@ -85,7 +86,7 @@ class Me(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         """The `ETag` of the answer can be sent in `If-Match` with a change."""
-        return conditions.tagged(request, dumps(_profile(user_of(request))))
+        return conditions.conditional_response(request, dumps(_profile(user_of(request))))
 
     @documented(
         "Change the own profile",
@@ -96,10 +97,10 @@ class Me(ApiView):
     )
     def patch(self, request: Request) -> Response:
         """Changes the fields that are given and keeps the others. An empty text clears a field."""
-        asked = schemas.read(schemas.ProfileChange, request.data)
+        body = parse(schemas.ProfileChange, request.data)
         user = user_of(request)
-        with conditions.guarded(request, partial(_bodies, user)):
-            profile.change(user, **asked.model_dump(exclude_unset=True))
+        with conditions.precondition(request, partial(_bodies, user)):
+            profile.change(user, **body.model_dump(exclude_unset=True))
         return Response(_profile(user))
 
 
@@ -111,12 +112,12 @@ class MePassword(ApiView):
     )
     def post(self, request: Request) -> Response:
         """Ends every token of the user, also the one of this request. The answer has new ones."""
-        asked = schemas.read(schemas.PasswordChange, request.data)
+        body = parse(schemas.PasswordChange, request.data)
         user = user_of(request)
         passwords.change(
             user,
-            old=asked.old_password,
-            new=asked.new_password,
+            old=body.old_password,
+            new=body.new_password,
             address=client_ip(request._request),
         )
         return Response(_pair(tokens.issue(user)), headers=UNCACHED)
@@ -144,7 +145,7 @@ def _pair(pair: tokens.Pair) -> dict[str, str]:
 
 
 def _bodies(user: User) -> Iterator[bytes]:
-    """What GET answers for a profile; the user is locked."""
+    """Lock the user; the body of its GET."""
     for row in User.objects.filter(pk=user.pk).select_for_update(no_key=True):
         yield dumps(_profile(row))
 

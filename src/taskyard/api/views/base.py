@@ -1,4 +1,4 @@
-"""What every view of the API shares. Nothing here depends on settings a host project may have."""
+"""The base classes of the API's views. They ignore the DRF settings of a host project."""
 
 from collections.abc import Callable
 from functools import cache
@@ -26,7 +26,7 @@ from taskyard.api.json import (
 
 
 class ApiView(APIView):
-    """For authenticated users. ``body_limit`` is in bytes."""
+    """A view for authenticated users. ``body_limit`` is in bytes."""
 
     body_limit: ClassVar[int] = BODY_LIMIT
     parser_classes: Any = (Parser,)
@@ -39,7 +39,7 @@ class ApiView(APIView):
     http_method_names = ["get", "post", "put", "patch", "delete", "head", "options"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # There is one form of answer and one version, and throttles are where they are needed.
+        # As DRF's ``initial``, without versions, throttles and negotiation of the response.
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = RENDERER, MEDIA_TYPE
         if request.method == "OPTIONS":
@@ -50,7 +50,7 @@ class ApiView(APIView):
             raise TooLarge(self.body_limit)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # as DRF's
-        """What an address knows, in Allow; for everybody, as browsers ask without a token."""
+        """An empty response with Allow. It needs no token, because browsers send none."""
         return Response()
 
     @property
@@ -62,7 +62,7 @@ class ApiView(APIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        # Answers are one user's; kept copies may be used only after asking again (ETag).
+        # Responses belong to one user, and a cached copy must be revalidated by its ETag.
         response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
@@ -80,7 +80,7 @@ def _allowed_by(view: Any) -> str:
 
 
 class OpenView(ApiView):
-    """For everybody; a token, good or bad, is not looked at. Takes forms too, and short bodies."""
+    """A view that ignores tokens. It accepts forms too, and only short bodies."""
 
     body_limit = ACCOUNT_LIMIT
     parser_classes = (Parser, UrlEncoded, Multipart)
@@ -89,6 +89,6 @@ class OpenView(ApiView):
 
 
 def user_of(request: Request) -> User:
-    """Whom the token names; only for views that let nobody else in. Raises TokenRefused."""
+    """The authenticated user of a request. Raises TokenRefused."""
     user: Any = request.user
     return user.verified if isinstance(user, LazyUser) else cast("User", user)

@@ -1,6 +1,7 @@
-"""Where the streams are, for the document and for servers that cannot stream.
+"""The views behind the streams: they check a request and document the URLs.
 
-Under the ASGI server these requests never come here: it answers them itself.
+``api.streams`` calls them and streams if they answer 406. Under a WSGI server the client gets the
+406.
 """
 
 from typing import NoReturn
@@ -40,7 +41,7 @@ class AllEvents(ApiView):
         """Server-sent events: `event: task`, `id:`, and the task in `data:`. First come the active
         tasks as they are, or, with `Last-Event-ID`, the tasks that have changed since; then every
         change. A comment every 15 s keeps the connection open."""
-        selection.chosen(request.query_params)
+        selection.parse_fields(request.query_params)
         raise NeedsAsgi
 
 
@@ -57,6 +58,6 @@ class TaskEvents(ApiView):
     def get(self, request: Request, task_id: str) -> NoReturn:
         """Server-sent events: `event: task`, `id:`, and the task in `data:`. First comes the task
         as it is, then every change. The stream ends after the task has ended."""
-        selection.chosen(request.query_params)
+        selection.parse_fields(request.query_params)
         own_task(request, task_id)
         raise NeedsAsgi

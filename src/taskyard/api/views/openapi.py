@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page to read it on."""
+"""The OpenAPI document, and the page that shows it."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Schema(OpenView):
 
 
 def _root() -> str:
-    """The path before /api, which a proxy in front may have added."""
+    """The path before /api: TASKYARD_BASE_PATH or "/"."""
     return get_script_prefix().removesuffix("/") or "/"
 
 
@@ -38,5 +38,5 @@ class Docs(OpenView):
 
 
 def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Every other address under the API, whatever the method: JSON, and no redirect."""
+    """404 in JSON for all other paths under /api and all methods."""
     return not_found(request)

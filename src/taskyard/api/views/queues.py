@@ -1,4 +1,4 @@
-"""Queues, for staff: how full they are, pausing and resuming them."""
+"""Views of queues, for staff: list, pause and resume them."""
 
 from typing import Any
 
@@ -31,22 +31,22 @@ class QueuePause(StaffView):
     def post(self, request: Request, name: str) -> Response:
         """No task of the queue begins from now on; running tasks go on. Only for staff. A queue
         that is paused already is no error."""
-        _known(name)
+        _get_queue(name)
         queues.pause(name, by_id=user_of(request).pk)
-        return Response(_known(name))
+        return Response(_get_queue(name))
 
 
 class QueueResume(StaffView):
     @documented("Resume a queue", None, {200: schemas.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
         """Tasks of the queue begin again. Only for staff. A queue that runs already is no error."""
-        _known(name)
+        _get_queue(name)
         queues.resume(name, by_id=user_of(request).pk)
-        return Response(_known(name))
+        return Response(_get_queue(name))
 
 
-def _known(name: str) -> dict[str, Any]:
-    """Raises NotFound."""
+def _get_queue(name: str) -> dict[str, Any]:
+    """The queue of this name with its counts. Raises NotFound."""
     for queue in queues.depths():
         if queue["name"] == name:
             return queue

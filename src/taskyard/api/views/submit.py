@@ -1,4 +1,4 @@
-"""Submitting: one task, many, the same again."""
+"""Views that submit one task or many."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -34,7 +34,7 @@ class TaskCreate(ApiView):
         """Accepts a task and takes a place of the user's quota. `input_data` must fit the task
         type. All that is wrong is reported at once."""
         key = idempotency.key_of(request)
-        new = intake.one(request.data)
+        new = intake.parse_task(request.data)
         if key is None:
             return created(request, submit(request, new))
         (task_id,), replayed = idempotency.submit_once(
@@ -58,7 +58,7 @@ class TaskBulk(ApiView):
         """Accepts all of the tasks, or none of them. Each takes a place of the user's quota. An
         error names the index of its task."""
         key = idempotency.key_of(request)
-        new = intake.many(request.data, size=declared_size(request))
+        new = intake.parse_tasks(request.data, size=declared_size(request))
         replayed = False
         if key is None:
             ids = lifecycle.submit_all(user_of(request).pk, new)
@@ -71,7 +71,7 @@ class TaskBulk(ApiView):
 
 
 def submit(request: Request, new: NewTask) -> Task:
-    """Accept a task for the token's owner; the statement itself proves the token."""
+    """Submit a task for the token's user. The INSERT itself verifies the token."""
     claim = cast("LazyUser", request.user).claim
     try:
         return lifecycle.submit(claim.user_id, new, credential=claim.credential)
@@ -80,16 +80,16 @@ def submit(request: Request, new: NewTask) -> Task:
 
 
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:
-    """201 with the task and its address."""
+    """The 201 response with a task and its Location."""
     site = f"{request.scheme}://{request.get_host()}"
-    location = f"{site}{_tasks_address()}/{task.pk}/"
+    location = f"{site}{_tasks_path()}/{task.pk}/"
     return Response(serialize_task(task), 201, headers={"Location": location, **(headers or {})})
 
 
-def _tasks_address() -> str:
-    return _address_under(get_script_prefix())
+def _tasks_path() -> str:
+    return _tasks_path_under(get_script_prefix())
 
 
 @cache
-def _address_under(prefix: str) -> str:
+def _tasks_path_under(prefix: str) -> str:
     return reverse("api:task", args=[0]).removesuffix("/0")

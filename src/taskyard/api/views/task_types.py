@@ -1,4 +1,4 @@
-"""What can be run."""
+"""Views of the task types."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class TaskTypes(ApiView):
     )
     def get(self, request: Request) -> Response:
         """Lists what can be run, with the JSON Schema of each input and result."""
-        return Response([_represent(task_type) for task_type in registry.all()])
+        return Response([_serialize(task_type) for task_type in registry.all()])
 
 
 class TaskTypeDetail(ApiView):
@@ -27,12 +27,12 @@ class TaskTypeDetail(ApiView):
     def get(self, request: Request, name: str) -> Response:
         """Shows one task type, with the JSON Schema of its input and result."""
         try:
-            return Response(_represent(registry.get(name)))
+            return Response(_serialize(registry.get(name)))
         except UnknownTaskType:
             raise NotFound from None
 
 
-def _represent(task_type: TaskType) -> dict[str, Any]:
+def _serialize(task_type: TaskType) -> dict[str, Any]:
     return {
         "name": task_type.name,
         "label": messages.of_type(task_type, task_type.label),

@@ -1,4 +1,4 @@
-"""The own tasks: listing, showing, ending, trying again, and what happened to them."""
+"""Views of the own tasks: list, show, delete, cancel, retry, attempts and logs."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +20,7 @@ from taskyard.api import (
     schemas,
     selection,
 )
-from taskyard.api.history import represent_attempt, represent_line
+from taskyard.api.history import serialize_attempt, serialize_line
 from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
 from taskyard.api.serialize import serialize_task
@@ -63,23 +63,25 @@ class TaskDetail(ApiView):
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
         """Send the `ETag` of the last answer in `If-None-Match`, and an unchanged task is a 304
         without a body. With `Prefer: wait` the answer comes when the task has ended."""
-        names = selection.chosen(request.query_params)
+        names = selection.parse_fields(request.query_params)
         task = own_task(request, task_id)
         whole = dumps(serialize_task(task))
         if not names:
-            return conditions.tagged(request, whole)
-        return conditions.tagged(request, dumps(selection.part(task, names)), whole)
+            return conditions.conditional_response(request, whole)
+        return conditions.conditional_response(
+            request, dumps(selection.serialize_fields(task, names)), whole
+        )
 
     @documented(
         "Delete a task", None, {204: None}, (400, 404, 409, 412), parameters=[openapi.IF_MATCH]
     )
     def delete(self, request: Request, task_id: str) -> Response:
         """Deletes a task that has ended, with its attempts and its log."""
-        with conditions.guarded(request, partial(bodies, request, task_id)):
+        with conditions.precondition(request, partial(bodies, request, task_id)):
             try:
                 deletion.delete(own_task(request, task_id))
             except StillActive:
-                own_task(request, task_id)  # 404 where somebody else deleted it just now
+                own_task(request, task_id)  # raises NotFound if it was deleted meanwhile
                 raise
         return Response(status=204)
 
@@ -95,7 +97,7 @@ class TaskCancel(ApiView):
     def post(self, request: Request, task_id: str) -> Response:
         """200: the task is cancelled. 202: the task is running and has been asked to stop; if it
         completes first, it stays completed. 409: the task has already ended otherwise."""
-        with conditions.guarded(request, partial(bodies, request, task_id)):
+        with conditions.precondition(request, partial(bodies, request, task_id)):
             try:
                 task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
             except Task.DoesNotExist:
@@ -117,11 +119,12 @@ class TaskRetry(ApiView):
         key = idempotency.key_of(request)
         if key is None:
             return created(request, retried(request, task_id))
-        # Looked up within: a repetition is answered also when the first task is gone.
-        again, replayed = idempotency.retry_once(
+        # Inside, the old task is looked up only for a new key: a repetition is answered also if
+        # the old task has been deleted.
+        task, replayed = idempotency.retry_once(
             user_of(request).pk, key, task_id, lambda: retried(request, task_id)
         )
-        return created(request, again, idempotency.REPLAYED if replayed else None)
+        return created(request, task, idempotency.REPLAYED if replayed else None)
 
 
 class TaskAttempts(ApiView):
@@ -134,10 +137,12 @@ class TaskAttempts(ApiView):
     )
     def get(self, request: Request, task_id: str) -> Response:
         """Lists the executions of a task in order. The last one may be running."""
-        query = pagination.read_query(pagination.HistoryQuery, request.query_params)
+        query = pagination.parse_query(pagination.HistoryQuery, request.query_params)
         attempts = history.attempts(own_task(request, task_id))
         return Response(
-            pagination.envelope(request, pagination.growing(attempts, query), represent_attempt)
+            pagination.serialize_page(
+                request, pagination.page_by_offset(attempts, query), serialize_attempt
+            )
         )
 
 
@@ -152,16 +157,18 @@ class TaskLogs(ApiView):
     def get(self, request: Request, task_id: str) -> Response:
         """Lists the lines of all attempts in order. `dropped` says how many lines are missing after
         one."""
-        query = pagination.read_query(pagination.HistoryQuery, request.query_params)
+        query = pagination.parse_query(pagination.HistoryQuery, request.query_params)
         lines = own_task(request, task_id).log_lines.order_by("id")
         return Response(
-            pagination.envelope(request, pagination.growing(lines, query), represent_line)
+            pagination.serialize_page(
+                request, pagination.page_by_offset(lines, query), serialize_line
+            )
         )
 
 
 def retried(request: Request, task_id: str) -> Task:
-    """A new task that repeats an own one. Raises InvalidInput, NotFound, and as core does."""
-    with conditions.guarded(request, partial(bodies, request, task_id)):
+    """Retry an own task; the new task. Raises InvalidInput, NotFound, and as core does."""
+    with conditions.precondition(request, partial(bodies, request, task_id)):
         task = own_task(request, task_id)
         intake.known_type(task.task_type)
         try:
@@ -171,7 +178,7 @@ def retried(request: Request, task_id: str) -> Task:
 
 
 def bodies(request: Request, task_id: str) -> Iterator[bytes]:
-    """What GET answers for an own task, in each language; the task is locked. Raises NotFound."""
+    """Lock an own task; the body of its GET in each language. Raises NotFound."""
     own = Task.objects.filter(id=own_task(request, task_id).pk).defer("checkpoint")
     for task in own.select_for_update(of=("self",)):
         for language, _ in settings.LANGUAGES:
@@ -180,10 +187,10 @@ def bodies(request: Request, task_id: str) -> Iterator[bytes]:
 
 
 def own_task(request: Request, task_id: str) -> Task:
-    """The user's task of this id; raises NotFound alike for another's and for none."""
-    found: Task | None = None
+    """The user's task of this id. Raises NotFound, also for a task of another user."""
+    task: Task | None = None
     if int(task_id) <= schemas.LARGEST_ID:
-        found = Task.objects.get_owned(user_of(request).pk, int(task_id))
-    if found is None:
+        task = Task.objects.get_owned(user_of(request).pk, int(task_id))
+    if task is None:
         raise NotFound
-    return found
+    return task

@@ -1,9 +1,9 @@
-"""Django's PostgreSQL backend, with bounds on every answer and settings that are ours.
+"""Django's PostgreSQL backend with a time limit on every answer and with our session settings.
 
-A request waits as long as its session's timeouts say, and a live server ends the wait itself. TCP's
-own timeouts see a peer whose kernel is silent; they do not see a server that was stopped, waits for
-its disk, or sits behind a proxy that accepts everything. Only a server that says nothing at all
-counts as away, for every request.
+A server that is alive cancels a slow statement itself, by the session's timeouts. The time limit
+here is for a server that does not answer at all: one that is stopped, that waits for its disk, or
+that is behind a proxy which accepts every connection. TCP's own timeouts do not detect these,
+because the peer's kernel still answers. Such a server counts as away for all requests.
 """
 
 import math
@@ -19,52 +19,57 @@ from psycopg import Connection, Error, OperationalError
 
 from taskyard.server.postgresql import pooler, session
 
-# A connection that answered so lately is taken for sound: asking first costs a round trip.
+# A connection that answered so recently needs no check, which would cost a round trip.
 SOUND_SECONDS = 1.0
-# A busy one is asked now and then all the same whether its server still takes writes: after a
-# switchover the old primary goes on answering.
+# A busy connection is still checked this often: after a switchover the old primary still answers,
+# but is read-only.
 CHECK_SECONDS = 2.0
-# With the time of a new connection (three seconds) a request's answer comes within five.
+# Together with a new connection (three seconds) a request has its response within five seconds.
 HEALTH_SECONDS = 1.5
 
 
 class Server:
-    """Whether the server says anything at all to this process.
+    """Whether the server answers this process.
 
-    While it does not, one thread at a time tries to connect, and the others fail at once: requests
-    that queue for the threads do not wait for it one after the other.
+    While it does not, one thread at a time tries to connect, and the others fail at once. Else
+    waiting requests would each wait for a timeout, one after the other.
     """
 
     def __init__(self) -> None:
-        self.heard_at = -math.inf
+        self.answered_at = -math.inf
         self.is_away = False
-        self._trying = threading.Lock()
+        self._connecting = threading.Lock()
 
-    def is_silent_since(self, began: float) -> None:
-        """A wait since then has brought nothing. An answer to another would show a live server."""
-        if self.heard_at < began:
+    def note_timeout(self, started_at: float) -> None:
+        """Mark the server as away, unless it answered another thread since ``started_at``."""
+        if self.answered_at < started_at:
             self.is_away = True
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Around an attempt to connect. Raises OperationalError while another tries in vain."""
+        """Wrap an attempt to connect.
+
+        Raises OperationalError at once while the server is away and another thread tries.
+        """
         if not self.is_away:
             yield
             return
-        if not self._trying.acquire(blocking=False):
+        if not self._connecting.acquire(blocking=False):
             raise OperationalError("the database did not answer a moment ago")
         try:
             yield
             self.is_away = False
         finally:
-            self._trying.release()
+            self._connecting.release()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """``OPTIONS["answer_seconds"]`` is how long any answer may take; without it, for ever.
+    """Adds three options.
 
-    ``OPTIONS["session"]`` are the settings of each session. With ``OPTIONS["pool_mode"]``
-    transaction, a pooler gives each transaction any session, and nothing is set.
+    ``answer_seconds``: the time limit of any answer; without it there is none.
+    ``session``: the settings of each session.
+    ``pool_mode``: with "transaction" no settings are made, because the next transaction may get
+    another session.
     """
 
     _server = Server()
@@ -84,13 +89,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if not self._answer_seconds:
             return super().get_new_connection(conn_params)
-        began = time.monotonic()
+        started_at = time.monotonic()
         with self._server.connecting():
             try:
                 connection = super().get_new_connection(conn_params)
             except OperationalError:
-                if time.monotonic() - began > HEALTH_SECONDS:
-                    self._server.is_silent_since(began)
+                if time.monotonic() - started_at > HEALTH_SECONDS:
+                    self._server.note_timeout(started_at)
                 raise
         connection.wait = partial(self._wait, connection)
         self._checked_at = time.monotonic()
@@ -101,13 +106,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._set_session()
             super().init_connection_state()
         except BaseException:
-            # It is kept from now on, and must never be used with other settings.
+            # Django keeps the connection, but it must not be used without these settings.
             self.close()
             raise
 
     def is_usable(self) -> bool:
         if self._server.is_away:
-            return False  # whether it is back, a new connection finds out
+            return False  # a new connection shows whether it is back
         now = time.monotonic()
         is_sound = (
             now - self._answered_at < SOUND_SECONDS and now - self._checked_at < CHECK_SECONDS
@@ -117,14 +122,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._checked_at = now
         try:
             with self._answering_within(HEALTH_SECONDS):
-                found = self.connection.execute("SHOW transaction_read_only").fetchone()
+                row = self.connection.execute("SHOW transaction_read_only").fetchone()
         except Error:
             return False
-        return bool(found == ("off",))
+        return bool(row == ("off",))
 
     @contextmanager
     def answering_within(self, seconds: float) -> Iterator[None]:
-        """Let the statements of this block take so long; it is in a transaction."""
+        """Give the statements of this block, which is in a transaction, so many seconds."""
         if not self._answer_seconds:
             yield
             return
@@ -144,32 +149,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._answer_seconds = before
 
     def _set_session(self) -> None:
-        known = session.known_to(self._session, self.connection.info.server_version)
-        if not known:
+        settings = session.supported(self._session, self.connection.info.server_version)
+        if not settings:
             return
         if not DatabaseWrapper._sessions_are_ours:
             if pooler.is_pooled(self.connection):
                 params = self.get_connection_params()
                 pooler.refuse_shared_sessions(self.connection, params)
             DatabaseWrapper._sessions_are_ours = True
-        calls = ", ".join(["set_config(%s, %s, false)"] * len(known))
+        calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT {calls}", [text for pair in known.items() for text in pair])
+            cursor.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
 
-    def _wait(self, connection: Connection, *args: Any, **how: Any) -> Any:
-        seconds = how.setdefault("timeout", self._answer_seconds)
-        began = time.monotonic()
+    def _wait(self, connection: Connection, *args: Any, **options: Any) -> Any:
+        """psycopg's ``Connection.wait`` with the time limit."""
+        seconds = options.setdefault("timeout", self._answer_seconds)
+        started_at = time.monotonic()
         try:
-            answer = Connection.wait(connection, *args, **how)
+            answer = Connection.wait(connection, *args, **options)
         except OperationalError as error:
             if error.sqlstate:
-                self._server.heard_at = time.monotonic()
-            elif seconds and time.monotonic() - began >= seconds:
-                # The answer may still come, and nobody may take it for another's.
+                self._server.answered_at = time.monotonic()
+            elif seconds and time.monotonic() - started_at >= seconds:
+                # The answer may still come; it must not be read as that of a later statement.
                 connection.pgconn.finish()
-                # A kept connection may be dead alone; a statement was sent on one that lived.
+                # After a failed health check only this connection may be dead, not the server.
                 if seconds > HEALTH_SECONDS:
-                    self._server.is_silent_since(began)
+                    self._server.note_timeout(started_at)
             raise
-        self._answered_at = self._server.heard_at = time.monotonic()
+        self._answered_at = self._server.answered_at = time.monotonic()
         return answer

@@ -1,36 +1,36 @@
-"""Find out whether a pooler gives each transaction another session of PostgreSQL."""
+"""Detect a pooler in transaction mode, which gives each transaction any session of PostgreSQL."""
 
 from typing import Any
 
 from psycopg import Connection, OperationalError
 
-LOOKS = 5
+TRIES = 5
 
 
 class SessionsShared(OperationalError):
-    """Settings of a session would be lost, or be another's."""
+    """The pooler shares sessions, so settings of a session would be lost or affect others."""
 
 
 def is_pooled(connection: Connection) -> bool:
-    """Whether the process that serves this connection is not the one that greeted it."""
-    return connection.info.backend_pid != _process(connection)
+    """Whether another server process serves this connection than the one that accepted it."""
+    return connection.info.backend_pid != _backend_pid(connection)
 
 
 def refuse_shared_sessions(connection: Connection, params: dict[str, Any]) -> None:
-    """Raise SessionsShared if two connections that are both open get one and the same session.
+    """Raise SessionsShared if two open connections get the same session.
 
-    In session mode that cannot be. In transaction mode it is what a pooler does with the session
-    that was used last, unless another client is quicker; hence several looks.
+    In session mode that is impossible. In transaction mode a pooler gives out the session that was
+    used last, unless another client gets it first; so this tries several times.
     """
     with Connection.connect(**{**params, "autocommit": True}) as other:
-        for _ in range(LOOKS):
-            if _process(connection) == _process(other):
+        for _ in range(TRIES):
+            if _backend_pid(connection) == _backend_pid(other):
                 raise SessionsShared(
                     "DATABASE_URL leads to a pooler in transaction mode: "
                     "say so with ?pool_mode=transaction"
                 )
 
 
-def _process(connection: Connection) -> int:
+def _backend_pid(connection: Connection) -> int:
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return int(row[0]) if row else 0

@@ -1,15 +1,15 @@
-"""What Taskyard relies on in each session of PostgreSQL, whatever a role or database says.
+"""The settings that Taskyard makes in each session of PostgreSQL, over those of role and database.
 
-``default_transaction_read_only`` is not here: a server that is read-only on purpose, such as an old
-primary after a switchover, stays so. Neither is ``search_path``, which is how a DBA chooses the
-schema.
+``default_transaction_read_only`` is not among them, because a server that is read-only on purpose,
+such as an old primary after a switchover, must stay read-only. Neither is ``search_path``, by which
+a DBA chooses the schema.
 """
 
 import re
 import shlex
 from collections.abc import Mapping
 
-# The names and values of PostgreSQL's own documentation.
+# Names and values as in PostgreSQL's documentation.
 ALWAYS = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
@@ -23,9 +23,9 @@ ALWAYS = {
     "row_security": "on",
     "idle_session_timeout": "0",
 }
-# A worker takes a few rows in the order of an index, whatever is in the table. Statistics are of
-# a table that was almost empty, or full of what has ended: by them a claim from a backlog of
-# 60,000 sorts all of it (90 ms instead of 2), and an ending walks what is in progress.
+# A worker reads a few rows in the order of an index, so plans must not depend on statistics: those
+# may be of an almost empty table, or of one full of ended tasks. With them a claim from a backlog
+# of 60,000 sorts all of it (90 ms instead of 2), and an end reads all tasks in progress.
 FOR_WORKERS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -33,22 +33,21 @@ FOR_WORKERS = {
     "enable_sort": "off",
     "jit": "off",
 }
-# What is run without a claim has no lease: a process that vanishes in the middle may not keep its
-# rows locked.
+# Tasks that run without a claim have no lease: if their process vanishes, this releases its locks.
 IDLE_IN_TRANSACTION_SECONDS = 5.0
-# A live server answers a statement that waits before the client gives the server up. What waits
-# for another's lock is told so sooner than what works.
+# Parts of ``answer_seconds``: the server cancels a slow statement before the client gives up the
+# connection, and a statement that waits for a lock earlier than one that works.
 STATEMENT_PART, LOCK_PART, LOCK_SECONDS = 0.75, 0.5, 2.0
-# By the version that brought it.
+# The server version that added a setting.
 SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
 _SETTING = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _WORD = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
-USUAL_NAMES = {name.lower(): name for name in ALWAYS}
+CANONICAL_NAMES = {name.lower(): name for name in ALWAYS}
 
 
-def relied_upon(*, for_worker: bool, answer_seconds: float | None) -> dict[str, str]:
-    """The settings of a session whose server has ``answer_seconds`` to answer; None: for ever."""
+def required_settings(*, for_worker: bool, answer_seconds: float | None) -> dict[str, str]:
+    """The settings of a session. Without ``answer_seconds`` statements have no timeout."""
     answer = answer_seconds or 0.0
     idle = IDLE_IN_TRANSACTION_SECONDS if answer_seconds else 0.0
     return {
@@ -61,28 +60,29 @@ def relied_upon(*, for_worker: bool, answer_seconds: float | None) -> dict[str, 
     }
 
 
-def given(options: str) -> dict[str, str] | None:
-    """The settings in libpq's ``options``; None if there is something else in them."""
+def parse_options(options: str) -> dict[str, str] | None:
+    """The settings in libpq's ``options``; None if they contain anything else."""
     try:
         words = iter(shlex.split(options))
     except ValueError:
         return None
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for word in words:
         text = next(words, "") if word == "-c" else word
         setting = _SETTING.fullmatch(text) if word == "-c" else _WORD.fullmatch(text)
         if setting is None:
             return None
         name = setting[1].replace("-", "_")
-        found[USUAL_NAMES.get(name.lower(), name)] = setting[2]
-    return found
+        settings[CANONICAL_NAMES.get(name.lower(), name)] = setting[2]
+    return settings
 
 
-def known_to(settings: Mapping[str, str], server_version: int) -> dict[str, str]:
+def supported(settings: Mapping[str, str], server_version: int) -> dict[str, str]:
+    """Those settings that this server version knows."""
     return {name: v for name, v in settings.items() if SINCE.get(name, 0) <= server_version}
 
 
 def milliseconds(seconds: float) -> str:
-    """As PostgreSQL shows it."""
+    """A time as PostgreSQL shows it: "0", "2s" or "1500ms"."""
     whole = round(seconds * 1000)
     return "0" if not whole else f"{whole // 1000}s" if whole % 1000 == 0 else f"{whole}ms"

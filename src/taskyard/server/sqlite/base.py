@@ -1,9 +1,10 @@
-"""Django's SQLite backend, where writers take turns instead of sleeping.
+"""Django's SQLite backend with a fair write lock in place of SQLite's busy handler.
 
-SQLite's own busy handler sleeps longer with each look, up to 100 ms (its source,
-``sqliteDefaultBusyCallback``): under load the file lies idle while all sleep, and the unlucky are
-overtaken by everybody. Here one thread of a process at a time asks for the file, and while another
-process writes it looks again soon; a write takes a third of a millisecond.
+SQLite's own busy handler sleeps longer with each try, up to 100 ms (its source,
+``sqliteDefaultBusyCallback``): under load the file is idle while all writers sleep, and some of
+them wait much longer than others. Here one thread of a process at a time tries to lock the file,
+and it tries again after 0.3 ms while another process writes; a write takes a third of a
+millisecond.
 """
 
 import sqlite3
@@ -16,35 +17,36 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 from taskyard.server import home
-from taskyard.server.sqlite.fair_lock import Turn, turn_at
+from taskyard.server.sqlite.fair_lock import WriteLock, write_lock_for
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH")
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """A write outside a transaction takes its turn too, and then waits in SQLite's handler."""
+    """Takes the write lock for a write outside a transaction, then waits in SQLite's handler."""
 
     wrapper: "DatabaseWrapper"
 
     def execute(self, query: Any, params: Any = None) -> Any:
-        if not self.wrapper.in_atomic_block and self.wrapper.is_write_alone(query):
-            with self.wrapper.turn():
+        if not self.wrapper.in_atomic_block and self.wrapper.needs_write_lock(query):
+            with self.wrapper.write_lock():
                 return super().execute(query, params)
         return super().execute(query, params)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A transaction waits for its turn as long as ``OPTIONS["timeout"]`` says, seconds."""
+    """A transaction waits for the write lock for at most ``OPTIONS["timeout"]`` seconds."""
 
-    _turn: "Turn | None" = None
+    _write_lock: "WriteLock | None" = None
 
     def get_new_connection(self, conn_params: Any) -> Any:
         if directory := self.settings_dict.get("TASKYARD_HOME"):
             home.prepare(directory)
         return super().get_new_connection(conn_params)
 
-    def is_write_alone(self, query: str) -> bool:
-        return self._turn is None and query.lstrip()[:7].upper().startswith(WRITES)
+    def needs_write_lock(self, query: str) -> bool:
+        """Whether the statement writes and this connection does not hold the lock yet."""
+        return self._write_lock is None and query.lstrip()[:7].upper().startswith(WRITES)
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = self.connection.cursor(factory=Cursor)
@@ -52,41 +54,44 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return cursor
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Around a write outside a transaction."""
-        turn = self._take_turn(time.monotonic() + self._patience)
+    def write_lock(self) -> Iterator[None]:
+        """Hold the write lock for a write outside a transaction. Raises OperationalError."""
+        write_lock = self._acquire_write_lock(time.monotonic() + self._timeout)
         try:
             yield
         finally:
-            turn.end()
+            write_lock.release()
 
-    def _take_turn(self, until: float) -> Turn:
-        turn = turn_at(str(self.settings_dict["NAME"]))
-        if not turn.begin(until):
-            locked = sqlite3.OperationalError("database is locked")
-            locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
-            raise OperationalError("database is locked") from locked
-        return turn
+    def _acquire_write_lock(self, deadline: float) -> WriteLock:
+        write_lock = write_lock_for(str(self.settings_dict["NAME"]))
+        if not write_lock.acquire(deadline):
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise OperationalError("database is locked") from error
+        return write_lock
 
     def _start_transaction_under_autocommit(self) -> None:
-        until = time.monotonic() + self._patience
-        self._turn = turn = self._take_turn(until)
+        deadline = time.monotonic() + self._timeout
+        self._write_lock = write_lock = self._acquire_write_lock(deadline)
         try:
             with self.wrap_database_errors:
-                self._sqlite_waits(0)
-                while not self._begin(last=time.monotonic() > until):
-                    turn.wait()
-            turn.has_come()
+                self._set_busy_timeout(0)
+                while not self._begin(is_last_try=time.monotonic() > deadline):
+                    write_lock.wait_for_other_process()
+            write_lock.reopen_gate()
         except BaseException:
-            self._end_turn()
+            self._release_write_lock()
             raise
 
-    def _begin(self, *, last: bool) -> bool:
-        """Whether no other process writes; raises sqlite3.OperationalError where one does still."""
+    def _begin(self, *, is_last_try: bool) -> bool:
+        """Begin a transaction; False while another process writes.
+
+        Raises sqlite3.OperationalError if another process still writes at the last try.
+        """
         try:
             self.connection.execute(f"BEGIN {self.settings_dict['OPTIONS']['transaction_mode']}")
         except sqlite3.OperationalError as error:
-            if last or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if is_last_try or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
             return False
         return True
@@ -95,32 +100,32 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             super()._commit()  # type: ignore[misc]
         finally:
-            self._end_turn()
+            self._release_write_lock()
 
     def _rollback(self) -> None:
         try:
             super()._rollback()  # type: ignore[misc]
         finally:
-            self._end_turn()
+            self._release_write_lock()
 
     def _close(self) -> None:
         try:
             super()._close()  # type: ignore[misc]
         finally:
-            self._end_turn(closed=True)
+            self._release_write_lock(closed=True)
 
-    def _end_turn(self, *, closed: bool = False) -> None:
-        if self._turn is None:
+    def _release_write_lock(self, *, closed: bool = False) -> None:
+        if self._write_lock is None:
             return
-        self._turn.end()
-        self._turn = None
+        self._write_lock.release()
+        self._write_lock = None
         if not closed:
-            self._sqlite_waits(self._patience)
+            self._set_busy_timeout(self._timeout)
 
-    def _sqlite_waits(self, seconds: float) -> None:
-        """How long SQLite's own handler sleeps, which serves what is not in a transaction."""
+    def _set_busy_timeout(self, seconds: float) -> None:
+        """Set how long SQLite's own handler waits; statements outside a transaction need it."""
         self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     @property
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         return float(self.settings_dict["OPTIONS"].get("timeout", 5))

@@ -1,8 +1,9 @@
-"""Turns at a file: who has waited long is next, within a process and between processes.
+"""A fair write lock for a SQLite file, within a process and between processes.
 
-``threading.Lock`` is given to whoever asks at the right moment, and so is a file: under load some
-never get it. Strictly one after the other would cost half of the writes, for whoever is next has
-to wake up first. So the quick go first until somebody has waited for ``LONG_SECONDS``.
+``threading.Lock`` and SQLite's file lock go to the thread that asks at the right moment: under
+load some threads never get them. A strict queue would halve the number of writes, because the next
+thread must wake up first. So a running thread may take the lock before a sleeping one, until the
+first waiter has waited for ``LONG_SECONDS``.
 """
 
 import mmap
@@ -13,169 +14,180 @@ import time
 from collections import deque
 from contextlib import suppress
 
-LOOK_SECONDS = 0.0003
+POLL_SECONDS = 0.0003
 LONG_SECONDS = 0.25
-CLOSED_SECONDS = 0.05
-FORK_SECONDS = 2.0
-MOMENT = struct.Struct("d")
+GATE_SECONDS = 0.05
+FORK_TIMEOUT_SECONDS = 2.0
+TIMESTAMP = struct.Struct("d")
 
 
 class Waiter:
     def __init__(self, since: float) -> None:
         self.since = since
-        self.called = threading.Semaphore(0)
-        self.has_it = False
+        self.wakeup = threading.Semaphore(0)
+        self.has_lock = False
 
 
 class FairLock:
-    """A lock of this process's threads. Whoever has waited long gets it in the order of waiting."""
+    """A lock for the threads of one process.
+
+    A waiter that has waited for ``LONG_SECONDS`` gets it before all that came later.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._is_taken = False
-        self._waiting: deque[Waiter] = deque()
+        self._is_locked = False
+        self._waiters: deque[Waiter] = deque()
 
     def acquire(self, timeout: float) -> bool:
         with self._lock:
-            if self._take():
+            if self._try_acquire():
                 return True
             waiter = Waiter(time.monotonic())
-            self._waiting.append(waiter)
-        until = waiter.since + timeout
-        while waiter.called.acquire(timeout=max(0.0, until - time.monotonic())):
+            self._waiters.append(waiter)
+        deadline = waiter.since + timeout
+        while waiter.wakeup.acquire(timeout=max(0.0, deadline - time.monotonic())):
             with self._lock:
-                if waiter.has_it:
+                if waiter.has_lock:
                     return True
-                if self._take():
-                    self._waiting.remove(waiter)
+                if self._try_acquire():
+                    self._waiters.remove(waiter)
                     return True
         with self._lock:
-            if not waiter.has_it:
-                self._waiting.remove(waiter)
-            return waiter.has_it
+            if not waiter.has_lock:
+                self._waiters.remove(waiter)
+            return waiter.has_lock
 
     def release(self) -> None:
         with self._lock:
-            first = self._waiting[0] if self._waiting else None
+            first = self._waiters[0] if self._waiters else None
             if first and time.monotonic() - first.since > LONG_SECONDS:
-                self._waiting.popleft()
-                first.has_it = True
+                self._waiters.popleft()
+                first.has_lock = True
             else:
-                self._is_taken = False
+                self._is_locked = False
             if first:
-                first.called.release()
+                first.wakeup.release()
 
-    def _take(self) -> bool:
-        if self._is_taken:
+    def _try_acquire(self) -> bool:
+        if self._is_locked:
             return False
-        self._is_taken = True
+        self._is_locked = True
         return True
 
 
 class Gate:
-    """Closed by a process that has waited long, until it writes.
+    """Lets a process that has waited long write before the others.
 
-    It is a moment in a few bytes that all processes share: until then others let it go first. One
-    that dies in between holds nobody up.
+    That process closes the gate: it writes a time into a few bytes that all processes share, and
+    the others wait until that time. The time is near, so a process that dies blocks no other.
     """
 
     def __init__(self, database: str) -> None:
         self._closed_until: mmap.mmap | None = None
         if database.startswith(("file:", ":")):
-            return  # in memory
+            return  # a database in memory belongs to one process
         with suppress(OSError), open(f"{database}-turn", "a+b") as file:
-            file.truncate(MOMENT.size)
-            self._closed_until = mmap.mmap(file.fileno(), MOMENT.size)
+            file.truncate(TIMESTAMP.size)
+            self._closed_until = mmap.mmap(file.fileno(), TIMESTAMP.size)
 
-    def pass_through(self, until: float) -> None:
-        """Wait while it is closed, until a moment of ``time.monotonic`` at the latest."""
-        while self._moment() > time.monotonic() and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
+    def pass_through(self, deadline: float) -> None:
+        """Wait until the gate is open or ``time.monotonic()`` has reached ``deadline``."""
+        while self._read_closed_until() > time.monotonic() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         if self._closed_until is not None:
-            MOMENT.pack_into(self._closed_until, 0, time.monotonic() + CLOSED_SECONDS)
+            TIMESTAMP.pack_into(self._closed_until, 0, time.monotonic() + GATE_SECONDS)
 
     def open(self) -> None:
         if self._closed_until is not None:
-            MOMENT.pack_into(self._closed_until, 0, 0.0)
+            TIMESTAMP.pack_into(self._closed_until, 0, 0.0)
 
-    def _moment(self) -> float:
+    def _read_closed_until(self) -> float:
         if self._closed_until is None:
             return 0.0
-        moment: float = MOMENT.unpack_from(self._closed_until)[0]
-        # A value from before a restart of the machine, or half of one, is none.
-        return moment if moment < time.monotonic() + 2 * CLOSED_SECONDS else 0.0
+        closed_until: float = TIMESTAMP.unpack_from(self._closed_until)[0]
+        # Ignore a value from before a restart of the machine, or one that is half written.
+        return closed_until if closed_until < time.monotonic() + 2 * GATE_SECONDS else 0.0
 
 
-class Turn:
-    """The turns at one file, for one of this process's threads at a time."""
+class WriteLock:
+    """The write lock of one database file: one thread of this process holds it at a time."""
 
     def __init__(self, database: str) -> None:
         self.threads = FairLock()
-        self.processes = Gate(database)
-        self._since = 0.0
-        self._has_closed = False
+        self._gate = Gate(database)
+        self._acquired_at = 0.0
+        self._has_closed_gate = False
 
-    def begin(self, until: float) -> bool:
-        """Wait for the turn until a moment of ``time.monotonic``; whether it has come."""
-        if not self.threads.acquire(until - time.monotonic()):
+    def acquire(self, deadline: float) -> bool:
+        """Wait until ``time.monotonic()`` reaches ``deadline``; whether the lock was acquired."""
+        if not self.threads.acquire(deadline - time.monotonic()):
             return False
-        self.processes.pass_through(until)
-        self._since = time.monotonic()
+        self._gate.pass_through(deadline)
+        self._acquired_at = time.monotonic()
         return True
 
-    def wait(self) -> None:
-        """Another process writes."""
-        if time.monotonic() - self._since > LONG_SECONDS:
-            self._has_closed = True
-            self.processes.close()
-        time.sleep(LOOK_SECONDS)
+    def wait_for_other_process(self) -> None:
+        """Sleep for a moment while another process writes; after a long wait close the gate."""
+        if time.monotonic() - self._acquired_at > LONG_SECONDS:
+            self._has_closed_gate = True
+            self._gate.close()
+        time.sleep(POLL_SECONDS)
 
-    def has_come(self) -> None:
-        """The file is ours: others may wait for it again."""
-        if self._has_closed:
-            self._has_closed = False
-            self.processes.open()
+    def reopen_gate(self) -> None:
+        """Let the other processes try again, if this one had closed the gate."""
+        if self._has_closed_gate:
+            self._has_closed_gate = False
+            self._gate.open()
 
-    def end(self) -> None:
-        self.has_come()
+    def release(self) -> None:
+        self.reopen_gate()
         self.threads.release()
 
 
-_turns: dict[str, Turn] = {}
-_making = threading.Lock()
-_kept_from_writing: list[FairLock] = []
+_write_locks: dict[str, WriteLock] = {}
+_creating = threading.Lock()
+_held_for_fork: list[FairLock] = []
 
 
-def turn_at(database: str) -> Turn:
-    turn = _turns.get(database)
-    if turn is None:
-        with _making:
-            turn = _turns.setdefault(database, _turns.get(database) or Turn(database))
-    return turn
+def write_lock_for(database: str) -> WriteLock:
+    """The write lock of a database, by the name that Django's settings give it."""
+    write_lock = _write_locks.get(database)
+    if write_lock is None:
+        with _creating:
+            write_lock = _write_locks.setdefault(
+                database, _write_locks.get(database) or WriteLock(database)
+            )
+    return write_lock
 
 
 def _before_fork() -> None:
-    """A new process has a copy of SQLite's memory, and what a thread had locked there nobody would
-    ever unlock: it could not write. So nobody writes meanwhile."""
-    for turn in list(_turns.values()):
-        if turn.threads.acquire(timeout=FORK_SECONDS):
-            _kept_from_writing.append(turn.threads)
+    """Stop all writes during a fork.
+
+    The child gets a copy of SQLite's memory. If a thread holds a lock of SQLite then, the child has
+    no thread that releases it, and could never write.
+    """
+    for write_lock in list(_write_locks.values()):
+        if write_lock.threads.acquire(timeout=FORK_TIMEOUT_SECONDS):
+            _held_for_fork.append(write_lock.threads)
 
 
-def _in_the_parent() -> None:
-    while _kept_from_writing:
-        _kept_from_writing.pop().release()
+def _after_fork_in_parent() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().release()
 
 
-def _in_the_child() -> None:
-    global _making
-    _making = threading.Lock()
-    _turns.clear()
-    _kept_from_writing.clear()
+def _after_fork_in_child() -> None:
+    global _creating
+    _creating = threading.Lock()
+    _write_locks.clear()
+    _held_for_fork.clear()
 
 
 os.register_at_fork(
-    before=_before_fork, after_in_parent=_in_the_parent, after_in_child=_in_the_child
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
 )
