@@ -151,7 +151,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with system() as live:
         os.environ.update(live.env)
-        from taskyard.server.cli import load_django
+        from taskyard.server.django_setup import load_django
 
         load_django()
         asyncio.run(measure(live, given.streams, given.events, given.rate))

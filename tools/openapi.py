@@ -16,7 +16,7 @@ def written(document: Any) -> str:
 
 
 def main() -> int:
-    from taskyard.server.cli import load_django
+    from taskyard.server.django_setup import load_django
 
     os.environ.setdefault("DJANGO_SECRET_KEY", os.urandom(32).hex())
     load_django()

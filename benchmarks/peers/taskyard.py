@@ -24,7 +24,7 @@ def _environment() -> None:
 
 
 def _django() -> None:
-    from taskyard.server.cli import load_django
+    from taskyard.server.django_setup import load_django
 
     _environment()
     load_django()

@@ -278,7 +278,7 @@ def test_watch_asks_where_there_is_no_stream(
     number = prompt.type("submit", "countdown", "seconds:=2").out.strip()
     program = (
         "from wsgiref.simple_server import make_server, WSGIRequestHandler as H\n"
-        "import sys; from taskyard.server.cli import load_django; load_django()\n"
+        "import sys; from taskyard.server.django_setup import load_django; load_django()\n"
         "from django.core.wsgi import get_wsgi_application\n"
         "make_server('127.0.0.1', int(sys.argv[1]), get_wsgi_application()).serve_forever()\n"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core import audit, bulk, lifecycle, quotas
+from taskyard.core import audit, bulk, lifecycle, notifications, quotas
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask
@@ -30,13 +30,14 @@ def test_the_next_are_cancelled_or_asked_and_told(
     claim: Claim,
     owner_id: int,
     settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     submit()
     (running,) = claim()
     settings.TASKYARD_ACTIVE_LIMIT = 2 * lifecycle.SWEEP
     waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.SWEEP + 1))
-    settings.TASKYARD_TELL = f"{__name__}.tell"
+    monkeypatch.setattr(notifications, "_publish_changes", tell)
     told.clear()
     with django_capture_on_commit_callbacks(execute=True):
         batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]

@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from taskyard.core import deletion, history, leases, lifecycle, quotas
+from taskyard.core import deletion, history, leases, lifecycle, notifications, quotas
 from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
@@ -307,8 +307,10 @@ def woken(queue: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_queue_with_ready_work_is_told_of_it(submit: Submit, settings: Any) -> None:
-    settings.TASKYARD_BELL = f"{__name__}.woken"
+def test_a_queue_with_ready_work_is_told_of_it(
+    submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_notify_queue", woken)
     WOKEN.clear()
     submit(run_at=datetime.now(UTC) + timedelta(hours=1))
     assert WOKEN == []

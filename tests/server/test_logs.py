@@ -146,7 +146,7 @@ def test_the_lines_of_requests_can_be_turned_off(new_live: Callable[..., Live]) 
 
 def test_on_a_terminal_the_lines_are_for_a_person(tmp_path: Path) -> None:
     code = (
-        "import logging; from taskyard.server.cli import load_django; load_django(); "
+        "import logging; from taskyard.server.django_setup import load_django; load_django(); "
         "logging.getLogger('taskyard.x').warning('said \\x1b[31m', extra={'task': 7})"
     )
 

@@ -27,9 +27,9 @@ from taskyard.accounts.models import User
 
 FINGERPRINT = "fpr"
 LARGEST_ID = 2**63 - 1
-# Ours have a third of it; a longer text is not decoded.
+# A longer token is not decoded; ours have a third of this length.
 LONGEST_TOKEN = 1024
-# Everything that a token can do to its reader, from a nested header to an endless lifetime.
+# Everything that reading a token raises, from a nested header to an endless lifetime.
 UNREADABLE = (TokenError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
 
 
@@ -37,7 +37,7 @@ class AccessToken(simplejwt.Token):
     token_type = "access"  # noqa: S105
 
     @property
-    def lifetime(self) -> timedelta:  # type: ignore[override]  # settings are read when asked
+    def lifetime(self) -> timedelta:  # type: ignore[override]  # the setting can change
         return timedelta(minutes=settings.TASKYARD_ACCESS_MINUTES)
 
 
@@ -54,7 +54,7 @@ Kind = TypeVar("Kind", AccessToken, RefreshToken)
 
 @dataclass(frozen=True)
 class Pair:
-    """What a client is given; ``refresh`` is None where it keeps the one it has."""
+    """The tokens that a client receives; ``refresh`` is None if it keeps the one that it has."""
 
     access: str
     refresh: str | None = None
@@ -62,50 +62,59 @@ class Pair:
 
 @dataclass(frozen=True)
 class TokenClaims:
-    """What a token says. Whether its user is still there and the same, the database knows."""
+    """The contents of a token that we signed.
+
+    Only the database knows whether the user still exists, is active and has the same password.
+    """
 
     user_id: int
     credential: str
+    """The fingerprint of the user's password when the token was issued."""
+    expires_at: float
+    """In seconds of the epoch."""
 
 
 def issue(user: User) -> Pair:
-    """A fresh pair, the refresh token recorded."""
+    """Make a new pair, and record the refresh token."""
     refresh = _for_user(RefreshToken, user)
     _record(refresh, user)
     return Pair(str(_for_user(AccessToken, user)), str(refresh))
 
 
 def decode(access: str) -> TokenClaims:
-    """Whom a token names that was signed by us and has not expired; raises TokenRefused."""
-    return valid_until(access)[0]
+    """The claims of an access token that we signed and that has not expired.
 
-
-def valid_until(access: str) -> tuple[TokenClaims, float]:
-    """The same, and when it expires, in seconds of the epoch."""
-    claim, expires_at = _verified(access)
-    if expires_at <= time.time():
+    Uses no database. Raises TokenRefused.
+    """
+    claim = _verified(access)
+    if claim.expires_at <= time.time():
         raise TokenRefused
-    return claim, expires_at
+    return claim
 
 
 @lru_cache(maxsize=4096)
-def _verified(access: str) -> tuple[TokenClaims, float]:
-    """Whom a token names, and until when: it says so as long as it lives."""
-    claim, token = _claimed(AccessToken, access)
-    return claim, float(token["exp"])
+def _verified(access: str) -> TokenClaims:
+    """Verify a token's signature once, because the same token comes with many requests."""
+    return _claimed(AccessToken, access)[0]
 
 
-def owner_of(access: str) -> User:
-    """The active user whom an access token names, in one query; raises TokenRefused."""
-    return _holder(decode(access))
+def load_user(claim: TokenClaims) -> User:
+    """The active user that a token names, in one query.
+
+    Raises TokenRefused if the user is gone or inactive, or if the password has changed.
+    """
+    user = User.objects.active(claim.user_id)
+    if user is None or not constant_time_compare(claim.credential, _fingerprint(user)):
+        raise TokenRefused
+    return user
 
 
 def refresh(text: str) -> Pair:
-    """A new access token, and a new refresh token where rotation is on; raises TokenRefused.
+    """A new access token, and with rotation a new refresh token; raises TokenRefused.
 
-    With rotation a refresh token is good once. If it is presented again, somebody holds a copy, so
-    the user's other refresh tokens end with it. But an answer may be lost, and two windows may
-    refresh at once: for a short time the same token gets the same pair, until that pair is used.
+    With rotation a refresh token is valid once. A second use may mean that the token was stolen,
+    so it ends the user's other refresh tokens. But a response may be lost, and two windows may
+    refresh at once: for a short time the same token returns the same pair, until that pair is used.
     """
     user, token = _read(RefreshToken, text)
     if not settings.TASKYARD_ROTATE_REFRESH:
@@ -114,7 +123,7 @@ def refresh(text: str) -> Pair:
         return Pair(str(_for_user(AccessToken, user)))
     pair: Pair | None
     with transaction.atomic():
-        # One rotation of a user's tokens at a time: each sees what the one before it left.
+        # One rotation of a user's tokens at a time: each sees the result of the one before.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         if not _is_ended(token):
             pair = _rotate(user, token)
@@ -129,15 +138,15 @@ def refresh(text: str) -> Pair:
 
 
 def log_out(text: str) -> None:
-    """End a refresh token; ending it twice is no error. Raises TokenRefused."""
+    """Revoke a refresh token; to revoke it twice is no error. Raises TokenRefused."""
     user, token = _read(RefreshToken, text)
     _end(token, user)
 
 
 def verify(text: str) -> None:
-    """Raises TokenRefused for what is neither a valid access nor a valid refresh token."""
+    """Raises TokenRefused unless the text is a valid access or refresh token."""
     try:
-        owner_of(text)
+        load_user(decode(text))
     except TokenRefused:
         _user, token = _read(RefreshToken, text)
         if _is_ended(token):
@@ -152,9 +161,9 @@ def _for_user(kind: type[Kind], user: User) -> Kind:
 
 
 def _rotate(user: User, token: RefreshToken) -> Pair:
-    """End a refresh token; the pair that follows it, recorded."""
+    """Revoke a refresh token; make and record the pair that follows it."""
     _end(token, user)
-    # By the database's clock, for the next request may come to another web.
+    # By the database's clock, because another web process may receive the next request.
     BlacklistedToken.objects.filter(token__jti=token["jti"]).update(blacklisted_at=Now())
     now = datetime_from_epoch(int(time.time()))
     access, refresh = _successors(user, token, now)
@@ -163,7 +172,7 @@ def _rotate(user: User, token: RefreshToken) -> Pair:
 
 
 def _given_before(user: User, token: RefreshToken) -> Pair | None:
-    """The pair that followed a token, if that was a moment ago and the pair was not used since."""
+    """The pair that followed a token, if the grace time is not over and the pair was not used."""
     grace = timedelta(seconds=settings.TASKYARD_ROTATE_GRACE_SECONDS)
     since = ExpressionWrapper(Now() - grace, DateTimeField())
     ended = BlacklistedToken.objects.filter(token__jti=token["jti"], blacklisted_at__gt=since)
@@ -179,46 +188,39 @@ def _given_before(user: User, token: RefreshToken) -> Pair | None:
 def _successors(
     user: User, token: RefreshToken, made_at: datetime
 ) -> tuple[AccessToken, RefreshToken]:
-    """The pair that follows a token: of the same moment always the same, to the last byte."""
+    """The pair that follows a token; with the same ``made_at`` always the same text."""
     return _successor(AccessToken, user, token, made_at), _successor(
         RefreshToken, user, token, made_at
     )
 
 
 def _successor(kind: type[Kind], user: User, token: RefreshToken, made_at: datetime) -> Kind:
-    found = _for_user(kind, user)
-    found.current_time = made_at
-    found["jti"] = _following(token, kind)
-    found.set_iat(at_time=made_at)
-    found.set_exp(from_time=made_at, lifetime=found.lifetime)
-    return found
+    successor = _for_user(kind, user)
+    successor.current_time = made_at
+    successor["jti"] = _following(token, kind)
+    successor.set_iat(at_time=made_at)
+    successor.set_exp(from_time=made_at, lifetime=successor.lifetime)
+    return successor
 
 
 def _following(token: RefreshToken, kind: type[AccessToken] | type[RefreshToken]) -> str:
-    """The identifier of the token that follows one; only we can know it before it is given."""
+    """The identifier of the token that follows ``token``; without our key nobody can compute it."""
     return salted_hmac(f"taskyard.{kind.token_type}", token["jti"], algorithm="sha256").hexdigest()[
         :32
     ]
 
 
 def _fingerprint(user: User) -> str:
-    """As the database computes it too, where a submit proves it (core.engine).
+    """A hash of the password's hash. The statement of a submit computes the same (core.engine).
 
-    Nothing can be learnt from it: a password's hash has a random salt.
+    It reveals nothing, because a password's hash has a random salt.
     """
     return hashlib.sha256(user.password.encode()).hexdigest()[:32]
 
 
 def _read(kind: type[Kind], text: str) -> tuple[User, Kind]:
     claim, token = _claimed(kind, text)
-    return _holder(claim), token
-
-
-def _holder(claim: TokenClaims) -> User:
-    user = User.objects.active(claim.user_id)
-    if user is None or not constant_time_compare(claim.credential, _fingerprint(user)):
-        raise TokenRefused
-    return user
+    return load_user(claim), token
 
 
 def _claimed(kind: type[Kind], text: str) -> tuple[TokenClaims, Kind]:
@@ -226,12 +228,16 @@ def _claimed(kind: type[Kind], text: str) -> tuple[TokenClaims, Kind]:
         raise TokenRefused
     try:
         token = kind(text)  # type: ignore[arg-type]  # the library's annotation is not its use
-        claim = TokenClaims(_usable_id(token["user_id"]), _check_text(token[FINGERPRINT]))
+        claim = TokenClaims(
+            user_id=_usable_id(token["user_id"]),
+            credential=_check_text(token[FINGERPRINT]),
+            expires_at=float(token["exp"]),
+        )
         _check_text(token["jti"])
     except UNREADABLE:
         raise TokenRefused from None
-    # The leeway is for a token that comes from a clock ahead of ours, not for one that is over.
-    if float(token["exp"]) <= time.time():
+    # The leeway is for tokens of a clock that is ahead of ours, not for expired tokens.
+    if claim.expires_at <= time.time():
         raise TokenRefused
     return claim, token
 
@@ -245,9 +251,9 @@ def _usable_id(claim: Any) -> int:
 
 
 def _check_text(claim: Any) -> str:
-    """What a database or a comparison can take: half a surrogate pair or U+0000 is neither."""
+    """The text, if it is printable ASCII: a database refuses half a surrogate pair and U+0000."""
     if not isinstance(claim, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", claim):
-        raise ValueError("not a text that we have written")
+        raise ValueError("not a text that we wrote")
     return claim
 
 
@@ -256,7 +262,7 @@ def _record(token: RefreshToken, user: User) -> OutstandingToken:
         jti=token["jti"],
         defaults={
             "user": user,
-            "token": "",  # whoever reads the table must not be able to use what it records
+            "token": "",  # a reader of the table must not get usable tokens
             "created_at": token.current_time,
             "expires_at": datetime_from_epoch(token["exp"]),
         },
@@ -273,7 +279,7 @@ def _end(token: RefreshToken, user: User) -> None:
 
 
 def _end_all(user: User) -> None:
-    open_ones = OutstandingToken.objects.filter(user=user, blacklistedtoken=None)
+    valid = OutstandingToken.objects.filter(user=user, blacklistedtoken=None)
     BlacklistedToken.objects.bulk_create(
-        [BlacklistedToken(token=each) for each in open_ones], ignore_conflicts=True
+        [BlacklistedToken(token=token) for token in valid], ignore_conflicts=True
     )

@@ -1,65 +1,82 @@
-"""After a commit: notify workers of work, and streams of changes.
+"""After a commit: notify workers of work, and publish changes to streams.
 
-Notifications only reduce latency. The web gives both to a thread, so that no request
-waits for the broker and many requests share its round trips; elsewhere they are said in place.
+Notifications only reduce latency. ``worker`` and ``live`` register the two callables in
+``AppConfig.ready``; without them nothing is sent. In the web process a thread calls them, so that
+no request waits for the broker and many requests share its round trips. In other processes they
+are called in place.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from django.conf import settings
 from django.db import transaction
-from django.utils.module_loading import import_string
 
 from taskyard.core.types import Change
 
 STOP_SECONDS = 3.0
-# The first word is passed on at once. What comes close behind it goes together, and the more that
-# was, the longer the next is gathered.
-TOGETHER_SECONDS, AT_MOST_SECONDS = 0.003, 0.010
+# The thread sends the first batch at once. Then it waits for each batch that it has sent, up to a
+# limit, so that the batches that follow are sent together.
+WAIT_SECONDS_PER_BATCH, LONGEST_WAIT_SECONDS = 0.003, 0.010
+QueueNotifier = Callable[[str], None]
+ChangePublisher = Callable[[list[Change]], None]
 Batch = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
+_notify_queue: QueueNotifier | None = None
+_publish_changes: ChangePublisher | None = None
+
+
+def register_queue_notifier(notify: QueueNotifier) -> None:
+    """Call ``notify(queue)`` when a queue has new work. It must be bounded in time, not raise."""
+    global _notify_queue
+    _notify_queue = notify
+
+
+def register_change_publisher(publish: ChangePublisher) -> None:
+    """Call ``publish(changes)`` when tasks have changed. It must be bounded in time, not raise."""
+    global _publish_changes
+    _publish_changes = publish
+
 
 def on_commit(queues: Iterable[str], changes: Iterable[Change]) -> None:
-    """Notify of work in these queues and of these changes once the transaction is durable."""
-    news = (frozenset(queues), list(changes))
-    if any(news):
-        transaction.on_commit(partial(_pass_on, news))
+    """Notify of work in these queues and of these changes when the transaction has committed."""
+    batch = (frozenset(queues), list(changes))
+    if any(batch):
+        transaction.on_commit(partial(_pass_on, batch))
 
 
 class Notifier(threading.Thread):
-    """Says what was committed, all that has come together at once."""
+    """Sends what was committed, all that has come in the meantime together."""
 
     def __init__(self) -> None:
-        super().__init__(name="announcer", daemon=True)
+        super().__init__(name="notifier", daemon=True)
         self._inbox: SimpleQueue[Batch | None] = SimpleQueue()
 
-    def put(self, news: Batch) -> None:
-        self._inbox.put(news)
+    def put(self, batch: Batch) -> None:
+        self._inbox.put(batch)
 
     def run(self) -> None:
-        going_on = True
-        while going_on:
-            waiting = [self._inbox.get(), *self._at_hand()]
-            news = [each for each in waiting if each is not None]
-            going_on = len(news) == len(waiting)
+        stopping = False
+        while not stopping:
+            items = [self._inbox.get(), *self._queued()]
+            batches = [item for item in items if item is not None]
+            stopping = len(batches) < len(items)
             try:
-                _send(news)
+                _send(batches)
             except Exception:
                 logger.exception("not announced")
-            time.sleep(min(len(news) * TOGETHER_SECONDS, AT_MOST_SECONDS))
+            time.sleep(min(len(batches) * WAIT_SECONDS_PER_BATCH, LONGEST_WAIT_SECONDS))
 
     def stop(self) -> None:
-        """Say what is left, for a few seconds at most."""
+        """Send the rest; wait for that up to ``STOP_SECONDS``."""
         self._inbox.put(None)
         self.join(STOP_SECONDS)
 
-    def _at_hand(self) -> Iterable[Batch | None]:
+    def _queued(self) -> Iterable[Batch | None]:
         while True:
             try:
                 yield self._inbox.get_nowait()
@@ -71,29 +88,31 @@ _notifier: Notifier | None = None
 
 
 def start() -> None:
-    """From now on a thread of this process announces."""
+    """From now on a thread of this process sends."""
     global _notifier
     _notifier = Notifier()
     _notifier.start()
 
 
 def stop() -> None:
+    """Send the rest; from now on the notifications of this process are sent in place."""
     global _notifier
     if _notifier is not None:
         _notifier.stop()
     _notifier = None
 
 
-def _pass_on(news: Batch) -> None:
+def _pass_on(batch: Batch) -> None:
     if _notifier is not None:
-        _notifier.put(news)
+        _notifier.put(batch)
     else:
-        _send([news])
+        _send([batch])
 
 
-def _send(news: list[Batch]) -> None:
-    notify = import_string(settings.TASKYARD_BELL)
-    for queue in frozenset().union(*(queues for queues, _ in news)):
-        notify(queue)
-    if changes := [change for _, changes in news for change in changes]:
-        import_string(settings.TASKYARD_TELL)(changes)
+def _send(batches: list[Batch]) -> None:
+    if _notify_queue is not None:
+        for queue in frozenset().union(*(queues for queues, _ in batches)):
+            _notify_queue(queue)
+    changes = [change for _, batch_changes in batches for change in batch_changes]
+    if _publish_changes is not None and changes:
+        _publish_changes(changes)

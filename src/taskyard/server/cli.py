@@ -4,7 +4,6 @@ import argparse
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,29 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from taskyard.operator_help import OPERATOR
 from taskyard.server import env, home, logs
+from taskyard.server.django_setup import load_django
 from taskyard.server.env import ConfigurationError
 
 if TYPE_CHECKING:
     import uvicorn
 
 GRACE_SECONDS = 20
-
-
-def load_django() -> None:
-    """Set Django up. Raises ConfigurationError for a task type module that cannot be imported."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
-    # As with Celery's command, modules of task types can be imported from the current directory.
-    sys.path.insert(0, os.getcwd())
-    import django
-
-    from taskyard.core.task_modules import UnusableModule
-
-    try:
-        django.setup()
-    except UnusableModule as error:
-        if env.read(os.environ)["TASKYARD_LOG_LEVEL"] == "DEBUG":
-            traceback.print_exception(error.__cause__)
-        raise ConfigurationError(str(error)) from None
 
 
 def up(arguments: Sequence[str]) -> int:

@@ -79,9 +79,6 @@ TASKYARD_ACCESS_MINUTES = _env["TASKYARD_ACCESS_MINUTES"]
 TASKYARD_REFRESH_DAYS = _env["TASKYARD_REFRESH_DAYS"]
 TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
 TASKYARD_ROTATE_GRACE_SECONDS = _env["TASKYARD_ROTATE_GRACE_SECONDS"]
-# The lower rooms call upwards by name only.
-TASKYARD_BELL = "taskyard.worker.wakeup.notify"
-TASKYARD_TELL = "taskyard.live.hints.publish"
 
 DEBUG = _env["DJANGO_DEBUG"]
 ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
@@ -91,6 +88,8 @@ INSTALLED_APPS = [
     "taskyard.server",
     "taskyard.core",
     "taskyard.accounts",
+    "taskyard.live",
+    "taskyard.worker",
     "taskyard.api",
     "taskyard.web",
     "taskyard.web.staff",

@@ -197,7 +197,7 @@ def _load_django_and_migrate() -> None:
     from django.db import DatabaseError, connection
     from django.db.migrations.executor import MigrationExecutor
 
-    from taskyard.server.cli import load_django
+    from taskyard.server.django_setup import load_django
 
     load_django()
     from taskyard.core import changes

@@ -1,8 +1,20 @@
-"""From a wake-up to finished tasks: the only package that knows Celery.
+"""From a wake-up to finished tasks: the only package that imports Celery.
 
-``celery -A taskyard.worker worker`` finds the app here.
+``celery -A taskyard.worker worker`` finds the Celery app here. It is loaded when it is first used,
+because the web process imports this package to send wake-ups and does not need Celery.
 """
 
-from taskyard.worker.celery_app import app
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskyard.worker.celery_app import app
 
 __all__ = ["app"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from taskyard.worker.celery_app import app
+
+    return app

@@ -25,19 +25,15 @@ if not apps.ready and not apps.loading:
         sys.stderr.write(f"taskyard: {error}\n")
         raise SystemExit(2) from None
 
-from taskyard.catalog.task_type import registry
 from taskyard.core import redis_url
 from taskyard.core.redis import key
 from taskyard.worker import celery_host
+from taskyard.worker.celery_message import WAKE_UP
+from taskyard.worker.queues import served_queues
 from taskyard.worker.wakeup import CELERY
 
 BROKER_TIMEOUT_SECONDS = 1
 RECONNECT_SECONDS = 5
-
-
-def served_queues() -> list[str]:
-    """The queues that this worker serves: those configured, or all that any task type names."""
-    return settings.TASKYARD_QUEUES or registry.queues()
 
 
 class Broker(Connection):
@@ -96,7 +92,7 @@ app.conf.update(
 app.amqp.Connection = Broker
 
 
-@app.task(name="taskyard.wake_up", ignore_result=True)
+@app.task(name=WAKE_UP, ignore_result=True)
 def wake_up(queue: str) -> None:
     """Queue ``queue`` has work, or had: look, and do what is there."""
     from taskyard.worker import consumer

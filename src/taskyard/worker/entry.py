@@ -17,7 +17,7 @@ from taskyard.core import leases, presence
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
 from taskyard.worker import identity
-from taskyard.worker.celery_app import served_queues
+from taskyard.worker.queues import served_queues
 
 PAUSE_SECONDS = 1.0
 REPEAT_SECONDS = 60.0

@@ -14,8 +14,8 @@ from taskyard.core import leases, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.types import LossReason
 from taskyard.worker import identity, idle_listener, maintenance, process_tree, reaper
-from taskyard.worker.celery_app import served_queues
 from taskyard.worker.purge import Purge
+from taskyard.worker.queues import served_queues
 from taskyard.worker.wakeup import has_undelivered, notify
 
 # Half of it is the mean lateness of a wake-up.
