@@ -1,7 +1,7 @@
 """Generate the synchronous client from the asynchronous one: `python tools/unasync.py`.
 
-It replaces words only, so that both have the same methods, arguments and behaviour. A test compares
-the file with the output.
+The script only replaces words, so both have the same methods, arguments and behaviour. A test
+compares the committed files with the output.
 """
 
 import re
@@ -10,37 +10,38 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).parent.parent / "src" / "taskyard" / "client"
-FACES = {
+TARGETS = {
     CLIENT / "_async.py": CLIENT / "_sync.py",
     CLIENT / "async_transport.py": CLIENT / "sync_transport.py",
 }
-HEAD = '"""Made from `{}` by `python tools/unasync.py`; change that."""'
+HEAD = '"""Generated from `{}` by `python tools/unasync.py`; edit that file instead."""'
 WORDS = {
     r"import asyncio\n": "import time\n",
     r"async (def|for|with) ": r"\1 ",
     r"await ": "",
     r"asyncio\.sleep": "time.sleep",
     r"asynccontextmanager": "contextmanager",
-    r"Async(Client|Iterator|Wire)": r"\1",
+    r"Async(Client|Iterator|Transport)": r"\1",
     r"__a(enter|exit)__": r"__\1__",
     r"\basync_transport\b": "sync_transport",
     r"\ba(close|read|iter_bytes)\b": r"\1",
 }
 
 
-def made(source: Path) -> str:
-    """The text of the synchronous client."""
+def generate(source: Path) -> str:
+    """The synchronous version of a file."""
     text = source.read_text()
-    for word, other in WORDS.items():
-        text = re.sub(word, other, text)
-    text = re.sub(r'\A""".*"""', HEAD.format(source.name), text)
-    # Shorter names are sorted and wrapped differently.
-    for how in (("check", "--quiet", "--fix", "--select", "I,F811"), ("format",)):
-        ruff = [sys.executable, "-m", "ruff", *how, "--stdin-filename", FACES[source].name, "-"]
+    for pattern, replacement in WORDS.items():
+        text = re.sub(pattern, replacement, text)
+    text = re.sub(r'\A""".*?"""', HEAD.format(source.name), text, flags=re.DOTALL)
+    # The new words have other lengths: sort the imports and wrap the lines again.
+    for command in (("check", "--quiet", "--fix", "--select", "I,F811"), ("format",)):
+        target = TARGETS[source].name
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", target, "-"]
         text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
     return text
 
 
 if __name__ == "__main__":
-    for source, face in FACES.items():
-        face.write_text(made(source))
+    for source, target in TARGETS.items():
+        target.write_text(generate(source))

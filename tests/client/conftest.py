@@ -1,4 +1,4 @@
-"""People with a prompt and programs with a client, against a live system."""
+"""Fixtures: a client, and a command line in a process of its own, against a live system."""
 
 import secrets
 import signal
@@ -39,7 +39,7 @@ def client(live: Live, new_client: NewClient) -> Client:
     return new_client(live.url)
 
 
-def heed_interrupts() -> None:
+def restore_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -51,7 +51,7 @@ class Ran:
 
 
 class Prompt:
-    """A person at a prompt of their own."""
+    """A command line with its own environment and configuration folder."""
 
     def __init__(self, url: str, home: Path) -> None:
         self.home = home
@@ -74,12 +74,12 @@ class Prompt:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Where the suite runs in the background of a shell, SIGINT is ignored by inheritance.
-            preexec_fn=heed_interrupts,
+            # If the suite runs in the background of a shell, processes inherit an ignored SIGINT.
+            preexec_fn=restore_sigint,
         )
 
     def type(self, *words: str, typed: str = "", **environment: str) -> Ran:
-        """Run a command to its end."""
+        """Run a command until it exits."""
         process = self.start(*words, **environment)
         out, err = process.communicate(typed, timeout=120)
         return Ran(process.returncode, out, err)
@@ -92,13 +92,13 @@ class Prompt:
 
 @pytest.fixture
 def nobody(live: Live, tmp_path: Path) -> Prompt:
-    """Somebody who has not logged in."""
+    """A command line that is not logged in."""
     return Prompt(live.url, tmp_path)
 
 
 @pytest.fixture
 def prompt(nobody: Prompt) -> Prompt:
-    """Somebody who has."""
+    """A command line that is logged in."""
     nobody.log_in()
     return nobody
 
@@ -106,8 +106,8 @@ def prompt(nobody: Prompt) -> Prompt:
 @pytest.fixture
 def new_prompt(tmp_path: Path) -> Callable[[Live], Prompt]:
     def make(live: Live) -> Prompt:
-        made = Prompt(live.url, tmp_path)
-        made.log_in()
-        return made
+        prompt = Prompt(live.url, tmp_path)
+        prompt.log_in()
+        return prompt
 
     return make

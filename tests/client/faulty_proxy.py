@@ -1,4 +1,4 @@
-"""A proxy in front of Taskyard that does to requests what networks and proxies do to them."""
+"""A proxy that injects faults of networks and proxies between a client and Taskyard."""
 
 import http.client
 import threading
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 LOSE, BUSY, OFTEN = "the answer is lost", "503", "429"
 
 
-class Relay(ThreadingHTTPServer):
-    """`with Relay(live.url) as relay`: the next requests meet ``relay.faults``, one each."""
+class FaultyProxy(ThreadingHTTPServer):
+    """`with FaultyProxy(live.url) as proxy`: each request gets the next of ``proxy.faults``."""
 
     daemon_threads = True
 
@@ -37,9 +37,9 @@ class Relay(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Relay
+    server: FaultyProxy
 
-    def relay(self) -> None:
+    def forward(self) -> None:
         self.close_connection = True
         self.server.paths.append(f"{self.command} {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = relay
+    do_GET = do_POST = forward
 
     def log_message(self, *arguments: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The library against a live system: what it answers, and what it makes of bad networks."""
+"""The client library against a live system, also over a faulty network."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ from taskyard.client import (
     WaitTimeout,
 )
 from tests.client.conftest import NewClient
-from tests.client.faulty_proxy import BUSY, LOSE, OFTEN, Relay
+from tests.client.faulty_proxy import BUSY, LOSE, OFTEN, FaultyProxy
 from tests.contract.client import PASSWORD
 from tests.live_system import Live
 from tests.servers import free_port
@@ -36,9 +36,9 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def relay(live: Live) -> Iterator[Relay]:
-    with Relay(live.url) as between:
-        yield between
+def proxy(live: Live) -> Iterator[FaultyProxy]:
+    with FaultyProxy(live.url) as faulty_proxy:
+        yield faulty_proxy
 
 
 def test_the_whole_life_of_a_task(client: Client) -> None:
@@ -57,26 +57,26 @@ def test_the_whole_life_of_a_task(client: Client) -> None:
     assert client.me().username.startswith("user-")
 
 
-def test_the_asynchronous_face_does_the_same(live: Live, new_client: NewClient) -> None:
-    async def live_it() -> None:
-        async with AsyncClient(live.url, language="en") as yard:
+def test_the_asynchronous_client_does_the_same(live: Live, new_client: NewClient) -> None:
+    async def run() -> None:
+        async with AsyncClient(live.url, language="en") as client:
             name = f"user-{secrets.token_hex(6)}"
-            await yard.register(name, PASSWORD)
-            await yard.login(name, PASSWORD)
-            ids = await yard.submit_many([NewTask("sum", {"numbers": [n]}) for n in range(3)])
-            done = await asyncio.gather(*(yard.wait(each) for each in ids))
+            await client.register(name, PASSWORD)
+            await client.login(name, PASSWORD)
+            ids = await client.submit_many([NewTask("sum", {"numbers": [n]}) for n in range(3)])
+            done = await asyncio.gather(*(client.wait(each) for each in ids))
             assert [task.result for task in done] == [{"result": n} for n in range(3)]
-            assert [task.id async for task in yard.list()] == ids
-            counted = await yard.submit("countdown", {"seconds": 1})
-            events = [event async for event in yard.stream(counted.id)]
+            assert [task.id async for task in client.list()] == ids
+            counted = await client.submit("countdown", {"seconds": 1})
+            events = [event async for event in client.stream(counted.id)]
             assert events[-1].task.result == {"message": "Обратный отсчёт завершён"}
             with pytest.raises(NotFound):
-                await yard.get(ids[-1] + 10**9)
-            await yard.logout()
+                await client.get(ids[-1] + 10**9)
+            await client.logout()
             with pytest.raises(AuthenticationError):
-                await yard.me()
+                await client.me()
 
-    asyncio.run(live_it())
+    asyncio.run(run())
 
 
 def test_errors_are_typed_and_name_the_place(client: Client) -> None:
@@ -120,7 +120,7 @@ def test_cancel_and_retry(client: Client) -> None:
     assert (failed.error.code, failed.error.message) == ("broken", "it is")
 
 
-def test_lists_go_on_behind_the_last_one(client: Client) -> None:
+def test_lists_continue_after_the_last_task(client: Client) -> None:
     ids = [client.submit("sum", {"numbers": [n]}, tags=[str(n % 2)]).id for n in range(5)]
     for each in ids:
         client.wait(each)
@@ -136,7 +136,7 @@ def test_lists_go_on_behind_the_last_one(client: Client) -> None:
         next(client.list(status="nonsense"))
 
 
-def test_log_lines_are_read_from_where_one_was(client: Client) -> None:
+def test_log_lines_are_read_after_a_given_line(client: Client) -> None:
     task = client.wait(client.submit("says-much", {"times": 50}).id)
     lines = [*client.logs(task.id)]
     assert lines
@@ -159,30 +159,30 @@ def test_a_quota_that_is_used_up_is_waited_for(client: Client) -> None:
 
 @pytest.mark.parametrize("fault", [LOSE, BUSY, OFTEN])
 def test_a_submit_is_accepted_once_whatever_happens_to_its_requests(
-    fault: str, relay: Relay, new_client: NewClient
+    fault: str, proxy: FaultyProxy, new_client: NewClient
 ) -> None:
-    told = []
-    client = new_client(relay.url, on_retry=lambda error, pause: told.append(pause))
-    relay.faults = [fault, fault]
+    pauses = []
+    client = new_client(proxy.url, on_retry=lambda error, pause: pauses.append(pause))
+    proxy.faults = [fault, fault]
     task = client.submit("countdown", {"seconds": 60}, delay=60)
     assert [each.id for each in client.list()] == [task.id]
-    assert relay.paths.count("POST /api/tasks/create/") == 3
+    assert proxy.paths.count("POST /api/tasks/create/") == 3
     if fault != LOSE:
-        assert told == [1, 1]  # as Retry-After says
-    relay.faults = [fault]
+        assert pauses == [1, 1]  # as Retry-After says
+    proxy.faults = [fault]
     ids = client.submit_many([NewTask("countdown", {"seconds": 60}, delay=60)] * 3)
     assert [each.id for each in client.list(after=task.id)] == ids
-    relay.faults = [fault]
+    proxy.faults = [fault]
     assert client.cancel(task.id).status == "cancelled"
 
 
 @pytest.mark.parametrize("fault", [LOSE, BUSY, OFTEN])
 def test_a_retry_makes_one_task_whatever_happens_to_its_requests(
-    fault: str, relay: Relay, new_client: NewClient
+    fault: str, proxy: FaultyProxy, new_client: NewClient
 ) -> None:
-    client = new_client(relay.url)
+    client = new_client(proxy.url)
     task = client.cancel(client.submit("countdown", {"seconds": 60}, delay=60).id)
-    relay.faults = [fault]
+    proxy.faults = [fault]
     again = client.retry(task.id)
     assert [each.id for each in client.list()] == [task.id, again.id]
     client.submit("sum", {"numbers": [1]}, idempotency_key="one")
@@ -190,19 +190,19 @@ def test_a_retry_makes_one_task_whatever_happens_to_its_requests(
         client.retry(task.id, idempotency_key="one")
 
 
-def test_patience_has_an_end(relay: Relay, new_client: NewClient) -> None:
-    client = new_client(relay.url, retry_for=0.5)
+def test_retries_end_after_the_budget(proxy: FaultyProxy, new_client: NewClient) -> None:
+    client = new_client(proxy.url, retry_for=0.5)
     for fault, error in ((BUSY, Unavailable), (OFTEN, RateLimited)):
-        relay.faults = [fault] * 5
+        proxy.faults = [fault] * 5
         with pytest.raises(error):
             client.me()
-        relay.faults = []
+        proxy.faults = []
     began = time.monotonic()
     away = Client(f"http://127.0.0.1:{free_port()}", token="x", retry_for=0.5)
     with away, pytest.raises(ConnectionFailed):
         away.me()
     assert time.monotonic() - began < 5
-    other = Client(relay.url.replace("http", "ftp"), token="x")
+    other = Client(proxy.url.replace("http", "ftp"), token="x")
     with other, pytest.raises(ConnectionFailed):
         other.me()
 
@@ -211,26 +211,26 @@ def test_a_token_that_has_expired_is_renewed_once_for_all_threads(
     new_live: Callable[..., Live], new_client: NewClient
 ) -> None:
     live = new_live(TASKYARD_ROTATE_REFRESH="true")
-    with Relay(live.url) as relay:
+    with FaultyProxy(live.url) as proxy:
         pair = new_client(live.url).login(*_new_user(live))
         tokens = MemoryTokens(Tokens("eyJhbGciOiJIUzI1NiJ9.e30.x", pair.refresh))
-        found: list[str] = []
+        names: list[str] = []
 
         def ask() -> None:
-            with Client(relay.url, tokens=tokens) as client:
-                found.append(client.me().username)
+            with Client(proxy.url, tokens=tokens) as client:
+                names.append(client.me().username)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert len(found) == 4
-        # A rotating token is good once: whoever presents it again ends them all.
-        assert relay.paths.count("POST /api/token/refresh/") == 1
-        kept = tokens.load()
-        assert kept is not None
-        assert kept.refresh != pair.refresh
+        assert len(names) == 4
+        # Using a rotated refresh token again revokes all of them.
+        assert proxy.paths.count("POST /api/token/refresh/") == 1
+        pair_after = tokens.load()
+        assert pair_after is not None
+        assert pair_after.refresh != pair.refresh
         with Client(live.url, token="nonsense") as client, pytest.raises(AuthenticationError):
             client.me()
 
@@ -256,5 +256,5 @@ def test_a_stream_goes_on_over_a_restart_of_the_web(
             live.kill_web()
             live.start_web()
     assert seen[-1].succeeded
-    # Resumed, not begun again: no state is told twice.
+    # The stream resumed after the last event: no state comes twice.
     assert len({str(each.raw) for each in seen}) == len(seen)

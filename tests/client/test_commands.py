@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import Prompt
-from tests.client.faulty_proxy import Relay
+from tests.client.faulty_proxy import FaultyProxy
 from tests.contract.client import PASSWORD
 from tests.live_system import Live
 from tests.servers import free_port
@@ -33,7 +33,7 @@ def test_login_keeps_the_tokens_for_the_owner_alone(nobody: Prompt) -> None:
     profile = json.loads(nobody.type("whoami", "--json").out)
     assert profile["url"] == nobody.env["TASKYARD_URL"]
     access = json.loads(saved.read_text())["access"]
-    # A token of the environment goes before; the saved one is never shown to another server.
+    # A token in the environment has priority; the saved one is never sent to another server.
     assert nobody.type("whoami", TASKYARD_TOKEN="nonsense").code == 3
     other = nobody.type("whoami", TASKYARD_URL=f"http://127.0.0.1:{free_port()}")
     assert other.code == 3
@@ -119,18 +119,18 @@ def test_what_is_refused_is_exit_code_4_and_names_the_field(prompt: Prompt) -> N
 
 
 def test_what_the_schema_refuses_is_not_sent(live: Live, tmp_path: Path) -> None:
-    with Relay(live.url) as relay:
-        prompt = Prompt(relay.url, tmp_path)
+    with FaultyProxy(live.url) as proxy:
+        prompt = Prompt(proxy.url, tmp_path)
         prompt.log_in()
         ran = prompt.type("submit", "countdown", "seconds:=0")
         assert (ran.code, ran.out) == (4, "")
         assert "  input_data.seconds: The value must be at least 1." in ran.err
-        sent = [path for path in relay.paths if path.startswith("POST /api/tasks")]
+        sent = [path for path in proxy.paths if path.startswith("POST /api/tasks")]
         assert not sent
         assert prompt.type("submit", "countdown", "seconds:=1").code == 0
 
 
-def test_nobody_there_is_exit_code_5(nobody: Prompt) -> None:
+def test_an_unreachable_server_is_exit_code_5(nobody: Prompt) -> None:
     away = {"TASKYARD_URL": f"http://127.0.0.1:{free_port()}", "TASKYARD_TOKEN": "x"}
     ran = nobody.type("list", **away)
     assert (ran.code, ran.out) == (5, "")
@@ -166,7 +166,7 @@ def test_list_cancel_logs_and_types(prompt: Prompt) -> None:
     assert '"numbers"' in prompt.type("types", "sum").out
 
 
-def test_watch_tells_every_change_with_json(prompt: Prompt) -> None:
+def test_watch_prints_every_change_with_json(prompt: Prompt) -> None:
     number = prompt.type("submit", "countdown", "seconds:=1").out.strip()
     ran = prompt.type("watch", number, "--json")
     states = [json.loads(line)["status"] for line in ran.out.splitlines()]
@@ -206,17 +206,17 @@ def test_a_bar_moves_on_a_terminal_only(prompt: Prompt) -> None:
     shown = b""
     while True:
         try:
-            piece = os.read(main, 65536)
+            chunk = os.read(main, 65536)
         except OSError:
             break
-        if not piece:
+        if not chunk:
             break
-        shown += piece
+        shown += chunk
     os.close(main)
     printed = process.stdout.read()
     assert process.wait(timeout=10) == 0
     process.stdout.close()
-    # Text as it was submitted, never translated.
+    # The result of a task is not translated.
     assert json.loads(printed) == {"message": "Обратный отсчёт завершён"}
     text = shown.decode()
     assert {"20%", "40%", "60%", "80%"} & set(re.findall(r"\d+%", text)), "it did not move"
@@ -224,7 +224,7 @@ def test_a_bar_moves_on_a_terminal_only(prompt: Prompt) -> None:
     assert "\x1b[3" not in text  # NO_COLOR
 
 
-def test_bulk_says_on_which_line_it_is_wrong_and_goes_on_when_it_is_mended(
+def test_bulk_names_the_invalid_line_and_continues_when_it_is_fixed(
     prompt: Prompt,
 ) -> None:
     file = prompt.home / "lines.jsonl"
@@ -243,11 +243,11 @@ def test_bulk_says_on_which_line_it_is_wrong_and_goes_on_when_it_is_mended(
     assert ran.code == 0, ran.err
     accepted = [json.loads(line) for line in ran.out.splitlines()]
     assert [each["line"] for each in accepted] == [*range(1, 13)]
-    # The quota is 5: the first chunk was accepted before the wrong line was met.
+    # The quota is 5: the first chunk was accepted before the invalid line was read.
     assert [each["replayed"] for each in accepted] == [True] * 5 + [False] * 7
     tasks = prompt.type("list", "--limit", "0", "--ordering", "id", "--json").out.splitlines()
     assert [json.loads(task)["input_data"] for task in tasks] == good
-    # Another content under lines that were accepted makes nothing.
+    # Other content in accepted lines is rejected.
     file.write_text("\n".join(lines[1:]))
     assert prompt.type("bulk", "lines.jsonl", "--type", "sum").code == 4
     body = json.dumps({"task_type": "sum", "input_data": {"numbers": [1]}, "tags": ["stdin"]})
@@ -263,14 +263,14 @@ def test_a_full_quota_is_waited_for_or_not(prompt: Prompt, live: Live) -> None:
     assert ran.code == 4
     assert "5 lines are accepted" in ran.err
     assert prompt.type(*words).out == "6 tasks; 5 of them were there before\n"
-    # A quota that has changed since makes no other chunks of the same lines.
+    # If the quota changes, the same lines still form the same chunks.
     name = json.loads(prompt.type("whoami", "--json").out)["username"]
     accounts = f"Account.objects.filter(user__username={name!r})"
     live.command("manage", "shell", "-c", f"{accounts}.update(active_limit=50)")
     assert prompt.type(*words).out == "6 tasks; 6 of them were there before\n"
 
 
-def test_watch_asks_where_there_is_no_stream(
+def test_watch_polls_if_there_is_no_stream(
     new_live: Callable[..., Live], new_prompt: Callable[[Live], Prompt]
 ) -> None:
     live = new_live()

@@ -1,4 +1,4 @@
-"""`taskyard` starts fast and loads nothing of the server for whoever only uses it."""
+"""The command line starts fast and imports nothing of the server."""
 
 import re
 import subprocess
@@ -15,12 +15,12 @@ SERVER = re.compile(
     r"taskyard\.(accounts|api|catalog|core|web|live|server|worker)"
     r"|django|rest_framework|celery"
 )
-# Typer itself asks pydantic to read what was typed, once a command runs.
+# Typer imports pydantic when a command runs.
 HEAVY = re.compile(r"httpx|rich|asyncio|pydantic")
 
 
 def loaded(*words: str) -> set[str]:
-    """The modules that a command loads."""
+    """The modules that a command imports."""
     ran = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "taskyard", *words],
         env={**clean_environment(), "TASKYARD_URL": "http://127.0.0.1:1", "TASKYARD_TOKEN": "x"},
@@ -38,11 +38,11 @@ def test_nothing_of_the_server_is_loaded(words: tuple[str, ...]) -> None:
     assert not {name for name in modules if SERVER.match(name)}
 
 
-def test_help_loads_neither_http_nor_colours() -> None:
+def test_help_imports_neither_httpx_nor_rich() -> None:
     assert not {name for name in loaded("--help") if HEAVY.match(name)}
 
 
-def test_a_command_loads_http_and_neither_colours_nor_what_waits() -> None:
+def test_a_command_imports_httpx_but_neither_rich_nor_asyncio() -> None:
     modules = loaded("whoami")
     assert "httpx" in modules
     assert not {name for name in modules if re.match(r"rich|pygments|click|asyncio", name)}

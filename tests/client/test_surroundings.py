@@ -1,4 +1,4 @@
-"""The command line where it is typed: proxies, encodings, folders, terminals, and odd texts."""
+"""The command line in various environments: proxies, encodings, folders, terminals, texts."""
 
 import codecs
 import json
@@ -191,7 +191,7 @@ def test_an_encoding_that_lacks_a_letter_is_no_fault(prompt: Prompt) -> None:
 
 
 def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path: Path) -> None:
-    """As after `PORT=8320 make up`: the address stands in TASKYARD_HOME while it runs."""
+    """`taskyard up` writes its URL to TASKYARD_HOME while it runs."""
     folder = tmp_path / "project"
     (folder / ".taskyard").mkdir(parents=True)
     live_url = prompt.env["TASKYARD_URL"]
@@ -201,7 +201,7 @@ def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path
     saved = tmp_path / "config" / "taskyard" / "login.json"
     saved.parent.mkdir(parents=True)
 
-    def asked() -> str:
+    def login() -> str:
         ran = subprocess.run(
             [sys.executable, "-m", "taskyard", "login", "nobody-there"],
             env=environment, cwd=folder, input="wrong password\n", capture_output=True, text=True,
@@ -209,12 +209,12 @@ def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path
         )  # fmt: skip
         return f"{ran.returncode} {ran.stderr}"
 
-    assert asked().startswith("3 ")
+    assert login().startswith("3 ")
     gone = {"url": f"http://127.0.0.1:{free_port()}", "access": "a", "refresh": None}
     saved.write_text(json.dumps(gone))
-    assert asked().startswith("3 ")  # a login of before, on another port, gives way
+    assert login().startswith("3 ")  # a saved login on another port of this machine is ignored
     saved.write_text(json.dumps({**gone, "url": "https://tasks.invalid"}))
-    assert "tasks.invalid" in asked()
+    assert "tasks.invalid" in login()
 
 
 def test_up_leaves_its_address(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Taskyard from a program: `Client`, and `AsyncClient` with the same methods to await.
+"""The client library: `Client`, and `AsyncClient` with the same methods to await.
 
     from taskyard.client import Client
 
@@ -6,8 +6,8 @@
         task = client.submit("sum", {"numbers": [1, 2, 3]})
         print(client.wait(task.id).result)
 
-Everything goes over the HTTP API; nothing of the server is imported. Each name is loaded when it
-is first asked for, so that the command line starts fast.
+It uses only the HTTP API and imports nothing of the server. Each name is imported on first
+access, so that the command line starts fast.
 """
 
 from importlib import import_module
@@ -51,24 +51,17 @@ _MODULES = {
     "_async": ("AsyncClient",),
     "_sync": ("Client",),
     "errors": (
-        *("ActiveLimitExceeded", "ApiError", "Conflict", "FieldError", "InvalidRequest"),
-        *(
-            "IdempotencyKeyReused",
-            "NotFound",
-            "AuthenticationError",
-            "RequestRejected",
-            "TaskyardError",
-            "RateLimited",
-        ),
-        *("Unavailable", "ConnectionFailed", "WaitTimeout"),
+        *("ActiveLimitExceeded", "ApiError", "AuthenticationError", "Conflict"),
+        *("ConnectionFailed", "FieldError", "IdempotencyKeyReused", "InvalidRequest", "NotFound"),
+        *("RateLimited", "RequestRejected", "TaskyardError", "Unavailable", "WaitTimeout"),
     ),
     "tokens": ("MemoryTokens", "TokenStore", "Tokens"),
     "models": (
-        *("Attempt", "Chunk", "Event", "TaskError", "Limits", "LogLine", "NewTask", "Profile"),
-        *("Progress", "Task", "TaskType"),
+        *("Attempt", "Chunk", "Event", "Limits", "LogLine", "NewTask", "Profile", "Progress"),
+        *("Task", "TaskError", "TaskType"),
     ),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "ActiveLimitExceeded",
     "ApiError",
@@ -104,8 +97,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"taskyard.client.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"taskyard.client.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value

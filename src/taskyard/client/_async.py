@@ -1,4 +1,4 @@
-"""The client. `_sync.py` is made from this file by `python tools/unasync.py`."""
+"""The client. `_sync.py` is generated from this file by `python tools/unasync.py`."""
 
 import asyncio
 import math
@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import httpx
 
-from taskyard.client.async_transport import AsyncWire, Query, read
-from taskyard.client.encoding import LARGEST_CHUNK, chunks
+from taskyard.client.async_transport import AsyncTransport, Query, parse_json
+from taskyard.client.encoding import LARGEST_CHUNK, split_into_chunks
 from taskyard.client.errors import ActiveLimitExceeded, ApiError, AuthenticationError, WaitTimeout
 from taskyard.client.events import SSEDecoder
 from taskyard.client.models import (
@@ -40,14 +40,14 @@ SILENCE_SECONDS = 45.0
 
 
 class AsyncClient:
-    """A user of a Taskyard server.
+    """A client of a Taskyard server, with the tokens of one user.
 
-    ``url`` and ``token`` are those of `TASKYARD_URL` and `TASKYARD_TOKEN` unless they are given.
-    With a ``refresh`` token the client renews its access token by itself; ``tokens`` is another
-    place to keep them than memory. ``language`` is of labels and messages (`en`, `ru`).
-    ``timeout`` is how long one answer may take, in seconds; ``retry_for`` how long, from the first
-    failure on, a request is tried again when the server cannot be reached or asks for patience;
-    ``on_retry`` is told of each such failure and of the seconds until the next try.
+    ``url`` and ``token`` default to `TASKYARD_URL` and `TASKYARD_TOKEN`. With a ``refresh`` token
+    the client renews its access token; ``tokens`` stores them elsewhere than in memory.
+    ``language`` is the language of labels and messages (`en`, `ru`). ``timeout`` limits one
+    response, in seconds. If the server cannot be reached or asks to retry later, the client
+    retries for ``retry_for`` seconds after the first failure, and calls ``on_retry`` before each
+    retry with the error and the seconds until then.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AsyncClient:
         if tokens is None:
             token = token or os.environ.get("TASKYARD_TOKEN")
             tokens = MemoryTokens(Tokens(token, refresh) if token else None)
-        self._wire = AsyncWire(
+        self._transport = AsyncTransport(
             self.url,
             tokens,
             language=language,
@@ -88,45 +88,46 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     async def register(self, username: str, password: str) -> int:
-        """Make a user; the id. Raises InvalidRequest."""
+        """Create a user and return the id. Raises InvalidRequest."""
         credentials = {"username": username, "password": password}
-        answer = await self._wire.json(
+        user = await self._transport.json(
             "POST", "/register/", credentials, repeatable=False, anonymous=True
         )
-        return int(answer["id"])
+        return int(user["id"])
 
     async def login(self, username: str, password: str) -> Tokens:
-        """Get a pair of tokens and use it from now on. Raises AuthenticationError, Throttled."""
+        """Get a pair of tokens and use it from now on. Raises AuthenticationError, RateLimited."""
         credentials = {"username": username, "password": password}
-        answer = await self._wire.json("POST", "/token/", credentials, anonymous=True)
-        tokens = Tokens(answer["access"], answer["refresh"])
-        self._wire.tokens.save(tokens)
+        pair = await self._transport.json("POST", "/token/", credentials, anonymous=True)
+        tokens = Tokens(pair["access"], pair["refresh"])
+        self._transport.tokens.save(tokens)
         return tokens
 
     async def logout(self) -> None:
-        """End the refresh token, here and on the server."""
-        tokens = self._wire.tokens.load()
-        self._wire.tokens.save(None)
+        """Forget the tokens, and revoke the refresh token on the server."""
+        tokens = self._transport.tokens.load()
+        self._transport.tokens.save(None)
         if tokens is not None and tokens.refresh is not None:
-            with suppress(AuthenticationError):  # it had ended already
-                await self._wire.json(
+            with suppress(AuthenticationError):  # it was expired or revoked
+                await self._transport.json(
                     "POST", "/token/blacklist/", {"refresh": tokens.refresh}, anonymous=True
                 )
 
     async def me(self) -> Profile:
-        """Who is logged in."""
-        return Profile.from_dict(await self._wire.json("GET", "/me/"))
+        """The user of the token."""
+        return Profile.from_dict(await self._transport.json("GET", "/me/"))
 
     async def limits(self) -> Limits:
-        """The quota of active tasks, and what it is used for."""
-        return Limits.from_dict(await self._wire.json("GET", "/limits/"))
+        """The quota of active tasks and its use."""
+        return Limits.from_dict(await self._transport.json("GET", "/limits/"))
 
     async def types(self) -> list[TaskType]:
-        """What can be run."""
-        return [TaskType.from_dict(each) for each in await self._wire.json("GET", "/task-types/")]
+        """The task types that the server can run."""
+        types = await self._transport.json("GET", "/task-types/")
+        return [TaskType.from_dict(raw) for raw in types]
 
     async def submit(
         self,
@@ -141,9 +142,9 @@ class AsyncClient:
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
     ) -> Task:
-        """Submit a task. It is accepted once, however often the request has to be sent.
+        """Submit a task. An idempotency key ensures that retries create it only once.
 
-        Raises InvalidRequest with the places that are wrong, ActiveLimitExceeded,
+        Raises InvalidRequest, whose ``errors`` name the fields, ActiveLimitExceeded,
         IdempotencyKeyReused.
         """
         new = NewTask(
@@ -158,7 +159,7 @@ class AsyncClient:
         )
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return Task.from_dict(
-            await self._wire.json("POST", "/tasks/create/", new.body(), headers=key)
+            await self._transport.json("POST", "/tasks/create/", new.body(), headers=key)
         )
 
     async def submit_many(
@@ -167,11 +168,11 @@ class AsyncClient:
         *,
         idempotency_key: str | None = None,
     ) -> list[int]:
-        """Submit any number of tasks; their ids, in the same order.
+        """Submit any number of tasks and return their ids, in the same order.
 
-        A task is a NewTask, or the body of a create: as a mapping, or as JSON in UTF-8 already.
-        With the same ``idempotency_key`` the same tasks again make no new ones, so that a program
-        that was interrupted can begin from the first. See `submit_chunks`.
+        A task is a NewTask or the body of a create request: a mapping, or JSON encoded in UTF-8.
+        Repeating the call with the same ``idempotency_key`` and the same tasks creates no new
+        ones, so an interrupted program can start again from the first. See `submit_chunks`.
         """
         submitted = self.submit_chunks(tasks, idempotency_key=idempotency_key)
         return [task_id async for chunk in submitted for task_id in chunk.ids]
@@ -184,19 +185,22 @@ class AsyncClient:
         size: int = LARGEST_CHUNK,
         wait_for_places: bool = False,
     ) -> AsyncIterator[Chunk]:
-        """Submit any number of tasks, ``size`` at a time, and tell of each chunk.
+        """Submit any number of tasks, ``size`` at a time, and yield each accepted chunk.
 
-        A chunk is accepted as a whole or not at all; the chunks before a refused one stay
-        accepted. Pointers of an InvalidRequest count the tasks from the first of all. Where the
-        quota has not enough places left, ActiveLimitExceeded is raised, or they are waited for.
+        The server accepts a chunk as a whole or not at all; chunks before a rejected one stay
+        accepted. The pointers of an InvalidRequest count from the first task of all chunks. If
+        the quota is used up, the method raises ActiveLimitExceeded, or waits for free places if
+        ``wait_for_places`` is true.
         """
         key = idempotency_key or uuid.uuid4().hex
-        for first, bodies in chunks(tasks, size):
+        for first, bodies in split_into_chunks(tasks, size):
             body = b'{"tasks":[' + b",".join(bodies) + b"]}"
             headers = {"Idempotency-Key": f"{key}/{first}"}
             while True:
                 try:
-                    reply = await self._wire.ask("POST", "/tasks/bulk/", body, headers=headers)
+                    response = await self._transport.request(
+                        "POST", "/tasks/bulk/", body, headers=headers
+                    )
                     break
                 except ActiveLimitExceeded:
                     fits = wait_for_places and len(bodies) <= (await self.limits()).active_limit
@@ -204,14 +208,14 @@ class AsyncClient:
                         raise
                     await asyncio.sleep(FULL_PAUSE_SECONDS)
                 except ApiError as error:
-                    error.count_from(first)
+                    error.offset_pointers(first)
                     raise
-            replayed = reply.headers.get("Idempotency-Replayed") == "true"
-            yield Chunk(first, tuple(read(reply)["ids"]), replayed)
+            replayed = response.headers.get("Idempotency-Replayed") == "true"
+            yield Chunk(first, tuple(parse_json(response)["ids"]), replayed)
 
     async def get(self, task_id: int) -> Task:
-        """The task as it is now. Raises NotFound."""
-        return Task.from_dict(await self._wire.json("GET", f"/tasks/{task_id}/"))
+        """Get a task. Raises NotFound."""
+        return Task.from_dict(await self._transport.json("GET", f"/tasks/{task_id}/"))
 
     async def list(
         self,
@@ -225,122 +229,127 @@ class AsyncClient:
         after: int | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[Task]:
-        """The own tasks, page by page as they are asked for.
+        """Iterate over the user's tasks; pages are fetched as needed.
 
-        By id, upwards or downwards (`-id`), each page begins behind the last task of the one
-        before, so that nothing is told twice or left out while tasks come and go.
+        With the ordering `id` or `-id` each page starts after the last task of the page before,
+        so tasks that are created or deleted meanwhile cause no duplicates and no gaps.
         """
         query: Query = {
             "status": [status] if isinstance(status, str) else [*status],
             "task_type": task_type,
             "tag": tag,
-            "created_after": _text(created_after),
-            "created_before": _text(created_before),
+            "created_after": _isoformat(created_after),
+            "created_before": _isoformat(created_before),
             "ordering": ordering,
             "page_size": page_size,
         }
         by_id = ordering in ("id", "-id")
         if by_id or after is not None:
             query["after"] = (0 if ordering == "id" else LAST_ID) if after is None else after
-        page = 1
+        page_number = 1
         while True:
-            answer = await self._wire.json("GET", "/tasks/", query=query)
-            for each in answer["results"]:
-                yield Task.from_dict(each)
-            if answer["next"] is None:
+            page = await self._transport.json("GET", "/tasks/", query=query)
+            for raw in page["results"]:
+                yield Task.from_dict(raw)
+            if page["next"] is None:
                 return
             if by_id:
-                query["after"] = answer["results"][-1]["id"]
+                query["after"] = page["results"][-1]["id"]
             else:
-                page += 1
-                query["page"] = page
+                page_number += 1
+                query["page"] = page_number
 
     async def wait(self, task_id: int, *, timeout: float | None = None) -> Task:
-        """The task when it has ended, whichever way. Raises WaitTimeout after ``timeout`` s."""
+        """Wait until a task has ended. Raises WaitTimeout after ``timeout`` seconds, NotFound."""
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             left = ends_at - time.monotonic()
             seconds = max(0, math.ceil(min(WAIT_SECONDS, left)))
             prefer = {"Prefer": f"wait={seconds}"} if seconds else None
-            reply = await self._wire.ask(
-                "GET", f"/tasks/{task_id}/", headers=prefer, seconds=self._wire.timeout + seconds
+            response = await self._transport.request(
+                "GET",
+                f"/tasks/{task_id}/",
+                headers=prefer,
+                seconds=self._transport.timeout + seconds,
             )
-            task = Task.from_dict(read(reply))
+            task = Task.from_dict(parse_json(response))
             if task.ended:
                 return task
             if timeout is not None and time.monotonic() >= ends_at:
                 raise WaitTimeout(task_id, timeout)
-            if "Preference-Applied" not in reply.headers:
-                await asyncio.sleep(1)  # a server that cannot wait for us
+            if "Preference-Applied" not in response.headers:
+                await asyncio.sleep(1)  # the server does not support `Prefer: wait`
 
     async def stream(
         self, task_id: int | None = None, *, last_event_id: str = ""
     ) -> AsyncIterator[Event]:
-        """What happens to one task, until it has ended; or to all own tasks, for ever.
+        """Stream the changes of one task until it has ended, or of all the user's tasks forever.
 
-        First the current state, then each change. A connection that breaks is made again from
-        where it was, and misses nothing. Raises NotFound.
+        The first event is the current state. After a disconnect the client reconnects and
+        resumes after the last event, so it misses nothing. Raises NotFound.
         """
         path = "/tasks/events/" if task_id is None else f"/tasks/{task_id}/events/"
-        reader = SSEDecoder(last_event_id)
+        decoder = SSEDecoder(last_event_id)
         while True:
             headers = {"Accept": "text/event-stream, application/problem+json"}
-            if reader.last_id:
-                headers["Last-Event-ID"] = reader.last_id
-            reply = await self._wire.ask(
+            if decoder.last_id:
+                headers["Last-Event-ID"] = decoder.last_id
+            response = await self._transport.request(
                 "GET", path, headers=headers, seconds=SILENCE_SECONDS, stream=True
             )
             try:
-                if reply.status_code == 204:
+                if response.status_code == 204:
                     return
-                async for piece in reply.aiter_bytes():
-                    for told in reader.feed(piece):
-                        task = Task.from_dict(loads(told.data))
-                        yield Event(told.id, task)
+                async for chunk in response.aiter_bytes():
+                    for event in decoder.feed(chunk):
+                        task = Task.from_dict(loads(event.data))
+                        yield Event(event.id, task)
                         if task_id is not None and task.ended:
                             return
             except httpx.TransportError as error:
-                self._wire.tell(error, reader.retry_seconds)
+                self._transport.notify_retry(error, decoder.retry_seconds)
             finally:
-                await reply.aclose()
-            reader.restart()
-            await asyncio.sleep(reader.retry_seconds)
+                await response.aclose()
+            decoder.reset()
+            await asyncio.sleep(decoder.retry_seconds)
 
     async def cancel(self, task_id: int) -> Task:
-        """Cancel a task, or ask it to stop where it runs already. Raises NotFound, Conflict."""
-        return Task.from_dict(await self._wire.json("POST", f"/tasks/{task_id}/cancel/"))
+        """Cancel a task; a running one is asked to stop. Raises NotFound, Conflict."""
+        return Task.from_dict(await self._transport.json("POST", f"/tasks/{task_id}/cancel/"))
 
     async def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
-        """Submit again what ended in error or was cancelled: a new task, with ``retry_of``.
+        """Submit a failed or cancelled task again, as a new task with ``retry_of``.
 
-        It is made once, however often the request has to be sent. Raises NotFound, Conflict,
-        ActiveLimitExceeded, IdempotencyKeyReused.
+        An idempotency key ensures that retries of the request create it only once. Raises
+        NotFound, Conflict, ActiveLimitExceeded, IdempotencyKeyReused.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return Task.from_dict(
-            await self._wire.json("POST", f"/tasks/{task_id}/retry/", headers=key)
+            await self._transport.json("POST", f"/tasks/{task_id}/retry/", headers=key)
         )
 
     async def logs(self, task_id: int, *, after: int = 0) -> AsyncIterator[LogLine]:
-        """What the task's handler said until now, behind the first ``after`` lines."""
+        """Iterate over the log lines of a task, without the first ``after`` ones."""
         async for page in self._pages(f"/tasks/{task_id}/logs/", after):
-            for each in page:
-                yield LogLine.from_dict(each)
+            for raw in page:
+                yield LogLine.from_dict(raw)
 
     async def attempts(self, task_id: int) -> AsyncIterator[Attempt]:
-        """The executions of a task, in order; the last may be running."""
+        """Iterate over the attempts of a task, in order; the last may still be running."""
         async for page in self._pages(f"/tasks/{task_id}/attempts/", 0):
-            for each in page:
-                yield Attempt.from_dict(each)
+            for raw in page:
+                yield Attempt.from_dict(raw)
 
     async def _pages(self, path: str, after: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
         while True:
-            answer = await self._wire.json("GET", path, query={"after": after, "page_size": 1000})
-            yield answer["results"]
-            after += len(answer["results"])
-            if answer["next"] is None:
+            page = await self._transport.json(
+                "GET", path, query={"after": after, "page_size": 1000}
+            )
+            yield page["results"]
+            after += len(page["results"])
+            if page["next"] is None:
                 return
 
 
-def _text(moment: datetime | str | None) -> str | None:
-    return moment.isoformat() if isinstance(moment, datetime) else moment
+def _isoformat(time: datetime | str | None) -> str | None:
+    return time.isoformat() if isinstance(time, datetime) else time

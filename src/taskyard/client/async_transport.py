@@ -1,4 +1,7 @@
-"""Asking the server until the answer is a good one. `sync_wire.py` is made from this file."""
+"""Send requests and retry them until the server answers with success.
+
+`sync_transport.py` is generated from this file by `python tools/unasync.py`.
+"""
 
 import asyncio
 import json
@@ -8,29 +11,32 @@ from typing import Any
 
 import httpx
 
-from taskyard.client.encoding import encoded
+from taskyard.client.encoding import encode_json
 from taskyard.client.errors import (
     AuthenticationError,
     ConnectionFailed,
     RateLimited,
     Unavailable,
-    error_of,
+    error_from_response,
 )
 from taskyard.client.retry import RetryBudget
 from taskyard.client.ssl_context import create_ssl_context, is_loopback
 from taskyard.client.tokens import Tokens, TokenStore
 
 LOCKED_PAUSE_SECONDS = 0.05
-# The request cannot have arrived, so that even what must not be done twice may be tried again.
+# After these errors the request cannot have arrived: it may be sent again even if it is not
+# idempotent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# What no further try will change.
-OURS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+NOT_RETRYABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 Query = dict[str, Any]
 
 
-class AsyncWire:
-    """Connections to one server with one user's tokens: retries, renewal, errors as exceptions."""
+class AsyncTransport:
+    """Connections to one server with the tokens of one user.
+
+    Retries failed requests, renews the access token, and raises errors as exceptions.
+    """
 
     def __init__(
         self,
@@ -50,17 +56,17 @@ class AsyncWire:
         headers = {"Accept": "application/problem+json, application/json"}
         if language:
             headers["Accept-Language"] = language
-        near = is_loopback(url)
+        loopback = is_loopback(url)
         try:
             self._http = httpx.AsyncClient(
                 base_url=f"{url}/api",
                 headers=headers,
                 timeout=timeout,
                 follow_redirects=False,
-                trust_env=not near,
+                trust_env=not loopback,
                 verify=create_ssl_context(url),
             )
-        # The environment names proxies and certificates, and may name what is not there.
+        # The environment may name a proxy or a certificate that does not exist.
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
             raise ConnectionFailed(f"proxy or certificates of the environment: {error}") from error
 
@@ -78,9 +84,9 @@ class AsyncWire:
         repeatable: bool = True,
         anonymous: bool = False,
     ) -> Any:
-        content = None if body is None else encoded(body)
-        return read(
-            await self.ask(
+        content = None if body is None else encode_json(body)
+        return parse_json(
+            await self.request(
                 method,
                 path,
                 content,
@@ -91,7 +97,7 @@ class AsyncWire:
             )
         )
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
@@ -104,12 +110,15 @@ class AsyncWire:
         anonymous: bool = False,
         stream: bool = False,
     ) -> httpx.Response:
-        """The answer, once it is a good one. ``repeatable``: doing it twice is doing it once;
-        ``anonymous``: it needs no token; ``seconds`` of silence are too many."""
+        """Send a request, with retries, and return the successful response.
+
+        ``seconds`` is the read timeout. ``repeatable`` says that the request is idempotent,
+        ``anonymous`` that it is sent without a token. Raises ApiError, ConnectionFailed.
+        """
         retry_budget = RetryBudget(self._retry_for)
         renewed = False
         while True:
-            access = None if anonymous else self._access()
+            access = None if anonymous else self._access_token()
             request = self._http.build_request(
                 method,
                 path,
@@ -119,10 +128,10 @@ class AsyncWire:
                 timeout=httpx.Timeout(self.timeout, read=seconds or self.timeout),
             )
             try:
-                reply = await self._http.send(request, stream=stream)
-                if not reply.is_success:
-                    await reply.aread()
-            except OURS as error:
+                response = await self._http.send(request, stream=stream)
+                if not response.is_success:
+                    await response.aread()
+            except NOT_RETRYABLE as error:
                 raise ConnectionFailed(f"{self.url}: {error}") from error
             except httpx.TransportError as error:
                 pause = retry_budget.pause() if repeatable or isinstance(error, NOT_SENT) else None
@@ -130,12 +139,12 @@ class AsyncWire:
                     raise ConnectionFailed(
                         f"{self.url}: {error or type(error).__name__}"
                     ) from error
-                self.tell(error, pause)
+                self.notify_retry(error, pause)
                 await asyncio.sleep(pause)
                 continue
-            if reply.is_success:
-                return reply
-            failure = error_of(reply.status_code, reply.headers, reply.content)
+            if response.is_success:
+                return response
+            failure = error_from_response(response.status_code, response.headers, response.content)
             if isinstance(failure, AuthenticationError) and access is not None and not renewed:
                 renewed = True
                 if await self._renew(access):
@@ -145,30 +154,30 @@ class AsyncWire:
             ):
                 pause = retry_budget.pause(failure.retry_after)
                 if pause is not None:
-                    self.tell(failure, pause)
+                    self.notify_retry(failure, pause)
                     await asyncio.sleep(pause)
                     continue
             raise failure
 
     async def _renew(self, access: str) -> bool:
-        """Get another access token in place of this one; False where there is no way to."""
+        """Replace this access token by a new one. Return False if that is impossible."""
         async with self._locked():
             tokens = self.tokens.load()
             if tokens is None:
                 return False
             if tokens.access != access:
-                return True  # somebody else has just done it
+                return True  # another client has just renewed it
             if tokens.refresh is None:
                 return False
             try:
-                answer = await self.json(
+                pair = await self.json(
                     *("POST", "/token/refresh/", {"refresh": tokens.refresh}),
                     repeatable=False,
                     anonymous=True,
                 )
             except AuthenticationError:
                 return False
-            self.tokens.save(Tokens(answer["access"], answer.get("refresh") or tokens.refresh))
+            self.tokens.save(Tokens(pair["access"], pair.get("refresh") or tokens.refresh))
             return True
 
     @asynccontextmanager
@@ -180,21 +189,21 @@ class AsyncWire:
         finally:
             self.tokens.unlock()
 
-    def _access(self) -> str:
+    def _access_token(self) -> str:
         tokens = self.tokens.load()
         if tokens is None:
             raise AuthenticationError(401, "not_logged_in", "There is no token: log in first.")
         return tokens.access
 
-    def tell(self, error: Exception, pause: float) -> None:
+    def notify_retry(self, error: Exception, pause: float) -> None:
         if self._on_retry is not None:
             self._on_retry(error, pause)
 
 
 def _headers(
-    given: dict[str, str] | None, access: str | None, content: bytes | None
+    extra: dict[str, str] | None, access: str | None, content: bytes | None
 ) -> dict[str, str]:
-    headers = dict(given or {})
+    headers = dict(extra or {})
     if access is not None:
         headers["Authorization"] = f"Bearer {access}"
     if content is not None:
@@ -202,8 +211,8 @@ def _headers(
     return headers
 
 
-def read(reply: httpx.Response) -> Any:
+def parse_json(response: httpx.Response) -> Any:
     try:
-        return json.loads(reply.content)
+        return json.loads(response.content)
     except ValueError:
-        raise ConnectionFailed(f"{reply.url}: the answer is not Taskyard's") from None
+        raise ConnectionFailed(f"{response.url}: the response is not JSON") from None

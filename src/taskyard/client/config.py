@@ -1,4 +1,4 @@
-"""The login of the command line: `$XDG_CONFIG_HOME/taskyard/login.json`, for the owner alone."""
+"""The saved login of the command line: `$XDG_CONFIG_HOME/taskyard/login.json`, mode 0600."""
 
 import fcntl
 import json
@@ -12,32 +12,31 @@ from taskyard.client.tokens import Tokens
 
 @dataclass(frozen=True)
 class Login:
-    """Where somebody has logged in, and with which tokens."""
+    """The server that the user logged in to, and the tokens."""
 
     url: str
     tokens: Tokens
 
 
-def folder() -> Path:
-    """Where the configuration lies."""
-    given = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(given) if given else Path.home() / ".config") / "taskyard"
+def config_dir() -> Path:
+    config_home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(config_home) if config_home else Path.home() / ".config") / "taskyard"
 
 
-def read() -> Login | None:
-    """The saved login; None where there is none that can be read."""
+def load_login() -> Login | None:
+    """The saved login; None if the file is missing or invalid."""
     try:
-        saved = json.loads((folder() / "login.json").read_text())
-        found = saved["url"], saved["access"], saved["refresh"]
+        saved = json.loads((config_dir() / "login.json").read_text())
+        url, access, refresh = saved["url"], saved["access"], saved["refresh"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError):
         return None
-    if not all(isinstance(each, str) for each in found[:2]) or not isinstance(found[2], str | None):
+    if not (isinstance(url, str) and isinstance(access, str) and isinstance(refresh, str | None)):
         return None
-    return Login(found[0], Tokens(found[1], found[2]))
+    return Login(url, Tokens(access, refresh))
 
 
-def running_here() -> str | None:
-    """Where the `taskyard up` of this folder, or of TASKYARD_HOME, answers; None if none runs."""
+def local_server_url() -> str | None:
+    """URL of the `taskyard up` that runs in this folder or in TASKYARD_HOME; None if none runs."""
     try:
         home = Path(os.environ.get("TASKYARD_HOME") or ".taskyard").expanduser()
         return (home / "web-url").read_text().strip() or None
@@ -45,19 +44,19 @@ def running_here() -> str | None:
         return None
 
 
-def write(login: Login | None) -> None:
-    """Save a login in place of the one before, or forget it."""
-    path = folder() / "login.json"
+def save_login(login: Login | None) -> None:
+    """Replace the saved login, or delete it for None."""
+    path = config_dir() / "login.json"
     if login is None:
         path.unlink(missing_ok=True)
         return
-    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Complete or not at all, and 0600 from the beginning: mkstemp makes it so.
-    number, name = tempfile.mkstemp(dir=folder(), prefix="login-")
+    config_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkstemp creates the file with mode 0600; the rename makes the write atomic.
+    descriptor, name = tempfile.mkstemp(dir=config_dir(), prefix="login-")
     tokens = login.tokens
     saved = {"url": login.url, "access": tokens.access, "refresh": tokens.refresh}
     try:
-        with os.fdopen(number, "w") as file:
+        with os.fdopen(descriptor, "w") as file:
             json.dump(saved, file)
         Path(name).replace(path)
     except BaseException:
@@ -66,25 +65,28 @@ def write(login: Login | None) -> None:
 
 
 class FileTokens:
-    """The saved login's tokens, for its own server only. Several commands may run at once."""
+    """The tokens of the saved login, given only to the server that issued them.
+
+    Commands that run at once lock a file.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock: int | None = None
 
     def load(self) -> Tokens | None:
-        login = read()
+        login = load_login()
         return login.tokens if login is not None and login.url == self._url else None
 
     def save(self, tokens: Tokens | None) -> None:
         if tokens is not None:
-            write(Login(self._url, tokens))
+            save_login(Login(self._url, tokens))
         elif self.load() is not None:
-            write(None)
+            save_login(None)
 
     def try_lock(self) -> bool:
-        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder() / "login.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        config_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(config_dir() / "login.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Requests' bodies as bytes, and many tasks in as few of them as the API takes."""
+"""Encode request bodies, and split many tasks into chunks that the API accepts."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,35 +7,37 @@ from typing import Any
 from taskyard.client.models import NewTask
 
 LARGEST_CHUNK = 1000
-# The API takes 8 MiB; a chunk with one task less is still a good one.
+# The API accepts 8 MiB.
 LARGEST_BODY = 7 * 1024 * 1024
 _COMPACT: Any = {"allow_nan": False, "separators": (",", ":")}
 
 
-def encoded(body: Any) -> bytes:
-    """JSON in UTF-8. Raises ValueError for what JSON does not know: NaN, infinity."""
+def encode_json(body: Any) -> bytes:
+    """Encode a value as JSON in UTF-8. Raises ValueError for NaN and infinity."""
     try:
         return json.dumps(body, ensure_ascii=False, **_COMPACT).encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair, escaped: the server says what is wrong with it, and where.
+        # Send a lone surrogate escaped: the server reports the field that contains it.
         return json.dumps(body, **_COMPACT).encode()
 
 
-def chunks(
+def split_into_chunks(
     tasks: Iterable[NewTask | Mapping[str, Any] | bytes], size: int
 ) -> Iterator[tuple[int, list[bytes]]]:
-    """Tasks as bodies in groups, each with the number of its first. The same tasks in the same
-    order make the same groups."""
-    first, group, length = 0, list[bytes](), 0
+    """Encode the tasks and split them into chunks: the index of the first task, and the bodies.
+
+    The same tasks in the same order give the same chunks, which idempotency keys need.
+    """
+    first, bodies, length = 0, list[bytes](), 0
     for task in tasks:
         if isinstance(task, bytes):
             body = task
         else:
-            body = encoded(task.body() if isinstance(task, NewTask) else task)
-        if group and (len(group) >= size or length + len(body) > LARGEST_BODY):
-            yield first, group
-            first, group, length = first + len(group), [], 0
-        group.append(body)
+            body = encode_json(task.body() if isinstance(task, NewTask) else task)
+        if bodies and (len(bodies) >= size or length + len(body) > LARGEST_BODY):
+            yield first, bodies
+            first, bodies, length = first + len(bodies), [], 0
+        bodies.append(body)
         length += len(body) + 1
-    if group:
-        yield first, group
+    if bodies:
+        yield first, bodies

@@ -1,21 +1,26 @@
-"""What can go wrong, typed. ``code`` does not depend on the language; the texts do."""
+"""The exceptions of the client. ``code`` does not depend on the language; ``detail`` does."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 
+def json_pointer(path: Iterable[str | int]) -> str:
+    """A path as a JSON pointer (RFC 6901)."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
 class TaskyardError(Exception):
-    """Everything that the client raises by itself."""
+    """Base class of the client's exceptions."""
 
 
 class ConnectionFailed(TaskyardError):
-    """No answer, or none that makes sense, for as long as the client tried."""
+    """The server did not answer, or not with JSON, until the client gave up."""
 
 
 class WaitTimeout(TaskyardError, TimeoutError):
-    """The task had not ended when the time given to `wait` was over."""
+    """The task had not ended after the ``timeout`` of `wait`."""
 
     def __init__(self, task_id: int, seconds: float) -> None:
         super().__init__(f"task {task_id} has not ended after {seconds:g} s")
@@ -24,7 +29,7 @@ class WaitTimeout(TaskyardError, TimeoutError):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with a request: where, as a JSON pointer, which kind, in words."""
+    """One error in a request: a JSON pointer, a code and a message."""
 
     pointer: str
     code: str
@@ -32,7 +37,7 @@ class FieldError:
 
     @property
     def steps(self) -> list[str]:
-        """The way to the place, step by step."""
+        """The unescaped parts of the pointer."""
         steps = self.pointer.split("/")[1:]
         return [step.replace("~1", "/").replace("~0", "~") for step in steps]
 
@@ -49,41 +54,41 @@ class ApiError(TaskyardError):
         *,
         retry_after: float | None = None,
     ) -> None:
-        places = "".join(f"\n  {each.pointer}: {each.detail}" for each in errors if each.pointer)
-        super().__init__(f"{detail}{places}")
+        lines = [f"\n  {error.pointer}: {error.detail}" for error in errors if error.pointer]
+        super().__init__(detail + "".join(lines))
         self.status = status
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
 
-    def count_from(self, first: int) -> None:
-        """Let the places in a chunk count the tasks from the first of all chunks."""
-        self.errors = tuple(_counted(each, first) for each in self.errors)
+    def offset_pointers(self, first: int) -> None:
+        """Add ``first``, the number of tasks in earlier chunks, to the indexes of ``errors``."""
+        self.errors = tuple(_with_offset(error, first) for error in self.errors)
 
 
 class AuthenticationError(ApiError):
-    """No token, or none that is valid any more (401)."""
+    """The token is missing, invalid or expired (401)."""
 
 
 class RequestRejected(ApiError):
-    """The request cannot be done as it is; the same again will not help."""
+    """The server refuses this request; sending it again does not help."""
 
 
 class InvalidRequest(RequestRejected):
-    """The request is wrong (400); ``errors`` say where."""
+    """The request is invalid (400); ``errors`` names the fields."""
 
 
 class ActiveLimitExceeded(InvalidRequest):
-    """As many tasks are active as the quota allows (400)."""
+    """The quota of active tasks is used up (400)."""
 
 
 class NotFound(RequestRejected):
-    """There is no such object, or it belongs to another user (404)."""
+    """The object does not exist or belongs to another user (404)."""
 
 
 class Conflict(RequestRejected):
-    """The state of the task does not allow it (409)."""
+    """The state of the task does not allow the request (409)."""
 
 
 class IdempotencyKeyReused(RequestRejected):
@@ -91,11 +96,11 @@ class IdempotencyKeyReused(RequestRejected):
 
 
 class RateLimited(ApiError):
-    """Too often (429); ``retry_after`` is in seconds."""
+    """Too many requests (429); ``retry_after`` is in seconds."""
 
 
 class Unavailable(ApiError, ConnectionFailed):
-    """The service is away (502, 503, 504) and did not come back in time."""
+    """The service was unavailable (502, 503, 504) until the client gave up."""
 
 
 _BY_CODE: dict[str, type[ApiError]] = {"active_limit_exceeded": ActiveLimitExceeded}
@@ -113,14 +118,14 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The exception for an answer that is an error (RFC 9457, or whatever a proxy says)."""
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The exception for an error response: a problem document (RFC 9457), or any other body."""
     try:
         problem: Any = json.loads(body)
     except ValueError:
         problem = None
     if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
-        # Not ours: a proxy in front, or another service altogether.
+        # The response comes from a proxy, or from another service.
         problem = {"code": "unknown", "detail": f"The server answered {status}."}
     code = str(problem.get("code", "unknown"))
     kind = (
@@ -133,15 +138,15 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         code,
         problem["detail"],
         [
-            FieldError(str(each["pointer"]), str(each["code"]), str(each["detail"]))
-            for each in problem.get("errors") or ()
-            if isinstance(each, dict) and {"pointer", "code", "detail"} <= each.keys()
+            FieldError(str(item["pointer"]), str(item["code"]), str(item["detail"]))
+            for item in problem.get("errors") or ()
+            if isinstance(item, dict) and {"pointer", "code", "detail"} <= item.keys()
         ],
-        retry_after=_seconds(headers.get("Retry-After")),
+        retry_after=_parse_retry_after(headers.get("Retry-After")),
     )
 
 
-def _counted(error: FieldError, first: int) -> FieldError:
+def _with_offset(error: FieldError, first: int) -> FieldError:
     match error.steps:
         case ["tasks", number, *_] if number.isdecimal():
             rest = error.pointer.removeprefix(f"/tasks/{number}")
@@ -149,8 +154,8 @@ def _counted(error: FieldError, first: int) -> FieldError:
     return error
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_retry_after(text: str | None) -> float | None:
     try:
         return None if text is None else max(0.0, float(text))
-    except ValueError:  # a date, which our server never says
+    except ValueError:  # an HTTP date, which the server does not send
         return None

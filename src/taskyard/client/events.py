@@ -1,4 +1,4 @@
-"""Server-sent events, from bytes as they come (WHATWG HTML, 9.2)."""
+"""Decode server-sent events from chunks of bytes (WHATWG HTML, 9.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """One event: the last id that was said, and its data."""
+    """One event: the last id of the stream, and the data."""
 
     id: str
     data: str
 
 
 class SSEDecoder:
-    """``feed`` it the bytes of a stream; ``last_id`` is where to go on after a break."""
+    """Decodes one stream. ``last_id`` is the Last-Event-ID to resume after a disconnect."""
 
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
@@ -22,21 +22,25 @@ class SSEDecoder:
         self._id = last_id
         self._data: list[str] = []
 
-    def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
-        """The events that are complete now. Lines end in a line feed alone: that is what our
-        server sends, and JSON may hold every other character that splits lines."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        for line in lines:
-            if told := self._line(line.decode().removesuffix("\r")):
-                yield told
+    def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
+        """Decode the next bytes and yield the events that are complete.
 
-    def restart(self) -> None:
-        """Forget what was half read: the connection broke."""
+        Only a line feed ends a line: JSON may contain the other characters that ``splitlines``
+        splits at.
+        """
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if event := self._parse_line(line.decode().removesuffix("\r")):
+                yield event
+
+    def reset(self) -> None:
+        """Drop the incomplete event after a disconnect."""
         self._rest, self._id, self._data = b"", self.last_id, []
 
-    def _line(self, line: str) -> ServerSentEvent | None:
+    def _parse_line(self, line: str) -> ServerSentEvent | None:
         if not line:
-            # Only with its end is an event told; a broken one will be told again.
+            # An empty line ends an event. Until then `last_id` stays, so that the server sends an
+            # incomplete event again.
             self.last_id = self._id
             data, self._data = self._data, []
             return ServerSentEvent(self.last_id, "\n".join(data)) if data else None

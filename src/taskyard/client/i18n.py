@@ -1,4 +1,4 @@
-"""The command line's own words, in the language of the locale; the server's come from it."""
+"""Translations of the command line's own texts. The server translates what it sends."""
 
 import gettext as translations
 import os
@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "ru")
-DOMAIN = "django"  # what tools/makemessages.py calls every catalogue
+DOMAIN = "django"  # the catalogue name that tools/makemessages.py uses
 
 
 @cache
 def language() -> str:
-    """Of the locale, as the C library chooses it; English where it is none of ours."""
+    """The language of the locale, chosen as the C library does; English if we lack it."""
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         if value := os.environ.get(name):
             code = value.partition("_")[0].partition(".")[0].lower()
@@ -26,5 +26,5 @@ def _catalogue() -> translations.NullTranslations:
 
 
 def gettext(text: str) -> str:
-    """A text of ours in the language of the locale."""
+    """Translate a text of the command line."""
     return text if language() == "en" else _catalogue().gettext(text)

@@ -1,4 +1,4 @@
-"""What the API answers with, typed. Each value keeps the server's own words in ``raw``."""
+"""The objects of the API as frozen dataclasses. ``raw`` is the decoded JSON of the server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _RAW: Any = field(repr=False, compare=False)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task is; ``percent`` is None where the total is not known."""
+    """The progress of a task; ``percent`` is None if the total is unknown."""
 
     current: float | None
     total: float | None
@@ -27,13 +27,13 @@ class Progress:
             total=raw["total"],
             percent=raw["percent"],
             message=raw["message"],
-            updated_at=_moment(raw["updated_at"]),
+            updated_at=_parse_time(raw["updated_at"]),
         )
 
 
 @dataclass(frozen=True)
 class TaskError:
-    """Why a task or an attempt ended as it did. ``code`` does not depend on the language."""
+    """Why a task or an attempt failed. ``code`` does not depend on the language."""
 
     code: str
     message: str
@@ -46,9 +46,10 @@ class TaskError:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as it was when the server answered.
+    """A task at the time of the response.
 
-    ``omitted`` names what was too long for a list: ``input_data``, ``result``; ``get`` has them.
+    ``omitted`` names the fields that were too long for a list (``input_data``, ``result``);
+    ``get`` returns them.
     """
 
     id: int
@@ -75,12 +76,12 @@ class Task:
 
     @property
     def ended(self) -> bool:
-        """Whether it is completed, in error or cancelled; then nothing of it changes any more."""
+        """Whether the status is terminal: completed, error or cancelled."""
         return self.status in TERMINAL
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is completed."""
+        """Whether the status is completed."""
         return self.status == "completed"
 
     @classmethod
@@ -95,10 +96,10 @@ class Task:
             error=TaskError.from_dict(raw["error"]) if raw["error"] else None,
             progress=Progress.from_dict(raw["progress"]) if raw["progress"] else None,
             created_at=datetime.fromisoformat(raw["created_at"]),
-            started_at=_moment(raw["started_at"]),
-            finished_at=_moment(raw["finished_at"]),
-            run_at=_moment(raw["run_at"]),
-            cancel_requested_at=_moment(raw["cancel_requested_at"]),
+            started_at=_parse_time(raw["started_at"]),
+            finished_at=_parse_time(raw["finished_at"]),
+            run_at=_parse_time(raw["run_at"]),
+            cancel_requested_at=_parse_time(raw["cancel_requested_at"]),
             priority=raw["priority"],
             queue=raw["queue"],
             attempt=raw["attempt"],
@@ -112,7 +113,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """A task as a stream told it. A stream goes on behind ``id``."""
+    """A task from a stream. ``id`` is the ``last_event_id`` to resume after this event."""
 
     id: str
     task: Task
@@ -135,8 +136,8 @@ class Attempt:
         return cls(
             number=raw["number"],
             outcome=raw["outcome"],
-            started_at=_moment(raw["started_at"]),
-            ended_at=_moment(raw["ended_at"]),
+            started_at=_parse_time(raw["started_at"]),
+            ended_at=_parse_time(raw["ended_at"]),
             error=TaskError.from_dict(raw["error"]) if raw["error"] else None,
             traceback=raw.get("traceback"),
             raw=raw,
@@ -145,7 +146,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class LogLine:
-    """What a handler said; ``dropped`` is how many lines behind it were too many to keep."""
+    """A log line; ``dropped`` is the number of lines after it that were over the limit."""
 
     at: datetime
     attempt: int
@@ -168,7 +169,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class TaskType:
-    """What can be run, with the JSON Schemas of its input and its result."""
+    """A task type, with the JSON Schemas of its input and its result."""
 
     name: str
     label: str
@@ -199,7 +200,7 @@ class TaskType:
 
 @dataclass(frozen=True)
 class Profile:
-    """The user that the token names."""
+    """The user of the token."""
 
     id: int
     username: str
@@ -224,7 +225,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Limits:
-    """The quota of active tasks; ``tasks`` are the ids that hold a place now, 1,000 at most."""
+    """The quota of active tasks; ``tasks`` are the ids of active tasks, 1,000 at most."""
 
     active_limit: int
     active: int
@@ -245,7 +246,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task to submit. What is None is as its type says."""
+    """A task to submit. The task type sets the default of each option that is None."""
 
     task_type: str
     input_data: Mapping[str, Any] = field(default_factory=dict)
@@ -257,8 +258,8 @@ class NewTask:
     tags: Sequence[str] = ()
 
     def body(self) -> dict[str, Any]:
-        """As the API reads it."""
-        given = {
+        """The body of the create request."""
+        options = {
             "run_at": self.run_at.isoformat() if isinstance(self.run_at, datetime) else self.run_at,
             "delay": self.delay,
             "priority": self.priority,
@@ -266,15 +267,16 @@ class NewTask:
             "timeout": self.timeout,
             "tags": list(self.tags) or None,
         }
-        named = {name: value for name, value in given.items() if value is not None}
-        return {"task_type": self.task_type, "input_data": self.input_data, **named}
+        set_options = {name: value for name, value in options.items() if value is not None}
+        return {"task_type": self.task_type, "input_data": self.input_data, **set_options}
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Tasks that were accepted together: ``ids`` of those from number ``first``, counted from 0.
+    """Tasks that the server accepted in one request.
 
-    ``replayed``: they had been accepted before, under the same key.
+    ``first`` is the index of the first one, counted from 0. ``replayed`` is true if an earlier
+    request with the same key created them.
     """
 
     first: int
@@ -282,5 +284,5 @@ class Chunk:
     replayed: bool
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""How long to go on trying, and how long to wait in between."""
+"""When to retry a failed request, and when to give up."""
 
 import random
 import time
@@ -8,7 +8,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class RetryBudget:
-    """Starts with the first failure; ``pause`` is None when it is over."""
+    """Allows retries of one request for some seconds after its first failure."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -16,12 +16,15 @@ class RetryBudget:
         self._failures = 0
 
     def pause(self, retry_after: float | None = None) -> float | None:
-        """Seconds until the next try. A pause that was asked for is kept, or not begun."""
+        """Seconds to sleep before the next try; None if the client must give up.
+
+        ``retry_after`` is what the server asked for: if the budget is shorter, give up now.
+        """
         now = time.monotonic()
         if self._ends_at is None:
             self._ends_at = now + self._seconds
         left = self._ends_at - now
-        # Jittered, so that clients that were cut off together do not come back together.
+        # Jitter: clients that lost the server together must not return at the same moment.
         backoff = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**self._failures)
         wanted = retry_after or backoff * random.uniform(0.5, 1.0)  # noqa: S311
         self._failures += 1

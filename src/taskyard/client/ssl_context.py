@@ -1,4 +1,4 @@
-"""Which certificates a connection believes, and whether it may go through a proxy."""
+"""The certificates that a connection trusts, and whether it may use a proxy."""
 
 import ipaddress
 import ssl
@@ -7,15 +7,16 @@ import httpx
 
 
 def create_ssl_context(url: str) -> bool | ssl.SSLContext:
-    """httpx's own for https. Without TLS none, for to load them takes a tenth of a second.
+    """The ``verify`` argument of httpx: True for https, else a context without certificates.
 
-    None means none: should such a client ever meet TLS, it refuses.
+    Loading the certificates takes 0.1 s, which plain HTTP does not need. The empty context
+    refuses every TLS connection.
     """
     return url.lower().startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the server is this machine, which no proxy can reach. Raises httpx.InvalidURL."""
+    """Whether the URL names this machine; a proxy cannot reach it. Raises httpx.InvalidURL."""
     host = httpx.URL(url).host
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -1,4 +1,4 @@
-"""Made from `async_transport.py` by `python tools/unasync.py`; change that."""
+"""Generated from `async_transport.py` by `python tools/unasync.py`; edit that file instead."""
 
 import json
 import time
@@ -8,29 +8,32 @@ from typing import Any
 
 import httpx
 
-from taskyard.client.encoding import encoded
+from taskyard.client.encoding import encode_json
 from taskyard.client.errors import (
     AuthenticationError,
     ConnectionFailed,
     RateLimited,
     Unavailable,
-    error_of,
+    error_from_response,
 )
 from taskyard.client.retry import RetryBudget
 from taskyard.client.ssl_context import create_ssl_context, is_loopback
 from taskyard.client.tokens import Tokens, TokenStore
 
 LOCKED_PAUSE_SECONDS = 0.05
-# The request cannot have arrived, so that even what must not be done twice may be tried again.
+# After these errors the request cannot have arrived: it may be sent again even if it is not
+# idempotent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# What no further try will change.
-OURS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+NOT_RETRYABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 Query = dict[str, Any]
 
 
-class Wire:
-    """Connections to one server with one user's tokens: retries, renewal, errors as exceptions."""
+class Transport:
+    """Connections to one server with the tokens of one user.
+
+    Retries failed requests, renews the access token, and raises errors as exceptions.
+    """
 
     def __init__(
         self,
@@ -50,17 +53,17 @@ class Wire:
         headers = {"Accept": "application/problem+json, application/json"}
         if language:
             headers["Accept-Language"] = language
-        near = is_loopback(url)
+        loopback = is_loopback(url)
         try:
             self._http = httpx.Client(
                 base_url=f"{url}/api",
                 headers=headers,
                 timeout=timeout,
                 follow_redirects=False,
-                trust_env=not near,
+                trust_env=not loopback,
                 verify=create_ssl_context(url),
             )
-        # The environment names proxies and certificates, and may name what is not there.
+        # The environment may name a proxy or a certificate that does not exist.
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
             raise ConnectionFailed(f"proxy or certificates of the environment: {error}") from error
 
@@ -78,9 +81,9 @@ class Wire:
         repeatable: bool = True,
         anonymous: bool = False,
     ) -> Any:
-        content = None if body is None else encoded(body)
-        return read(
-            self.ask(
+        content = None if body is None else encode_json(body)
+        return parse_json(
+            self.request(
                 method,
                 path,
                 content,
@@ -91,7 +94,7 @@ class Wire:
             )
         )
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -104,12 +107,15 @@ class Wire:
         anonymous: bool = False,
         stream: bool = False,
     ) -> httpx.Response:
-        """The answer, once it is a good one. ``repeatable``: doing it twice is doing it once;
-        ``anonymous``: it needs no token; ``seconds`` of silence are too many."""
+        """Send a request, with retries, and return the successful response.
+
+        ``seconds`` is the read timeout. ``repeatable`` says that the request is idempotent,
+        ``anonymous`` that it is sent without a token. Raises ApiError, ConnectionFailed.
+        """
         retry_budget = RetryBudget(self._retry_for)
         renewed = False
         while True:
-            access = None if anonymous else self._access()
+            access = None if anonymous else self._access_token()
             request = self._http.build_request(
                 method,
                 path,
@@ -119,10 +125,10 @@ class Wire:
                 timeout=httpx.Timeout(self.timeout, read=seconds or self.timeout),
             )
             try:
-                reply = self._http.send(request, stream=stream)
-                if not reply.is_success:
-                    reply.read()
-            except OURS as error:
+                response = self._http.send(request, stream=stream)
+                if not response.is_success:
+                    response.read()
+            except NOT_RETRYABLE as error:
                 raise ConnectionFailed(f"{self.url}: {error}") from error
             except httpx.TransportError as error:
                 pause = retry_budget.pause() if repeatable or isinstance(error, NOT_SENT) else None
@@ -130,12 +136,12 @@ class Wire:
                     raise ConnectionFailed(
                         f"{self.url}: {error or type(error).__name__}"
                     ) from error
-                self.tell(error, pause)
+                self.notify_retry(error, pause)
                 time.sleep(pause)
                 continue
-            if reply.is_success:
-                return reply
-            failure = error_of(reply.status_code, reply.headers, reply.content)
+            if response.is_success:
+                return response
+            failure = error_from_response(response.status_code, response.headers, response.content)
             if isinstance(failure, AuthenticationError) and access is not None and not renewed:
                 renewed = True
                 if self._renew(access):
@@ -145,30 +151,30 @@ class Wire:
             ):
                 pause = retry_budget.pause(failure.retry_after)
                 if pause is not None:
-                    self.tell(failure, pause)
+                    self.notify_retry(failure, pause)
                     time.sleep(pause)
                     continue
             raise failure
 
     def _renew(self, access: str) -> bool:
-        """Get another access token in place of this one; False where there is no way to."""
+        """Replace this access token by a new one. Return False if that is impossible."""
         with self._locked():
             tokens = self.tokens.load()
             if tokens is None:
                 return False
             if tokens.access != access:
-                return True  # somebody else has just done it
+                return True  # another client has just renewed it
             if tokens.refresh is None:
                 return False
             try:
-                answer = self.json(
+                pair = self.json(
                     *("POST", "/token/refresh/", {"refresh": tokens.refresh}),
                     repeatable=False,
                     anonymous=True,
                 )
             except AuthenticationError:
                 return False
-            self.tokens.save(Tokens(answer["access"], answer.get("refresh") or tokens.refresh))
+            self.tokens.save(Tokens(pair["access"], pair.get("refresh") or tokens.refresh))
             return True
 
     @contextmanager
@@ -180,21 +186,21 @@ class Wire:
         finally:
             self.tokens.unlock()
 
-    def _access(self) -> str:
+    def _access_token(self) -> str:
         tokens = self.tokens.load()
         if tokens is None:
             raise AuthenticationError(401, "not_logged_in", "There is no token: log in first.")
         return tokens.access
 
-    def tell(self, error: Exception, pause: float) -> None:
+    def notify_retry(self, error: Exception, pause: float) -> None:
         if self._on_retry is not None:
             self._on_retry(error, pause)
 
 
 def _headers(
-    given: dict[str, str] | None, access: str | None, content: bytes | None
+    extra: dict[str, str] | None, access: str | None, content: bytes | None
 ) -> dict[str, str]:
-    headers = dict(given or {})
+    headers = dict(extra or {})
     if access is not None:
         headers["Authorization"] = f"Bearer {access}"
     if content is not None:
@@ -202,8 +208,8 @@ def _headers(
     return headers
 
 
-def read(reply: httpx.Response) -> Any:
+def parse_json(response: httpx.Response) -> Any:
     try:
-        return json.loads(reply.content)
+        return json.loads(response.content)
     except ValueError:
-        raise ConnectionFailed(f"{reply.url}: the answer is not Taskyard's") from None
+        raise ConnectionFailed(f"{response.url}: the response is not JSON") from None

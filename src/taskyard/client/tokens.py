@@ -1,4 +1,8 @@
-"""Where a client keeps its tokens. One renews them at a time: a rotating token is good once."""
+"""Stores for a client's tokens.
+
+A store has a lock because a rotating refresh token can be used only once: clients that share a
+store renew it one at a time.
+"""
 
 import threading
 from dataclasses import dataclass
@@ -13,12 +17,12 @@ class Tokens:
     refresh: str | None = None
 
     def __repr__(self) -> str:
-        return "Tokens(...)"  # secrets stay out of logs
+        return "Tokens(...)"  # keeps secrets out of logs
 
 
 class TokenStore(Protocol):
-    """What a client asks of a place for tokens. The lock is never waited for: a client that does
-    not get it comes again, so that neither a thread nor an event loop is held up."""
+    """Interface of a token store. A client polls ``try_lock``, which must not block, so that an
+    asynchronous client does not block its event loop."""
 
     def load(self) -> Tokens | None: ...
 
@@ -30,7 +34,7 @@ class TokenStore(Protocol):
 
 
 class MemoryTokens:
-    """Tokens of this process."""
+    """Tokens kept in memory, shared by the threads of a process."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = tokens

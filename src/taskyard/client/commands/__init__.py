@@ -1,1 +1,1 @@
-"""The command line. Nothing but Typer is loaded before a command runs."""
+"""The command line. Until a command runs, only Typer is imported."""

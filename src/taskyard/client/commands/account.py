@@ -9,40 +9,40 @@ from taskyard.client.commands import output
 from taskyard.client.commands.fields import BadField
 from taskyard.client.commands.session import (
     AsJson,
-    address,
     command,
     connect,
+    server_url,
 )
-from taskyard.client.commands.terminal import is_terminal, put
+from taskyard.client.commands.terminal import echo, is_terminal
 from taskyard.client.i18n import gettext as _
 
 
 @command
 def login(
-    username: Annotated[str, typer.Argument(help=_("asked for where it is not given"))] = "",
+    username: Annotated[str, typer.Argument(help=_("if omitted, the command asks for it"))] = "",
     url: Annotated[
-        str, typer.Option(help=_("the server; else that of TASKYARD_URL, or this machine"))
+        str, typer.Option(help=_("the server; default: TASKYARD_URL, or this machine"))
     ] = "",
     register: Annotated[
-        bool, typer.Option("--register", help=_("make the user first"), show_default=False)
+        bool, typer.Option("--register", help=_("create the user first"), show_default=False)
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Log in and keep the tokens.
+    """Log in and save the tokens.
 
-    The password is asked for; where there is no terminal, it is a line of stdin.
+    The command asks for the password; without a terminal it reads a line from stdin.
     """
-    with connect(url=(url or address()).rstrip("/")) as client:
-        username = username or _asked(_("Username"), hidden=False)
-        password = _asked(_("Password"), hidden=True)
+    with connect(url=(url or server_url()).rstrip("/")) as client:
+        username = username or _prompt(_("Username"), hidden=False)
+        password = _prompt(_("Password"), hidden=True)
         if register:
             client.register(username, password)
         client.login(username, password)
         profile = client.me()
     if as_json:
-        output.as_json(profile.raw)
+        output.print_json(profile.raw)
     else:
-        put(_("Logged in at %(url)s as %(name)s") % {"url": client.url, "name": profile.username})
+        echo(_("Logged in at %(url)s as %(name)s") % {"url": client.url, "name": profile.username})
 
 
 @command
@@ -51,20 +51,20 @@ def logout(as_json: AsJson = False) -> None:
     with connect() as client:
         client.logout()
     if as_json:
-        output.as_json({"logged_out": True})
+        output.print_json({"logged_out": True})
 
 
 @command
 def whoami(as_json: AsJson = False) -> None:
-    """Show who is logged in, and where."""
+    """Show the logged-in user and the server."""
     with connect() as client:
         profile, limits = client.me(), client.limits()
         url = client.url
     if as_json:
-        used = {"active": limits.active, "active_limit": limits.active_limit}
-        output.as_json({**profile.raw, "url": url, **used})
+        quota = {"active": limits.active, "active_limit": limits.active_limit}
+        output.print_json({**profile.raw, "url": url, **quota})
         return
-    output.pairs(
+    output.print_pairs(
         {
             _("user"): profile.username,
             _("server"): url,
@@ -73,10 +73,10 @@ def whoami(as_json: AsJson = False) -> None:
     )
 
 
-def _asked(name: str, *, hidden: bool) -> str:
+def _prompt(name: str, *, hidden: bool) -> str:
     if sys.stdin is None:
         raise BadField(_("%(name)s: standard input is closed") % {"name": name})
     if is_terminal(sys.stdin):
         return str(typer.prompt(name, hide_input=hidden, err=True))
-    # Some shells begin what they pipe with a byte order mark.
+    # Some shells put a byte order mark before piped text.
     return sys.stdin.readline().removeprefix("\ufeff").rstrip("\r\n")

@@ -1,4 +1,4 @@
-"""The program: all commands, the operator's listed beside ours."""
+"""The Typer application with all commands."""
 
 import inspect
 import os
@@ -27,12 +27,15 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def program(operator: Mapping[str, str]) -> typer.Typer:
-    """The Typer application. The operator's commands are there for `--help` and completion."""
+    """Build the Typer application.
+
+    It lists the operator's commands for `--help` and completion; `taskyard.__main__` runs them.
+    """
     app = typer.Typer(
         name="taskyard",
         help=_("Submit long-running tasks, watch them run, get the result."),
         no_args_is_help=True,
-        # Rich would take longer to load than all the rest.
+        # Importing Rich takes longer than everything else together.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,7 +46,7 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
         version: Annotated[
             bool,
             typer.Option(
-                "--version", is_eager=True, callback=_version, help=_("print the version")
+                "--version", is_eager=True, callback=_print_version, help=_("print the version")
             ),
         ] = False,
     ) -> None:
@@ -52,26 +55,26 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
     for name, function in COMMANDS.items():
         app.command(name, help=_(inspect.getdoc(function) or ""))(function)
     for name, text in operator.items():
-        app.command(name, help=text)(_elsewhere)
+        app.command(name, help=text)(_operator_command)
     return app
 
 
 def main(operator: Mapping[str, str]) -> int:
-    """Run one command of a person who uses Taskyard; the exit code."""
-    # Typer loads pydantic, which then looks for plugins in every package there is.
+    """Run one client command and return the exit code."""
+    # Typer imports pydantic, which would search every installed package for plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    terminal.settle()
-    answer = program(operator)(prog_name="taskyard", standalone_mode=True)
-    return int(answer or 0)
+    terminal.escape_unencodable()
+    exit_code = program(operator)(prog_name="taskyard", standalone_mode=True)
+    return int(exit_code or 0)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"taskyard {version('taskyard')}")
         raise typer.Exit
 
 
-def _elsewhere() -> None:
-    """Never called: `taskyard.__main__` takes these words first."""
+def _operator_command() -> None:
+    """Never called: `taskyard.__main__` handles the operator's commands before Typer."""

@@ -1,4 +1,4 @@
-"""bulk: many tasks from lines of JSON, each exactly once, however often it is interrupted."""
+"""The `bulk` command: submit each line of a JSON Lines file exactly once, over any interruption."""
 
 import codecs
 import hashlib
@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from taskyard.client.commands import output
-from taskyard.client.commands.ahead import ahead
-from taskyard.client.commands.fields import BadField, encoding_of, standard_input
-from taskyard.client.commands.session import AsJson, command, connect, say
-from taskyard.client.commands.terminal import is_terminal, put
+from taskyard.client.commands.fields import BadField, detect_encoding, standard_input
+from taskyard.client.commands.prefetch import prefetch
+from taskyard.client.commands.session import AsJson, command, connect, notice
+from taskyard.client.commands.terminal import echo, is_terminal
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from taskyard.client import FieldError
 
 LARGEST_CHUNK = 1000
-# How long the server knows a key.
+# How long the server remembers an idempotency key.
 KEY_SECONDS = 24 * 3600
 
 
@@ -39,80 +39,81 @@ def bulk(
         typer.Option(
             "--type",
             metavar="TYPE",
-            help=_("of every line, which is the input alone then; else a line is a create's body"),
+            help=_("each line is only the input of this type; without it, the body of a create"),
         ),
     ] = "",
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait/--no-wait", help=_("for free places where the quota is used up, or stop there")
+            "--wait/--no-wait", help=_("if the quota is used up, wait for free places, or stop")
         ),
     ] = True,
     idempotency_key: Annotated[
         str,
-        typer.Option(metavar="KEY", help=_("names these tasks; else the path of the file does")),
+        typer.Option(metavar="KEY", help=_("identifies the tasks; default: the file's path")),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Submit a task for each line. Begun again, it goes on where it was interrupted.
+    """Submit a task for each line. After an interruption, the same command continues.
 
-    The tasks have keys made from the file's path and the number of the line, so that within 24
-    hours no line becomes two tasks. Empty lines are left out.
+    Each task has a key made from the file's path and the line number, so that within 24 hours no
+    line becomes two tasks. Empty lines are skipped.
     """
-    lines = _Lines(file, task_type)
-    replayed, key = 0, _key(file, idempotency_key)
-    with connect(patient=True) as client, _accounted(lines), _progress(lines) as advance:
+    lines = _TaskLines(file, task_type)
+    replayed, key = 0, _bulk_key(file, idempotency_key)
+    with connect(keep_trying=True) as client, _explain_stop(lines), _progress_bar(lines) as advance:
+        chunk_size = _load_chunk_size(key)
+        if not chunk_size:
+            # A chunk larger than the quota could never be accepted.
+            chunk_size = min(LARGEST_CHUNK, client.limits().active_limit)
+            _save_chunk_size(key, chunk_size)
         chunks = client.submit_chunks(
-            lines,
-            idempotency_key=key,
-            # Where the quota is smaller than a chunk, none would ever fit.
-            size=_begun_with(key) or _begin(key, min(LARGEST_CHUNK, client.limits().active_limit)),
-            wait_for_places=wait,
+            lines, idempotency_key=key, size=chunk_size, wait_for_places=wait
         )
         for chunk in chunks:
-            for line, task_id in zip(lines.take(len(chunk.ids)), chunk.ids, strict=True):
+            for line, task_id in zip(lines.accept(len(chunk.ids)), chunk.ids, strict=True):
                 if as_json:
-                    output.as_json({"line": line, "id": task_id, "replayed": chunk.replayed})
+                    output.print_json({"line": line, "id": task_id, "replayed": chunk.replayed})
             replayed += len(chunk.ids) if chunk.replayed else 0
             advance()
     if not as_json:
-        counts = {"count": lines.done, "before": replayed}
-        put(_("%(count)s tasks; %(before)s of them were there before") % counts)
+        counts = {"count": lines.accepted, "before": replayed}
+        echo(_("%(count)s tasks; %(before)s of them were there before") % counts)
 
 
-class _Lines:
-    """The tasks of a file, read as they are wanted; knows on which line each stands."""
+class _TaskLines:
+    """Iterates over the tasks of a file and remembers the line number of each."""
 
     def __init__(self, path: str, task_type: str) -> None:
         self.path = path
         self.size = 0
-        self.read = 0
-        self.done = 0
-        self._numbers: deque[int] = deque()
-        # The lines go out as they came in: they are only read to see that they are JSON.
-        typed = f'{{"task_type":{json.dumps(task_type)},"input_data":'
-        self._before, self._behind = (typed.encode(), b"}") if task_type else (b"", b"")
+        self.bytes_read = 0
+        self.accepted = 0
+        self._line_numbers: deque[int] = deque()
+        # Lines are parsed only to check that they are JSON, and are sent unchanged.
+        prefix = f'{{"task_type":{json.dumps(task_type)},"input_data":'
+        self._prefix, self._suffix = (prefix.encode(), b"}") if task_type else (b"", b"")
 
     def __iter__(self) -> Iterator[bytes]:
-        # Who waits for a pipe can't be stopped in a thread.
-        return self._tasks() if self.path == "-" else ahead(self._tasks())
+        # A thread that reads from a pipe cannot be interrupted.
+        return self._read_tasks() if self.path == "-" else prefetch(self._read_tasks())
 
-    def _tasks(self) -> Iterator[bytes]:
+    def _read_tasks(self) -> Iterator[bytes]:
         with self._open() as file:
             for number, line in enumerate(_utf8_lines(file, self.path), 1):
-                self.read += len(line)
+                self.bytes_read += len(line)
                 if line.strip():
-                    self._numbers.append(number)
-                    yield self._task(number, line)
+                    self._line_numbers.append(number)
+                    yield self._to_task(number, line)
 
-    def take(self, count: int) -> list[int]:
-        """The numbers of the next lines, which are accepted."""
-        self.done += count
-        return [self._numbers.popleft() for _ in range(count)]
+    def accept(self, count: int) -> list[int]:
+        """Count the next tasks as accepted and return their line numbers."""
+        self.accepted += count
+        return [self._line_numbers.popleft() for _ in range(count)]
 
-    def number(self, index: int) -> int:
-        """On which line the task of this index stands; only of those not accepted yet."""
-        return self._numbers[index - self.done]
+    def line_number(self, index: int) -> int:
+        """The line number of a task by its index in the file. The task must not be accepted yet."""
+        return self._line_numbers[index - self.accepted]
 
     def _open(self) -> io.BufferedReader:
         if self.path == "-":
@@ -123,7 +124,7 @@ class _Lines:
         except OSError as error:
             raise BadField(f"{self.path}: {error.strerror}") from None
 
-    def _task(self, number: int, line: bytes) -> bytes:
+    def _to_task(self, number: int, line: bytes) -> bytes:
         try:
             if not isinstance(_DECODER.decode(line.decode()), dict):
                 raise ValueError(_("an object is expected"))
@@ -132,12 +133,12 @@ class _Lines:
                 _("line %(number)s: this is not JSON: %(error)s")
                 % {"number": number, "error": error}
             ) from None
-        return self._before + line.strip() + self._behind
+        return self._prefix + line.strip() + self._suffix
 
 
 def _utf8_lines(file: io.BufferedReader, path: str) -> Iterator[bytes]:
-    """The lines of a file in UTF-8, or in UTF-16 or UTF-32 with its mark."""
-    encoding = encoding_of(file.peek(4)[:4])
+    """The lines in UTF-8 of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark."""
+    encoding = detect_encoding(file.peek(4)[:4])
     if encoding == "utf-8-sig":
         if file.peek(3).startswith(codecs.BOM_UTF8):
             file.read(3)
@@ -150,81 +151,85 @@ def _utf8_lines(file: io.BufferedReader, path: str) -> Iterator[bytes]:
         raise BadField(f"{path}: {error}") from None
 
 
-def _refuse(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(constant)  # NaN and infinity are not JSON
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
-def _key(file: str, given: str) -> str:
-    """What names this file: its path, for its content may be mended between two runs."""
-    if not given and file == "-":
-        return uuid.uuid4().hex  # what comes through a pipe is nobody's a second time
-    name = f"key {given}" if given else f"path {Path(file).resolve()}"
+def _bulk_key(file: str, user_key: str) -> str:
+    """The idempotency key of a file: from its path, since the user may fix lines between runs.
+
+    A pipe cannot be read again, so it gets a random key.
+    """
+    if not user_key and file == "-":
+        return uuid.uuid4().hex
+    name = f"key {user_key}" if user_key else f"path {Path(file).resolve()}"
     return f"bulk-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
 
 
-def _begun_with(key: str) -> int:
-    """The size of the chunks that a key was begun with; 0 where nobody knows.
+def _load_chunk_size(key: str) -> int:
+    """The chunk size of an earlier run with this key; 0 if there was none.
 
-    The quota may have changed since, and in chunks of another size the lines would be others'.
+    The key of a chunk contains the index of its first task. If the quota has changed since, chunks
+    of another size would reuse the keys with other lines.
     """
     try:
-        return int(_note(key).read_text())
+        return int(_chunk_size_file(key).read_text())
     except (OSError, ValueError):
         return 0
 
 
-def _begin(key: str, size: int) -> int:
-    """Note the size, and forget those of keys that the server has forgotten."""
-    note = _note(key)
-    with suppress(OSError):  # begun again it is as good, unless the quota changes
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in note.parent.iterdir():
+def _save_chunk_size(key: str, size: int) -> None:
+    """Save the size for the next run, and delete the files of expired keys."""
+    path = _chunk_size_file(key)
+    with suppress(OSError):  # the file is needed only if the quota changes between runs
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in path.parent.iterdir():
             if time.time() - old.stat().st_mtime > KEY_SECONDS:
                 old.unlink()
-        note.write_text(str(size))
-    return size
+        path.write_text(str(size))
 
 
-def _note(key: str) -> Path:
+def _chunk_size_file(key: str) -> Path:
     from taskyard.client import config
 
-    return config.folder() / "bulk" / key
+    return config.config_dir() / "bulk" / key
 
 
 @contextmanager
-def _accounted(lines: _Lines) -> Iterator[None]:
-    """Whatever stops it: how far it got, and on which lines something is wrong."""
+def _explain_stop(lines: _TaskLines) -> Iterator[None]:
+    """If an error stops the command, print how many lines were accepted and name the bad ones."""
     from taskyard.client import ApiError, IdempotencyKeyReused, TaskyardError
 
     try:
         yield
     except (KeyboardInterrupt, TaskyardError, BadField) as error:
-        if lines.done:
-            say(_("%(count)s lines are accepted; begin again to go on") % {"count": lines.done})
+        if lines.accepted:
+            text = _("%(count)s lines are accepted; run the command again to continue")
+            notice(text % {"count": lines.accepted})
         if isinstance(error, IdempotencyKeyReused):
             error.detail = _(
-                "Line %(number)s and those behind it were accepted before with another content. "
-                "Give --idempotency-key another name to submit all of them as new tasks."
-            ) % {"number": lines.number(lines.done)}
+                "Line %(number)s and the lines after it were accepted before with other content. "
+                "Use another --idempotency-key to submit all of them as new tasks."
+            ) % {"number": lines.line_number(lines.accepted)}
         elif isinstance(error, ApiError):
-            error.errors = tuple(_on_line(each, lines) for each in error.errors)
+            error.errors = tuple(_with_line_number(each, lines) for each in error.errors)
         raise
 
 
-def _on_line(error: "FieldError", lines: _Lines) -> "FieldError":
+def _with_line_number(error: "FieldError", lines: _TaskLines) -> "FieldError":
     match error.steps:
         case ["tasks", index, *rest] if index.isdecimal():
-            line = _("line %(number)s") % {"number": lines.number(int(index))}
+            line = _("line %(number)s") % {"number": lines.line_number(int(index))}
             return replace(error, pointer="/".join(["", line, *rest]))
     return error
 
 
 @contextmanager
-def _progress(lines: _Lines) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; what to call when something was accepted."""
+def _progress_bar(lines: _TaskLines) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal. Yields the function that updates it after an accepted chunk."""
     if not is_terminal(sys.stderr):
         yield lambda: None
         return
@@ -232,8 +237,8 @@ def _progress(lines: _Lines) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        line = shown.add_task("", total=None, done=0)
-        yield lambda: shown.update(
-            line, total=lines.size or None, completed=lines.read, done=lines.done
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar_id = bars.add_task("", total=None, done=0)
+        yield lambda: bars.update(
+            bar_id, total=lines.size or None, completed=lines.bytes_read, done=lines.accepted
         )

@@ -1,23 +1,23 @@
-"""Whether an input fits its task type's JSON Schema, in the words that the server has for it.
+"""Validate an input against its task type's JSON Schema, with the server's error messages.
 
-What cannot be said exactly as the server would say it is left to the server, whole.
+If a message cannot be the same as the server's, the server validates the whole input.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from taskyard.client.errors import FieldError, InvalidRequest
+from taskyard.client.errors import FieldError, InvalidRequest, json_pointer
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
 Path = tuple[str | int, ...]
-Flaw = tuple[Path, str, Any]
+Violation = tuple[Path, str, Any]
 
-# The texts are those of the server, and their keys too; a test compares them.
-WORDS = {
+# The same codes and texts as on the server; a test compares them.
+MESSAGES = {
     "missing": _("This field is required."),
     "extra_forbidden": _("This field is not known."),
     "int_type": _("A whole number is expected."),
@@ -51,53 +51,58 @@ BOUNDS = {
     "minItems": "too_short",
     "maxItems": "too_long",
 }
-SPECIAL = {"prefixItems", "uniqueItems", "enum", "const", "format"}
-COUNTED = ("too_short", "too_long")
+SERVER_ONLY_KEYWORDS = {"prefixItems", "uniqueItems", "enum", "const", "format"}
+LENGTH_CODES = ("too_short", "too_long")
 MOST_FIELD_ERRORS = 100
 
 
-class _Unsaid(Exception):
-    """The server has a word for this that the schema does not tell."""
+class _LeaveToServer(Exception):
+    """The schema does not determine the server's message for this error."""
 
 
-def refusal(schema: Mapping[str, Any], given: Mapping[str, Any]) -> InvalidRequest | None:
-    """What the server would answer to this input; None where it is fine, or the server's to say."""
+def validate(schema: Mapping[str, Any], data: Mapping[str, Any]) -> InvalidRequest | None:
+    """The error that the server would return for an input; None if valid, or if only the server
+    can tell."""
     try:
-        field_errors = _one_a_place(_said(_errors(schema, given)))
-    except (_Unsaid, RecursionError):
+        violations = _one_per_path(_violations(_schema_errors(schema, data)))
+    except (_LeaveToServer, RecursionError):
         return None
-    if not field_errors:
+    if not violations:
         return None
-    order = [*schema.get("properties", {}), *given]
-    field_errors.sort(key=lambda field_error: order.index(field_error[0][0]))
-    errors = [_error(*field_error) for field_error in field_errors[:MOST_FIELD_ERRORS]]
+    order = [*schema.get("properties", {}), *data]
+    violations.sort(key=lambda violation: order.index(violation[0][0]))
+    errors = [_to_field_error(*violation) for violation in violations[:MOST_FIELD_ERRORS]]
     return InvalidRequest(400, "invalid", _("The request is not valid."), errors)
 
 
-def _errors(schema: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator["ValidationError"]:
+def _schema_errors(
+    schema: Mapping[str, Any], data: Mapping[str, Any]
+) -> Iterator["ValidationError"]:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend  # type: ignore[import-untyped]
 
-    def referred(*asked: Any) -> Iterator["ValidationError"]:
-        # A model within the input is the author's own, and may convert what it is given.
-        if any(Draft202012Validator.VALIDATORS["$ref"](*asked)):
-            raise _Unsaid
+    def check_reference(*args: Any) -> Iterator["ValidationError"]:
+        # A reference is to a model of the author, which may convert its input.
+        if any(Draft202012Validator.VALIDATORS["$ref"](*args)):
+            raise _LeaveToServer
         yield from ()
 
     def is_integer(_: object, value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool)  # 1.0 is none
+        # JSON Schema accepts 1.0 as an integer, the server does not.
+        return isinstance(value, int) and not isinstance(value, bool)
 
-    exact = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
-    judge = extend(Draft202012Validator, {"$ref": referred}, type_checker=exact)
-    yield from judge(schema).iter_errors(given)
+    type_checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    validator = extend(Draft202012Validator, {"$ref": check_reference}, type_checker=type_checker)
+    yield from validator(schema).iter_errors(data)
 
 
-def _said(errors: Iterable["ValidationError"], above: Path = ()) -> Iterator[Flaw]:
-    for error in _told_once(errors):
-        path = (*above, *error.relative_path)
+def _violations(errors: Iterable["ValidationError"], parent: Path = ()) -> Iterator[Violation]:
+    """Translate the errors of jsonschema into paths and codes of the server."""
+    for error in _drop_after_type_error(errors):
+        path = (*parent, *error.relative_path)
         match error.validator:
             case "anyOf":
-                yield from _said(_of_arms(error), path)
+                yield from _violations(_union_errors(error), path)
             case "required":
                 for name in error.validator_value:
                     if name not in error.instance:
@@ -113,46 +118,46 @@ def _said(errors: Iterable["ValidationError"], above: Path = ()) -> Iterator[Fla
                 is_float = error.schema.get("type") == "number"
                 yield path, BOUNDS[keyword], float(bound) if is_float else bound
             case _:
-                raise _Unsaid
+                raise _LeaveToServer
 
 
-def _told_once(errors: Iterable["ValidationError"]) -> list["ValidationError"]:
-    """Of what has the wrong type nothing else is said."""
-    found = list(errors)
-    wrong = {(*each.path, id(each.schema)) for each in found if each.validator == "type"}
+def _drop_after_type_error(errors: Iterable["ValidationError"]) -> list["ValidationError"]:
+    """Drop the other errors of a value that has the wrong type, as the server does."""
+    errors = list(errors)
+    wrong = {(*error.path, id(error.schema)) for error in errors if error.validator == "type"}
     return [
-        each
-        for each in found
-        if each.validator == "type" or (*each.path, id(each.schema)) not in wrong
+        error
+        for error in errors
+        if error.validator == "type" or (*error.path, id(error.schema)) not in wrong
     ]
 
 
 def _is_plain(error: "ValidationError") -> bool:
-    """Whether the schema tells all: not of tuples, sets, choices, times; nor of an infinite."""
-    endless = isinstance(error.instance, float) and not math.isfinite(error.instance)
-    return not endless and not SPECIAL & error.schema.keys()
+    """Whether the schema determines the message: no tuple, set, choice or format, and finite."""
+    infinite = isinstance(error.instance, float) and not math.isfinite(error.instance)
+    return not infinite and not SERVER_ONLY_KEYWORDS & error.schema.keys()
 
 
-def _of_arms(error: "ValidationError") -> list["ValidationError"]:
-    """What is wrong in each arm of a union; that something may also be null is no arm."""
-    arms = [arm.get("type") for arm in error.validator_value]
-    return [each for each in error.context if arms[each.relative_schema_path[0]] != "null"]
+def _union_errors(error: "ValidationError") -> list["ValidationError"]:
+    """The errors of each member of a union except null."""
+    types = [member.get("type") for member in error.validator_value]
+    return [inner for inner in error.context if types[inner.relative_schema_path[0]] != "null"]
 
 
-def _one_a_place(field_errors: Iterable[Flaw]) -> list[Flaw]:
-    """The first at each place, but of a union's arms the one that got past the type."""
-    found: dict[Path, Flaw] = {}
-    for field_error in field_errors:
-        known = found.get(field_error[0])
+def _one_per_path(violations: Iterable[Violation]) -> list[Violation]:
+    """The first violation at each path; of a union, the one of the member whose type matches."""
+    by_path: dict[Path, Violation] = {}
+    for violation in violations:
+        known = by_path.get(violation[0])
         if known is None or known[1].endswith("_type"):
-            found[field_error[0]] = field_error
-    # Whether a list's length or its items are complained of depends on which is seen first.
-    counted = {path for path, code, _ in found.values() if code in COUNTED}
-    if any(path[:length] in counted for path in found for length in range(len(path))):
-        raise _Unsaid
-    return list(found.values())
+            by_path[violation[0]] = violation
+    # Whether the server reports the length of a list or its items depends on the order it checks.
+    wrong_lengths = {path for path, code, _ in by_path.values() if code in LENGTH_CODES}
+    if any(path[:length] in wrong_lengths for path in by_path for length in range(len(path))):
+        raise _LeaveToServer
+    return list(by_path.values())
 
 
-def _error(path: Path, code: str, bound: object) -> FieldError:
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in ("input_data", *path))
-    return FieldError("".join(f"/{step}" for step in steps), code, WORDS[code] % {"bound": bound})
+def _to_field_error(path: Path, code: str, bound: object) -> FieldError:
+    pointer = json_pointer(("input_data", *path))
+    return FieldError(pointer, code, MESSAGES[code] % {"bound": bound})

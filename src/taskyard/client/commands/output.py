@@ -1,58 +1,62 @@
-"""What commands print. To a terminal: tables and colours; to a pipe: one line each, tabs between;
-with `--json` the server's own objects."""
+"""The output of the commands: tables on a terminal, tab-separated lines in a pipe, and the API's
+objects with `--json`."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from taskyard.client.commands.terminal import indented, is_terminal, json_text, on_one_line, put
+from taskyard.client.commands.terminal import (
+    echo,
+    indent_lines,
+    is_terminal,
+    json_text,
+    to_one_line,
+)
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
     from taskyard.client import Task
 
-COLOURS = {"completed": "green", "error": "red", "cancelled": "yellow", "in_progress": "cyan"}
+
+def print_json(raw: Any) -> None:
+    """Print a JSON value on one line."""
+    echo(json_text(raw))
 
 
-def as_json(raw: Any) -> None:
-    """One JSON value on a line of its own."""
-    put(json_text(raw))
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under heads on a terminal, tab-separated otherwise."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on a terminal, tab-separated rows without a header otherwise."""
     if not is_terminal(sys.stdout):
         for row in rows:
-            put("\t".join(on_one_line(cell) for cell in row))
+            echo("\t".join(to_one_line(cell) for cell in row))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        shown.add_row(*(Text(on_one_line(cell)) for cell in row))
-    Console().print(shown)
+        table.add_row(*(Text(to_one_line(cell)) for cell in row))
+    Console().print(table)
 
 
-def pairs(values: Mapping[str, str]) -> None:
-    """Names and values, one a line."""
+def print_pairs(values: Mapping[str, str]) -> None:
+    """Print one name and value per line; empty values are skipped."""
     width = max(len(name) for name in values)
     for name, value in values.items():
         if value:
-            put(f"{name:{width}}  {indented(value, width + 2)}")
+            echo(f"{name:{width}}  {indent_lines(value, width + 2)}")
 
 
-def details(task: "Task") -> None:
-    """Everything about a task."""
+def print_task(task: "Task") -> None:
+    """Print all fields of a task."""
     progress = ""
     if task.progress is not None:
         percent = task.progress.percent
         parts = ["" if percent is None else f"{percent:g} %", task.progress.message or ""]
         progress = "  ".join(part for part in parts if part)
-    pairs(
+    print_pairs(
         {
             _("task"): str(task.id),
             _("type"): task.task_type,
@@ -65,32 +69,33 @@ def details(task: "Task") -> None:
             _("priority"): task.priority,
             _("queue"): task.queue,
             _("tags"): ", ".join(task.tags),
-            _("not before"): moment(task.run_at),
-            _("created"): moment(task.created_at),
-            _("started"): moment(task.started_at),
-            _("finished"): moment(task.finished_at),
+            _("not before"): local_time(task.run_at),
+            _("created"): local_time(task.created_at),
+            _("started"): local_time(task.started_at),
+            _("finished"): local_time(task.finished_at),
             _("retry of"): str(task.retry_of or ""),
         }
     )
 
 
-def row(task: "Task") -> list[str]:
-    """A task in a list."""
+def task_row(task: "Task") -> list[str]:
+    """The cells of a task in a list."""
     percent = task.progress.percent if task.progress else None
     return [
         str(task.id),
         task.task_type,
         task.status,
         "" if percent is None or task.ended else f"{percent:g}%",
-        moment(task.created_at),
+        local_time(task.created_at),
         ",".join(task.tags),
     ]
 
 
-def row_heads() -> list[str]:
+def task_columns() -> list[str]:
+    """The headers of `task_row`."""
     return [_("task"), _("type"), _("status"), _("progress"), _("created"), _("tags")]
 
 
-def moment(at: datetime | None) -> str:
-    """A time on the clock of this machine."""
+def local_time(at: datetime | None) -> str:
+    """A time in the time zone of this machine."""
     return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")

@@ -1,6 +1,5 @@
-"""submit, list, show, watch, logs, cancel, retry, types."""
+"""The commands submit, list, show, watch, logs, cancel, retry and types."""
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -9,16 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskyard.client.commands import fields, output
-from taskyard.client.commands.session import TASK_FAILED, AsJson, command, connect, naming, say
+from taskyard.client.commands.session import (
+    TASK_FAILED,
+    AsJson,
+    command,
+    connect,
+    name_missing_task,
+    notice,
+)
 from taskyard.client.commands.terminal import (
-    indented,
+    disable_escaping,
+    echo,
+    indent_lines,
     is_terminal,
     json_text,
-    on_one_line,
-    put,
-    show_raw,
+    to_one_line,
 )
-from taskyard.client.commands.watching import finish, told, until_ended
+from taskyard.client.commands.watching import iter_updates, print_outcome, wait_until_done
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
@@ -26,10 +32,11 @@ if TYPE_CHECKING:
 
 
 def _type_names(incomplete: str) -> Iterator[str]:
-    """For the shell's completion, which must never fail aloud."""
+    """Names for shell completion, which must not print errors."""
     try:
         with connect() as client:
-            yield from (each.name for each in client.types() if each.name.startswith(incomplete))
+            names = [task_type.name for task_type in client.types()]
+        yield from (name for name in names if name.startswith(incomplete))
     except Exception:
         return
 
@@ -37,21 +44,25 @@ def _type_names(incomplete: str) -> Iterator[str]:
 TypeName = Annotated[
     str, typer.Argument(metavar="TYPE", help=_("the task type"), autocompletion=_type_names)
 ]
-TaskId = Annotated[int, typer.Argument(metavar="ID", min=1, help=_("the number of the task"))]
+TaskId = Annotated[int, typer.Argument(metavar="ID", min=1, help=_("the id of the task"))]
 TaskIds = Annotated[
-    list[int], typer.Argument(metavar="ID...", min=1, help=_("the numbers of the tasks"))
+    list[int], typer.Argument(metavar="ID...", min=1, help=_("the ids of the tasks"))
 ]
 Wait = Annotated[
     bool,
-    typer.Option("--wait", help=_("until it has ended; print its result"), show_default=False),
+    typer.Option(
+        "--wait", help=_("wait until the task has ended; print its result"), show_default=False
+    ),
 ]
 Raw = Annotated[
     bool,
-    typer.Option("--raw", help=_("texts as they came, control characters too"), show_default=False),
+    typer.Option(
+        "--raw", help=_("print texts unchanged, with control characters"), show_default=False
+    ),
 ]
 Watch = Annotated[
     bool,
-    typer.Option("--watch", help=_("the same with a bar that moves"), show_default=False),
+    typer.Option("--watch", help=_("like --wait, with a progress bar"), show_default=False),
 ]
 
 
@@ -60,26 +71,25 @@ def types(
     name: Annotated[str, typer.Argument(metavar="[TYPE]", autocompletion=_type_names)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List what can be run, or show one TYPE."""
+    """List the task types, or show one TYPE."""
     with connect() as client:
-        found = [each for each in client.types() if name in ("", each.name)]
-    if name and not found:
+        task_types = [each for each in client.types() if name in ("", each.name)]
+    if name and not task_types:
         raise typer.BadParameter(_("%(name)s: there is no such task type") % {"name": name})
     if as_json:
-        for each in found:
-            output.as_json(each.raw)
+        for task_type in task_types:
+            output.print_json(task_type.raw)
     elif name:
-        put(f"{found[0].label}: {found[0].description}")
-        put(json_text(found[0].input_schema, indent=2))
+        (task_type,) = task_types
+        echo(f"{task_type.label}: {task_type.description}")
+        echo(json_text(task_type.input_schema, indent=2))
     else:
-        heads = [_("type"), _("label"), _("input"), _("description")]
-        output.table(
-            heads,
-            (
-                [each.name, each.label, _inputs(each.input_schema), each.description]
-                for each in found
-            ),
+        columns = [_("type"), _("label"), _("input"), _("description")]
+        rows = (
+            [each.name, each.label, _input_names(each.input_schema), each.description]
+            for each in task_types
         )
+        output.print_table(columns, rows)
 
 
 @command
@@ -98,33 +108,35 @@ def submit(
     wait: Wait = False,
     watch: Watch = False,
     run_at: Annotated[
-        str, typer.Option(metavar="TIME", help=_("not before this moment, ISO 8601 with a zone"))
+        str,
+        typer.Option(metavar="TIME", help=_("start at this time or later, ISO 8601 with a zone")),
     ] = "",
     delay: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help=_("not before they have passed"))
+        float | None, typer.Option(metavar="SECONDS", help=_("start after this delay"))
     ] = None,
     priority: Annotated[
-        str, typer.Option(metavar="low|normal|high", help=_("else that of the type"))
+        str, typer.Option(metavar="low|normal|high", help=_("default: from the task type"))
     ] = "",
     max_attempts: Annotated[
-        int | None, typer.Option(metavar="N", help=_("1 to 10; else that of the type"))
+        int | None, typer.Option(metavar="N", help=_("1 to 10; default: from the task type"))
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help=_("that one attempt may take"))
+        float | None, typer.Option(metavar="SECONDS", help=_("time limit of one attempt"))
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help=_("may be repeated"))] = None,
     idempotency_key: Annotated[
-        str, typer.Option(metavar="KEY", help=_("the same key again makes no second task"))
+        str,
+        typer.Option(metavar="KEY", help=_("a second submit with the same key creates no task")),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Submit a task and print its number."""
-    given = fields.read(words or [], source or None)
-    with connect(patient=wait or watch) as client:
-        _check(client, task_type, given)
+    """Submit a task and print its id."""
+    input_data = fields.parse_fields(words or [], source or None)
+    with connect(keep_trying=wait or watch) as client:
+        _validate_input(client, task_type, input_data)
         task = client.submit(
             task_type,
-            given,
+            input_data,
             run_at=run_at or None,
             delay=delay,
             priority=priority or None,
@@ -133,16 +145,16 @@ def submit(
             tags=tag or (),
             idempotency_key=idempotency_key or None,
         )
-        _accepted(client, task, wait=wait, watch=watch, as_json=as_json)
+        _print_submitted(client, task, wait=wait, watch=watch, as_json=as_json)
 
 
 @command
 def retry(
     task_id: TaskId, wait: Wait = False, watch: Watch = False, as_json: AsJson = False
 ) -> None:
-    """Try again what ended in error or was cancelled."""
-    with connect(patient=wait or watch) as client:
-        _accepted(client, client.retry(task_id), wait=wait, watch=watch, as_json=as_json)
+    """Submit a failed or cancelled task again, as a new task."""
+    with connect(keep_trying=wait or watch) as client:
+        _print_submitted(client, client.retry(task_id), wait=wait, watch=watch, as_json=as_json)
 
 
 @command
@@ -156,39 +168,42 @@ def list_(
     ] = "",
     tag: Annotated[str, typer.Option(metavar="TAG")] = "",
     created_after: Annotated[
-        str, typer.Option(metavar="TIME", help=_("at this moment or later, ISO 8601 with a zone"))
+        str,
+        typer.Option(metavar="TIME", help=_("created at this time or later, ISO 8601 with a zone")),
     ] = "",
-    created_before: Annotated[str, typer.Option(metavar="TIME", help=_("or earlier"))] = "",
+    created_before: Annotated[
+        str, typer.Option(metavar="TIME", help=_("created at this time or earlier"))
+    ] = "",
     ordering: Annotated[
         str,
         typer.Option(
-            metavar="ORDER", help=_("id, created_at, finished_at, or one with - before it")
+            metavar="ORDER", help=_("id, created_at or finished_at; - before it reverses the order")
         ),
     ] = "-id",
     after: Annotated[
-        int | None, typer.Option(metavar="ID", help=_("only behind this task, in the order of ids"))
+        int | None, typer.Option(metavar="ID", help=_("only tasks after this one, ordered by id"))
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help=_("at most so many; 0 is all"))] = 20,
+    limit: Annotated[int, typer.Option(min=0, help=_("how many at most; 0 means all"))] = 20,
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", "-f", help=_("the active ones, then every change"), show_default=False
+            "--follow", "-f", help=_("list active tasks, then every change"), show_default=False
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the own tasks, the newest first."""
+    """List your tasks, newest first."""
     if follow:
         if created_after or created_before or after is not None:
             raise typer.BadParameter(_("--follow goes with --status, --type and --tag only"))
-        wanted = (set(status or ()), task_type, tag)
-        with connect(patient=True) as client:
+        statuses = set(status or ())
+        with connect(keep_trying=True) as client:
             for event in client.stream():
-                if _matches(event.task, *wanted):
-                    _line(event.task, as_json=as_json)
+                if _matches(event.task, statuses, task_type, tag):
+                    _print_task_line(event.task, as_json=as_json)
         return
     with connect() as client:
-        found = client.list(
+        all_tasks = client.list(
             status=status or (),
             task_type=task_type or None,
             tag=tag or None,
@@ -198,86 +213,87 @@ def list_(
             after=after,
             page_size=min(limit, 100) or 100,
         )
-        tasks = islice(found, limit or None)
+        tasks = islice(all_tasks, limit or None)
         if as_json:
             for task in tasks:
-                output.as_json(task.raw)
+                output.print_json(task.raw)
         else:
-            output.table(output.row_heads(), map(output.row, tasks))
+            output.print_table(output.task_columns(), map(output.task_row, tasks))
 
 
 @command
 def show(task_id: TaskId, raw: Raw = False, as_json: AsJson = False) -> None:
     """Show a task and its attempts."""
     if raw:
-        show_raw()
+        disable_escaping()
     with connect() as client:
         task = client.get(task_id)
         if as_json:
-            output.as_json(task.raw)
+            output.print_json(task.raw)
             return
-        output.details(task)
+        output.print_task(task)
         attempts = [*client.attempts(task_id)]
     if attempts:
-        put("")
-        heads = [_("attempt"), _("outcome"), _("started"), _("ended"), _("error")]
+        echo("")
+        columns = [_("attempt"), _("outcome"), _("started"), _("ended"), _("error")]
         rows = (
             [
-                str(each.number),
-                each.outcome,
-                output.moment(each.started_at),
-                output.moment(each.ended_at),
-                f"{each.error.code}: {each.error.message}" if each.error else "",
+                str(attempt.number),
+                attempt.outcome,
+                output.local_time(attempt.started_at),
+                output.local_time(attempt.ended_at),
+                f"{attempt.error.code}: {attempt.error.message}" if attempt.error else "",
             ]
-            for each in attempts
+            for attempt in attempts
         )
-        output.table(heads, rows)
+        output.print_table(columns, rows)
 
 
 @command
 def watch(task_id: TaskId, as_json: AsJson = False) -> None:
     """Watch a task until it has ended."""
-    with connect(patient=True) as client:
+    with connect(keep_trying=True) as client:
         if as_json:
-            last: str | None = None
-            for task in told(client, task_id):
-                if (line := json.dumps(task.raw)) != last:
-                    output.as_json(task.raw)
-                last = line
+            printed: Any = None
+            for task in iter_updates(client, task_id):
+                if task.raw != printed:
+                    output.print_json(task.raw)
+                printed = task.raw
             raise typer.Exit(0 if task.succeeded else TASK_FAILED)
-        finish(until_ended(client, client.get(task_id), bar=True), as_json=False)
+        print_outcome(wait_until_done(client, client.get(task_id), bar=True), as_json=False)
 
 
 @command
 def logs(
     task_id: TaskId,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help=_("until it has ended"), show_default=False)
+        bool,
+        typer.Option("--follow", "-f", help=_("until the task has ended"), show_default=False),
     ] = False,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read what a task said."""
+    """Print the log lines of a task."""
     if raw:
-        show_raw()
+        disable_escaping()
     from taskyard.client import WaitTimeout
 
-    read, ended = 0, False
-    with connect(patient=follow) as client:
+    line_count, ended = 0, False
+    with connect(keep_trying=follow) as client:
         while True:
-            for line in client.logs(task_id, after=read):
-                read += 1
+            for line in client.logs(task_id, after=line_count):
+                line_count += 1
                 if as_json:
-                    output.as_json(line.raw)
+                    output.print_json(line.raw)
                     continue
                 level = f"{line.level}  " if line.level else ""
-                put(f"{output.moment(line.at)}  {level}{indented(line.message, 2)}")
+                echo(f"{output.local_time(line.at)}  {level}{indent_lines(line.message, 2)}")
                 if line.dropped:
-                    say(_("%(count)s lines are missing here") % {"count": line.dropped})
+                    notice(_("%(count)s lines are missing here") % {"count": line.dropped})
             if ended or not follow:
                 return
             try:
-                # What it said last is read once more behind its end.
+                # After the end the loop reads once more, for the last lines.
                 ended = client.wait(task_id, timeout=1).ended
             except WaitTimeout:
                 continue
@@ -286,46 +302,48 @@ def logs(
 @command
 def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> None:
     """Cancel tasks, or ask them to stop."""
-    with connect(patient=wait) as client:
+    with connect(keep_trying=wait) as client:
         for task_id in task_ids:
-            with naming(task_id):
+            with name_missing_task(task_id):
                 task = client.cancel(task_id)
             if wait and not task.ended:
-                task = until_ended(client, task, bar=False)
+                task = wait_until_done(client, task, bar=False)
             if as_json:
-                output.as_json(task.raw)
+                output.print_json(task.raw)
             elif task.ended:
-                put(f"{task.id}  {task.status_label}")
+                echo(f"{task.id}  {task.status_label}")
             else:
-                put(f"{task.id}  {_('asked to stop')}")
+                echo(f"{task.id}  {_('asked to stop')}")
 
 
-def _check(client: "Client", name: str, given: dict[str, Any]) -> None:
-    """Refuse here what the server would refuse. Whether there is such a type is its to say."""
+def _validate_input(client: "Client", name: str, data: dict[str, Any]) -> None:
+    """Raise InvalidRequest for an invalid input. The server reports an unknown task type."""
     from taskyard.client.commands import checks
 
-    for known in client.types():
-        if known.name == name and (refused := checks.refusal(known.input_schema, given)):
-            raise refused
+    for task_type in client.types():
+        if task_type.name == name and (error := checks.validate(task_type.input_schema, data)):
+            raise error
 
 
-def _accepted(client: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool) -> None:
+def _print_submitted(
+    client: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool
+) -> None:
     if wait or watch:
         if is_terminal(sys.stderr):
-            say(_("Task %(id)s is accepted") % {"id": task.id})
-        finish(until_ended(client, task, bar=watch), as_json=as_json)
+            notice(_("Task %(id)s is accepted") % {"id": task.id})
+        print_outcome(wait_until_done(client, task, bar=watch), as_json=as_json)
     elif as_json:
-        output.as_json(task.raw)
+        output.print_json(task.raw)
     else:
-        put(task.id)
+        echo(task.id)
 
 
-def _inputs(schema: dict[str, object]) -> str:
-    """`numbers [digits]`: what must be given, and what may."""
+def _input_names(schema: dict[str, object]) -> str:
+    """The names of the inputs, optional ones in brackets: `numbers [digits]`."""
     properties, required = schema.get("properties"), schema.get("required")
     names = properties if isinstance(properties, dict) else {}
-    needed = required if isinstance(required, list) else []
-    return " ".join(name if name in needed else f"[{name}]" for name in names)
+    required_names = required if isinstance(required, list) else []
+    return " ".join(name if name in required_names else f"[{name}]" for name in names)
 
 
 def _matches(task: "Task", statuses: set[str], task_type: str, tag: str) -> bool:
@@ -336,8 +354,8 @@ def _matches(task: "Task", statuses: set[str], task_type: str, tag: str) -> bool
     )
 
 
-def _line(task: "Task", *, as_json: bool) -> None:
+def _print_task_line(task: "Task", *, as_json: bool) -> None:
     if as_json:
-        output.as_json(task.raw)
+        output.print_json(task.raw)
     else:
-        put("\t".join(map(on_one_line, output.row(task))))
+        echo("\t".join(map(to_one_line, output.task_row(task))))

@@ -1,4 +1,4 @@
-"""What may reach a terminal: whatever a handler or a server says, nothing that steers it."""
+"""Print text with control characters escaped, so that a handler cannot control the terminal."""
 
 import json
 import sys
@@ -6,42 +6,42 @@ from typing import IO, Any
 
 import typer
 
-# The end of a line, the tab, and the joiners that words of some languages need.
+# Line feed, tab, and the zero-width joiners that some languages need.
 ALLOWED = "\n\t\u200c\u200d"
 _raw = False
 
 
-def show_raw() -> None:
-    """From now on print texts as they came."""
+def disable_escaping() -> None:
+    """From now on print texts unchanged."""
     global _raw
     _raw = True
 
 
-def put(text: object, *, err: bool = False) -> None:
-    """Print one text and the end of its line."""
-    # Where there is no terminal, Click would leave colours out.
-    typer.echo(escaped(str(text)), err=err, color=_raw or None)
+def echo(text: object, *, err: bool = False) -> None:
+    """Print a text and a line feed."""
+    # In raw mode Click must not strip colour codes, which it does if stdout is not a terminal.
+    typer.echo(escape(str(text)), err=err, color=_raw or None)
 
 
-def escaped(text: str) -> str:
-    """The text with control and direction characters escaped."""
+def escape(text: str) -> str:
+    """Escape control and bidirectional formatting characters."""
     if _raw or text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in ALLOWED else _escape(c) for c in text)
+    return "".join(c if c.isprintable() or c in ALLOWED else _escape_sequence(c) for c in text)
 
 
-def on_one_line(text: str) -> str:
-    """The text for a cell."""
-    return escaped(" ".join(text.replace("\t", " ").splitlines()))
+def to_one_line(text: str) -> str:
+    """Escape the text and join its lines, for a table cell."""
+    return escape(" ".join(text.replace("\t", " ").splitlines()))
 
 
-def indented(text: str, by: int) -> str:
-    """The text with the lines behind the first set in, so that none passes for one of ours."""
+def indent_lines(text: str, by: int) -> str:
+    """Indent all lines but the first, so that no line looks like output of the command itself."""
     return ("\n" + " " * by).join(text.splitlines()) if "\n" in text or "\r" in text else text
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """JSON; what would steer a terminal is escaped in it, which means the same."""
+    """Encode as JSON, with control characters as JSON escapes."""
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     text = json.dumps(value, ensure_ascii="utf" not in encoding, indent=indent)
     if text.isprintable():
@@ -50,16 +50,16 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def is_terminal(stream: IO[Any] | None) -> bool:
-    """Whether a person sees it; a stream that is closed is none."""
+    """Whether the stream is open and a terminal."""
     return stream is not None and stream.isatty()
 
 
-def settle() -> None:
-    """Print what the locale's encoding lacks as escapes instead of failing."""
+def escape_unencodable() -> None:
+    """Let stdout and stderr escape characters that the locale's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
 
-def _escape(sign: str) -> str:
-    return sign.encode("unicode_escape").decode()
+def _escape_sequence(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,15 +1,14 @@
-"""Waiting for a task to end, with a bar on a terminal, and what its end means."""
+"""Wait for a task to end, with a progress bar on a terminal, and print its outcome."""
 
 import sys
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
 from taskyard.client.commands import output
-from taskyard.client.commands.session import INTERRUPTED, TASK_FAILED, say
-from taskyard.client.commands.terminal import escaped, is_terminal, json_text, put
+from taskyard.client.commands.session import INTERRUPTED, TASK_FAILED, notice
+from taskyard.client.commands.terminal import echo, escape, is_terminal, json_text
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
@@ -17,26 +16,28 @@ if TYPE_CHECKING:
 
     from taskyard.client import Client, Task
 
-# Servers that cannot stream say so: WSGI ones, and proxies that know nothing of it.
+# Statuses of a server or proxy without event streams, such as a WSGI server.
 NO_STREAM = (404, 405, 406, 501)
 POLL_SECONDS = 1.0
 
 
-def until_ended(client: "Client", task: "Task", *, bar: bool) -> "Task":
-    """The task when it has ended. Ctrl-C stops the watching, not the task."""
+def wait_until_done(client: "Client", task: "Task", *, bar: bool) -> "Task":
+    """Wait until the task has ended. Ctrl-C stops the command, not the task."""
     try:
         if not bar:
             return client.wait(task.id)
         if not is_terminal(sys.stderr):
-            return deque(told(client, task.id), maxlen=1).pop()
+            for update in iter_updates(client, task.id):
+                task = update
+            return task
         return _with_bar(client, task)
     except KeyboardInterrupt:
-        say(_("Task %(id)s goes on: taskyard watch %(id)s") % {"id": task.id})
+        notice(_("Task %(id)s continues: taskyard watch %(id)s") % {"id": task.id})
         raise typer.Exit(INTERRUPTED) from None
 
 
-def told(client: "Client", task_id: int) -> Iterator["Task"]:
-    """The task at each of its changes: from the stream, or by asking where there is none."""
+def iter_updates(client: "Client", task_id: int) -> Iterator["Task"]:
+    """Yield the task after each change: from the stream, or by polling if there is no stream."""
     from taskyard.client import ApiError, WaitTimeout
 
     task = client.get(task_id)
@@ -56,16 +57,16 @@ def told(client: "Client", task_id: int) -> Iterator["Task"]:
         yield task
 
 
-def finish(task: "Task", *, as_json: bool) -> None:
-    """Print how the task ended. Raises Exit where that is not well."""
+def print_outcome(task: "Task", *, as_json: bool) -> None:
+    """Print the result or the error. Raises typer.Exit if the task did not succeed."""
     if as_json:
-        output.as_json(task.raw)
+        output.print_json(task.raw)
     elif task.succeeded:
-        put(json_text(task.result))
+        echo(json_text(task.result))
     elif task.error is not None:
-        say(f"{task.status_label}: {task.error.code}: {task.error.message}")
+        notice(f"{task.status_label}: {task.error.code}: {task.error.message}")
     else:
-        say(task.status_label)
+        notice(task.status_label)
     if not task.succeeded:
         raise typer.Exit(TASK_FAILED)
 
@@ -80,14 +81,14 @@ def _with_bar(client: "Client", task: "Task") -> "Task":
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        line = shown.add_task("", total=None, name=f"{task.id} {task.task_type}", state="")
-        for now in told(client, task.id):
-            _show(shown, line, now)
-    return now
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar_id = bars.add_task("", total=None, name=f"{task.id} {task.task_type}", state="")
+        for update in iter_updates(client, task.id):
+            _update_bar(bars, bar_id, update)
+    return update
 
 
-def _show(shown: "Progress", line: "TaskID", task: "Task") -> None:
+def _update_bar(bars: "Progress", bar_id: "TaskID", task: "Task") -> None:
     progress = task.progress
     total = progress.total if progress else None
     current = progress.current if progress else None
@@ -99,10 +100,10 @@ def _show(shown: "Progress", line: "TaskID", task: "Task") -> None:
     if progress and progress.message:
         parts.append(progress.message)
     if task.succeeded and total is None:
-        total = current = 1  # a bar that was never told of a total is full all the same
-    shown.update(
-        line,
+        total = current = 1  # a completed task without a total gets a full bar
+    bars.update(
+        bar_id,
         total=total,
         completed=current or 0,
-        state=escaped(" · ".join(parts).replace("\n", " ")),
+        state=escape(" · ".join(parts).replace("\n", " ")),
     )
