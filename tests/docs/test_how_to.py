@@ -1,4 +1,4 @@
-"""The worked examples of the how-to pages, executed as they stand there."""
+"""The handlers of the how-to pages: they run, are killed and are cancelled."""
 
 import json
 import os
@@ -21,7 +21,7 @@ STEPS = ["fetched", "added up", "published"]
 
 
 def module(page: str, directory: Path) -> dict[str, str]:
-    """The page's code as a module, and the environment that finds it."""
+    """Write the code of the page as a module; the environment in which Taskyard finds it."""
     (code,) = (block.text for block in blocks(DOCS / page) if block.language == "python")
     (directory / "shown_tasks.py").write_text(code)
     return {
@@ -32,8 +32,8 @@ def module(page: str, directory: Path) -> dict[str, str]:
 
 
 def lines(user: User, task_id: int) -> list[str]:
-    found = user.http.get(f"/tasks/{task_id}/logs/").json()["results"]
-    return [line["message"] for line in found]
+    log = user.http.get(f"/tasks/{task_id}/logs/").json()["results"]
+    return [line["message"] for line in log]
 
 
 def is_in_step(user: User, task_id: int, number: int) -> bool:
@@ -55,7 +55,7 @@ def test_the_report_survives_a_kill_in_every_step(
     user = User.register(live)
     task_id = user.submit("report", {"rows": 100})
     for number in range(len(STEPS)):
-        # The steps before are over, and this one runs in an attempt of its own.
+        # The earlier steps are finished, and this step runs in the next attempt.
         until(partial(is_in_step, user, task_id, number))
         time.sleep(0.7)
         for process in children(live.workers[0].pid):

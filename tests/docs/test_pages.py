@@ -1,4 +1,4 @@
-"""Every page: its links resolve, its Python is good, and it names no machine."""
+"""Every page: its links resolve, its Python declares task types, and it names no machine."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -46,12 +46,12 @@ def test_the_python_declares_task_types(page: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(task_type, "registry", Registry())
     for block in blocks(page):
         if block.language == "python":
-            # As a module: annotations are resolved in the namespace of the function.
+            # With a __name__, because pydantic resolves annotations in the namespace of the module.
             exec(compile(block.text, str(page), "exec"), {"__name__": page.stem})
             assert task_type.registry.all()
-            for found in task_type.registry.all():
-                assert found.input_schema
-                assert found.result_schema
+            for declared in task_type.registry.all():
+                assert declared.input_schema
+                assert declared.result_schema
 
 
 def test_every_file_that_the_architecture_names_exists() -> None:
@@ -62,7 +62,7 @@ def test_every_file_that_the_architecture_names_exists() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_no_path_of_a_machine_stands_there(page: Path) -> None:
+def test_it_names_no_path_of_a_machine(page: Path) -> None:
     text = page.read_text()
     assert not re.search(r"/(work|home|root|Users)/|pypi\.org|/simple/", text)
 
@@ -77,7 +77,7 @@ def test_the_picture_is_an_svg_for_light_and_dark() -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as Git hosts make them."""
+    """The anchors of the headings of a page, as Git hosts generate them."""
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         for heading in HEADING.findall(prose(page))
