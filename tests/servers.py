@@ -1,7 +1,7 @@
 """The real servers the suite runs on, and `make test` itself: `python -m tests.servers`.
 
-TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; what is not given is started here on a
-free port and stopped at the end. The suite runs on SQLite and on PostgreSQL, on both at once.
+TEST_DATABASE_URL and TEST_REDIS_URL name servers to use; a server that is not named starts here on
+a free port and stops at the end. The suite runs on SQLite and PostgreSQL at the same time.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
-# What the kind of database says nothing about runs once: beside SQLite, and beside PostgreSQL.
+# Tests that do not depend on the database run once: with SQLite, or with PostgreSQL.
 ONCE = {
     "sqlite": (
         "tests/catalog",
@@ -44,7 +44,7 @@ ONCE = {
     ),
     "postgresql": ("tests/benchmarks",),
 }
-NOBODY = 65534  # initdb refuses root
+NOBODY = 65534  # initdb refuses to run as root
 
 
 def free_port() -> int:
@@ -70,7 +70,7 @@ def broker() -> Iterator[str]:
 
 
 class PostgreSQL:
-    """A server of our own in `directory`, as durable as any; a standby of ``primary``, if given."""
+    """Start a durable server in `directory`; a standby of ``primary``, if given."""
 
     def __init__(
         self, directory: Path, *, max_connections: int = 200, primary: str | None = None
@@ -123,7 +123,7 @@ class PostgreSQL:
         _wait_for_postgresql(self.url, self._process, self._directory / "log")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT ends open sessions in good order; SIGQUIT is a crash."""
+        """Stop the server: SIGINT closes open sessions cleanly, SIGQUIT is a crash."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(timeout=30)
@@ -134,7 +134,7 @@ class PostgreSQL:
 def own_postgresql(
     *, max_connections: int = 200, primary: str | None = None
 ) -> Iterator[PostgreSQL]:
-    """A running server that nobody else uses; a standby of ``primary``, if given."""
+    """A running server for this test only; a standby of ``primary``, if given."""
     with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
         server = PostgreSQL(Path(name), max_connections=max_connections, primary=primary)
         try:
@@ -202,7 +202,7 @@ def database(server: str, template: str = "template1") -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the suite on both databases at once, for most of it waits; non-zero when either fails."""
+    """Run the suite on both databases at once, because most tests wait; non-zero if one fails."""
     with ExitStack() as stack:
         server = stack.enter_context(postgresql())
         said = stack.enter_context(tempfile.TemporaryFile())

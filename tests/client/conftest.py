@@ -1,4 +1,4 @@
-"""People with a prompt and programs with a client, against a live system."""
+"""Fixtures for the command line and the client library on a live system."""
 
 import secrets
 import signal
@@ -51,7 +51,7 @@ class Ran:
 
 
 class Prompt:
-    """A person at a prompt of their own."""
+    """A user of the command line, with an environment of its own."""
 
     def __init__(self, url: str, home: Path) -> None:
         self.home = home
@@ -74,7 +74,7 @@ class Prompt:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Where the suite runs in the background of a shell, SIGINT is ignored by inheritance.
+            # If the suite runs in the background of a shell, children inherit an ignored SIGINT.
             preexec_fn=heed_interrupts,
         )
 
@@ -92,13 +92,13 @@ class Prompt:
 
 @pytest.fixture
 def nobody(live: Live, tmp_path: Path) -> Prompt:
-    """Somebody who has not logged in."""
+    """A user of the command line without a login."""
     return Prompt(live.url, tmp_path)
 
 
 @pytest.fixture
 def prompt(nobody: Prompt) -> Prompt:
-    """Somebody who has."""
+    """A user of the command line with a login."""
     nobody.log_in()
     return nobody
 

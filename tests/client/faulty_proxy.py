@@ -1,4 +1,4 @@
-"""A proxy in front of Taskyard that does to requests what networks and proxies do to them."""
+"""A proxy in front of Taskyard that injects faults of networks and proxies."""
 
 import http.client
 import threading

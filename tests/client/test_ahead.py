@@ -1,4 +1,4 @@
-"""What is made ahead is what would have been made, errors included, and never much of it."""
+"""The prefetch yields the same items and errors in the same order, and holds few of them."""
 
 import threading
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def test_what_went_before_an_error_comes_before_it() -> None:
     got: list[int] = []
     with pytest.raises(ValueError, match="line"):
         got.extend(ahead(items()))
-    # `extend` keeps what it was given before the error.
+    # `extend` keeps the items that came before the error.
     assert got == list(range(TOGETHER + 3))
 
 

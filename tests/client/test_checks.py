@@ -1,4 +1,4 @@
-"""What the command line says of an input before it is sent is what the server would say."""
+"""The command line's own check of an input reports the same errors as the server."""
 
 import gettext
 from datetime import datetime
@@ -52,7 +52,7 @@ inputs = st.dictionaries(st.sampled_from(sorted(known)) | st.just("~/"), values,
 
 
 def told(signature: Signature, data: dict[str, Any]) -> list[FieldError]:
-    """What the server says."""
+    """The errors that the server reports."""
     try:
         signature.check(data)
     except InvalidInput as error:
@@ -72,7 +72,7 @@ def _rest(field_error: schema.FieldError) -> tuple[str, str, dict[str, Any]]:
     return field_error.code, field_error.message, field_error.context
 
 
-# The first input of a cold machine may take seconds to make.
+# The first example may take seconds on a slow machine.
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SIGNATURES), inputs)
 @example(SIGNATURES[2], {"name": "long", "either": [1, "x"], "counts": {"a/~": None}, "other": 1})
@@ -124,7 +124,7 @@ def test_the_words_are_the_server_s(language: str) -> None:
     ours = gettext.translation(i18n.DOMAIN, folder, [language])
     bound = dict.fromkeys(
         ("min_length", "max_length", "gt", "ge", "lt", "le"), "%(bound)s"
-    )  # the server calls each by its keyword
+    )  # the server names each by its keyword
     with translation.override(language):
         for code, text in checks.WORDS.items():
             assert ours.gettext(text) == str(messages.MESSAGES[code]) % bound

@@ -1,4 +1,4 @@
-"""The library against a live system: what it answers, and what it makes of bad networks."""
+"""The client library on a live system and on bad networks."""
 
 import asyncio
 import secrets
@@ -226,7 +226,7 @@ def test_a_token_that_has_expired_is_renewed_once_for_all_threads(
         for thread in threads:
             thread.join(30)
         assert len(found) == 4
-        # A rotating token is good once: whoever presents it again ends them all.
+        # A rotating token is valid once: a second use ends all tokens of the user.
         assert relay.paths.count("POST /api/token/refresh/") == 1
         kept = tokens.load()
         assert kept is not None
@@ -256,5 +256,5 @@ def test_a_stream_goes_on_over_a_restart_of_the_web(
             live.kill_web()
             live.start_web()
     assert seen[-1].succeeded
-    # Resumed, not begun again: no state is told twice.
+    # The stream is resumed, not restarted: no state comes twice.
     assert len({str(each.raw) for each in seen}) == len(seen)

@@ -1,4 +1,4 @@
-"""The command line against a live system: what it prints, where, and its exit codes."""
+"""The command line on a live system: its output, its streams and its exit codes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_login_keeps_the_tokens_for_the_owner_alone(nobody: Prompt) -> None:
     profile = json.loads(nobody.type("whoami", "--json").out)
     assert profile["url"] == nobody.env["TASKYARD_URL"]
     access = json.loads(saved.read_text())["access"]
-    # A token of the environment goes before; the saved one is never shown to another server.
+    # A token of the environment has priority; the saved one is never sent to another server.
     assert nobody.type("whoami", TASKYARD_TOKEN="nonsense").code == 3
     other = nobody.type("whoami", TASKYARD_URL=f"http://127.0.0.1:{free_port()}")
     assert other.code == 3
@@ -243,11 +243,11 @@ def test_bulk_says_on_which_line_it_is_wrong_and_goes_on_when_it_is_mended(
     assert ran.code == 0, ran.err
     accepted = [json.loads(line) for line in ran.out.splitlines()]
     assert [each["line"] for each in accepted] == [*range(1, 13)]
-    # The quota is 5: the first chunk was accepted before the wrong line was met.
+    # The quota is 5: the first chunk was accepted before the wrong line was read.
     assert [each["replayed"] for each in accepted] == [True] * 5 + [False] * 7
     tasks = prompt.type("list", "--limit", "0", "--ordering", "id", "--json").out.splitlines()
     assert [json.loads(task)["input_data"] for task in tasks] == good
-    # Another content under lines that were accepted makes nothing.
+    # Accepted lines with another content create no task.
     file.write_text("\n".join(lines[1:]))
     assert prompt.type("bulk", "lines.jsonl", "--type", "sum").code == 4
     body = json.dumps({"task_type": "sum", "input_data": {"numbers": [1]}, "tags": ["stdin"]})
@@ -263,7 +263,7 @@ def test_a_full_quota_is_waited_for_or_not(prompt: Prompt, live: Live) -> None:
     assert ran.code == 4
     assert "5 lines are accepted" in ran.err
     assert prompt.type(*words).out == "6 tasks; 5 of them were there before\n"
-    # A quota that has changed since makes no other chunks of the same lines.
+    # The chunks of the same lines stay the same if the quota has changed.
     name = json.loads(prompt.type("whoami", "--json").out)["username"]
     accounts = f"Account.objects.filter(user__username={name!r})"
     live.command("manage", "shell", "-c", f"{accounts}.update(active_limit=50)")

@@ -1,4 +1,4 @@
-"""The web is killed in the middle of a command and started again: nothing is lost or doubled."""
+"""A command loses and doubles no task if the web is killed and restarted meanwhile."""
 
 import json
 import time
@@ -52,7 +52,7 @@ def test_bulk_over_a_killed_web_and_a_killed_bulk(
     new_live: Callable[..., Live], new_prompt: Callable[[Live], Prompt]
 ) -> None:
     live = new_live(TASKYARD_ACTIVE_LIMIT="100000")
-    live.stop_worker()  # what is accepted is counted, not run
+    live.stop_worker()  # accepted tasks are counted, not run
     prompt = new_prompt(live)
     file = prompt.home / "lines.jsonl"
     file.write_text("".join(f'{{"numbers": [{number}]}}\n' for number in range(LINES)))
@@ -70,7 +70,7 @@ def test_bulk_over_a_killed_web_and_a_killed_bulk(
     live.kill_web()
     time.sleep(1)
     live.start_web()
-    # Not communicate(): what readline() has read ahead is not in the pipe any more.
+    # Not communicate(), because readline() has already read more from the pipe.
     accepted = [json.loads(line) for line in (*begun, *second.stdout)]
     _, err = second.communicate(timeout=60)
     assert (second.returncode, err) == (0, "")

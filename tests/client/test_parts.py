@@ -1,4 +1,4 @@
-"""The parts of the client that know no network."""
+"""The parts of the client that do not use the network."""
 
 import inspect
 import ssl
@@ -90,7 +90,7 @@ def test_patience_grows_and_ends() -> None:
     assert (pauses[0] or 9) < 0.21
     assert (pauses[5] or 0) > 2
     assert retry_budget.pause(3) == 3
-    assert retry_budget.pause(31) is None  # longer than anybody will wait
+    assert retry_budget.pause(31) is None  # longer than the client waits
     assert RetryBudget(0).pause() is None
 
 

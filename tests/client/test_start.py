@@ -1,4 +1,4 @@
-"""`taskyard` starts fast and loads nothing of the server for whoever only uses it."""
+"""`taskyard` commands for users start fast and load no module of the server."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ SERVER = re.compile(
     r"taskyard\.(accounts|api|catalog|core|web|live|server|worker)"
     r"|django|rest_framework|celery"
 )
-# Typer itself asks pydantic to read what was typed, once a command runs.
+# Typer itself uses pydantic for the arguments when a command runs.
 HEAVY = re.compile(r"httpx|rich|asyncio|pydantic")
 
 

@@ -1,4 +1,4 @@
-"""The command line where it is typed: proxies, encodings, folders, terminals, and odd texts."""
+"""The command line with proxies, encodings, folders, terminals and unusual texts."""
 
 import codecs
 import json
@@ -191,7 +191,7 @@ def test_an_encoding_that_lacks_a_letter_is_no_fault(prompt: Prompt) -> None:
 
 
 def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path: Path) -> None:
-    """As after `PORT=8320 make up`: the address stands in TASKYARD_HOME while it runs."""
+    """As after `PORT=8320 make up`, TASKYARD_HOME holds the address while it runs."""
     folder = tmp_path / "project"
     (folder / ".taskyard").mkdir(parents=True)
     live_url = prompt.env["TASKYARD_URL"]
@@ -212,7 +212,7 @@ def test_the_command_line_finds_what_runs_in_its_folder(prompt: Prompt, tmp_path
     assert asked().startswith("3 ")
     gone = {"url": f"http://127.0.0.1:{free_port()}", "access": "a", "refresh": None}
     saved.write_text(json.dumps(gone))
-    assert asked().startswith("3 ")  # a login of before, on another port, gives way
+    assert asked().startswith("3 ")  # an earlier login on another port has lower priority
     saved.write_text(json.dumps({**gone, "url": "https://tasks.invalid"}))
     assert "tasks.invalid" in asked()
 
