@@ -1,4 +1,4 @@
-"""A whole Taskyard in processes of its own, for tests that look from outside."""
+"""A whole Taskyard in its own processes, for tests that use it from outside."""
 
 import http.client
 import os
@@ -31,7 +31,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_taskyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a `taskyard` command to its end, however that is."""
+    """Run a `taskyard` command to its end, with any exit code."""
     return subprocess.run(
         [sys.executable, "-m", "taskyard.server.cli", *arguments],
         env=environment,
@@ -49,9 +49,9 @@ def taskyard(environment: dict[str, str], *arguments: str) -> str:
 
 
 class Live:
-    """`with Live(directory, {...}) as live`: migrated, web and one worker up, ready.
+    """`with Live(directory, {...}) as live`: a migrated system whose web and one worker are ready.
 
-    ``migrated`` says that the database is so already.
+    Pass ``migrated`` if the database is migrated already.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Live:
         return process
 
     def stop_worker(self, process: subprocess.Popen[bytes] | None = None) -> None:
-        """SIGTERM, as a deploy does it; the oldest worker unless one is named."""
+        """SIGTERM, as in a deploy; the oldest worker unless one is named."""
         process = process or self.workers[0]
         self.workers.remove(process)
         child_process.stop([process], seconds=30)
@@ -158,7 +158,7 @@ class Live:
         process.wait()
 
     def replace_those_that_left(self) -> int:
-        """Start a worker for each that left to be started again, as `up` and compose do."""
+        """Start a worker for each that exited to be started again, as `up` and compose do."""
         left = [each for each in self.workers if each.poll() == os.EX_TEMPFAIL]
         for process in left:
             self.workers.remove(process)
@@ -171,17 +171,17 @@ class Live:
 
     @cached_property
     def prefix(self) -> str:
-        """What every name of this system in Redis begins with."""
+        """The prefix of every name of this system in Redis."""
         said = "from taskyard.core.redis import key; print(key(''))"
         return self.command("manage", "shell", "--no-imports", "-c", said).strip()
 
     def celery(self) -> Celery:
-        """Celery as this system speaks it."""
+        """A Celery app with the configuration of this system."""
         options = {"global_keyprefix": f"{self.prefix}celery:"}
         return Celery(broker=self.env["REDIS_URL"], broker_transport_options=options)
 
     def messages(self, queue: str = "default") -> int:
-        """How many wake-up messages stand in a queue."""
+        """The number of wake-up messages in a queue of the broker."""
         with redis.Redis.from_url(self.redis_url) as client:
             return int(client.llen(f"{self.prefix}celery:{queue}"))  # type: ignore[arg-type]
 

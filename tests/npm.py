@@ -1,6 +1,6 @@
 """Programs and files from npm, for the tests that need them.
 
-Node.js and npm come from a wheel, so that no machine has to have them.
+Node.js and npm come from a wheel, so they need not be installed.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def installed(folder: Path) -> Path:
             try:
                 fresh.rename(home)
             except OSError:
-                if not home.exists():  # else another run got there first
+                if not home.exists():  # otherwise another run was first
                     raise
     return home / "node_modules"
 

@@ -1,4 +1,4 @@
-"""Tasks that ended long ago, as a purge finds them; a tenth with a log, past attempts, a retry."""
+"""Insert tasks that ended long ago, for a purge; a tenth has a log, past attempts, a retry."""
 
 from tests.live_system import Live
 
@@ -39,5 +39,5 @@ def fill(live: Live, *, owner: str, count: int) -> None:
 
 
 def left(live: Live) -> str:
-    """How many tasks, lines, attempts and keys there are, and how many tasks are counted."""
+    """The numbers of tasks, lines, attempts and keys, and the counters of tasks."""
     return live.command("manage", "shell", "--no-imports", "-c", LEFT).strip()

@@ -1,4 +1,4 @@
-"""Task types that behave badly, or slowly, for tests that need one."""
+"""Slow and faulty task types for tests."""
 
 import asyncio
 import locale
@@ -209,7 +209,7 @@ def fills_the_memory() -> int:
 
 @task_type("quick", batch=50)
 def quick(does: str = "nothing") -> str:
-    """Takes no time, unless it dies or dawdles."""
+    """Takes no time, unless it dies or is slow."""
     if does == "die":
         if marks := os.environ.get("MARKS"):
             with open(marks, "ab", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""The fixtures of the API's tests: accounts are asked the same way."""
+"""The fixtures of the API's tests also serve the tests of accounts."""
 
 from tests.api.conftest import api, as_user, new_user, no_throttles, nobody, user
 

@@ -1,4 +1,4 @@
-"""A password is the same in every Unicode form, on every way in and every way to set it."""
+"""A password works in every Unicode form, in every login and every way to set it."""
 
 import re
 import unicodedata
@@ -89,7 +89,7 @@ def test_a_hash_from_before_still_fits_and_is_replaced(
 def test_a_wrong_password_costs_one_hash_in_every_form(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or the time would say whether there is such a user."""
+    """A second hash would take time and so reveal that the user exists."""
     hashed: list[str] = []
     verify = Argon2PasswordHasher.verify
 

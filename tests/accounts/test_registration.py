@@ -1,4 +1,4 @@
-"""Registering: which names and passwords, and what two people at once get."""
+"""Registration: allowed names and passwords, and two requests at the same time."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

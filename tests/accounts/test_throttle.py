@@ -32,9 +32,9 @@ def redis_answered(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[None]:
-    """A throttle that lets pass because Redis is slow looks like one that does not count: say so.
+    """Fail clearly if Redis is slow, because the throttle then admits requests without counting.
 
-    The breaker is each test's own, so that one slow call is one test's trouble.
+    Each test has its own circuit breaker, so that one slow call affects one test.
     """
     monkeypatch.setattr(core_redis, "breaker", core_redis.CircuitBreaker())
     yield
@@ -90,7 +90,7 @@ def test_failed_logins_of_a_name_from_an_address_are_limited(
 def test_logins_of_ever_other_names_from_an_address_are_limited(
     nobody: ApiClient, user: User, as_user: Any, settings: Any, address: str
 ) -> None:
-    """Right or wrong, whatever the name: each costs a hash. An IPv6 network is one address."""
+    """Every attempt under any name costs a hash and counts; an IPv6 network is one address."""
     settings.TASKYARD_ATTEMPT_RATE = "5/min"
     settings.TASKYARD_TRUSTED_PROXIES = 1
     user.set_password(PASSWORD)

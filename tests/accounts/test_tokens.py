@@ -1,4 +1,4 @@
-"""Tokens: what they open, what ends them, what is none."""
+"""Tokens: their use, their end, and invalid ones."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ def opens(nobody: ApiClient, access: str) -> bool:
 
 
 def signed(key: str = "", algorithm: str | None = "HS256", **claims: Any) -> str:
-    """A token with our key, whatever is in it."""
+    """Sign any payload, by default with our key."""
     payload = {
         "token_type": "access", "exp": int(time.time()) + 60, "iat": int(time.time()), "jti": "x",
         "user_id": "1", **claims,
@@ -226,7 +226,7 @@ def test_a_deleted_or_disabled_user_has_no_tokens(
 def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
     nobody: ApiClient, person: User, change: str
 ) -> None:
-    """One task is accepted by a statement that proves the token itself."""
+    """The statement that accepts one task also checks the token."""
     access = login(nobody).json()["access"]
     lifecycle.open_account(person.pk)
     if change == "delete":
@@ -307,7 +307,7 @@ def test_a_rotated_token_is_good_once_and_its_reuse_ends_the_family(
 
 
 def rotated_seconds_ago(seconds: int) -> None:
-    """As if every rotation had been so long ago."""
+    """Move every rotation back by these seconds."""
     for row in BlacklistedToken.objects.all():
         row.blacklisted_at -= timedelta(seconds=seconds)
         row.save()
@@ -316,7 +316,7 @@ def rotated_seconds_ago(seconds: int) -> None:
 def test_a_token_rotated_a_moment_ago_gets_the_same_pair_again(
     nobody: ApiClient, person: User, settings: Any
 ) -> None:
-    """An answer that was lost logs nobody out."""
+    """A lost response logs no user out."""
     settings.TASKYARD_ROTATE_REFRESH = True
     token = login(nobody).json()["refresh"]
     pair = refresh(nobody, token).json()

@@ -1,4 +1,4 @@
-"""A client that is somebody, and the system's own answers."""
+"""Clients of the API for users, and the settings of its tests."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from django.test import Client
 
 from tests.api_client import ApiClient
 
-# Only inside the fixtures may models be imported: this file is read before Django is set up.
+# Import models only inside fixtures, because this file is loaded before Django is set up.
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
     from tests.fake_worker import FakeWorker
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_throttles(settings: Any) -> None:
-    """All tests come from one address; what throttles do is tested where it is meant."""
+    """Switch throttles off, because all tests come from one address."""
     settings.TASKYARD_REGISTER_RATE = settings.TASKYARD_LOGIN_RATE = ""
     settings.TASKYARD_ATTEMPT_RATE = ""
 
@@ -27,7 +27,7 @@ def new_user(db: None) -> "Callable[..., User]":
     from taskyard.core import lifecycle
 
     def make(username: str = "newuser", **fields: Any) -> User:
-        # Hashing takes a tenth of a second; only the tests of logging in need a password.
+        # Hashing takes a tenth of a second; only the tests of logins need a password.
         user = User.objects.create(username=username, password="!", **fields)
         lifecycle.open_account(user.pk)
         return user
@@ -54,13 +54,13 @@ def as_user() -> "Callable[[User], ApiClient]":
 
 @pytest.fixture
 def api(user: "User", as_user: "Callable[[User], ApiClient]") -> ApiClient:
-    """The API, asked by ``user``."""
+    """A client of the API for ``user``."""
     return as_user(user)
 
 
 @pytest.fixture
 def other(new_user: "Callable[..., User]", as_user: "Callable[[User], ApiClient]") -> ApiClient:
-    """The API, asked by somebody else."""
+    """A client of the API for another user."""
     return as_user(new_user("other"))
 
 

@@ -1,4 +1,4 @@
-"""Addresses that fail in ways the real ones must not."""
+"""Addresses that raise errors, for tests of the error responses."""
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse

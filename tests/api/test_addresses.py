@@ -1,4 +1,4 @@
-"""Addresses, methods, media types: what an API answers before anything is asked of it."""
+"""Addresses, methods and media types."""
 
 import re
 from pathlib import Path

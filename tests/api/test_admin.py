@@ -1,4 +1,4 @@
-"""The admin's pages of tasks and queues: read, and act only through the lifecycle."""
+"""The admin's pages of tasks and queues are read-only and act only through the lifecycle."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a submit beyond the user's rate or space is answered; everything else goes on."""
+"""A submit beyond the user's rate or space is refused; all other requests work."""
 
 from typing import Any
 

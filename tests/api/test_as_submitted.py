@@ -1,4 +1,4 @@
-"""Inputs, results and progress come back as they were given, on both databases."""
+"""Inputs, results and progress come back unchanged, on both databases."""
 
 import json
 
@@ -12,7 +12,7 @@ from taskyard.core.types import NewTask
 from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
 
-# As orjson and pydantic write: what is the same number or text has one form.
+# As orjson and pydantic write it: equal numbers and texts have one form.
 EXACT = [
     '{"zebra":1,"apple":{"b":1,"aa":2,"a":3},"":0}',
     '{"n":[1e21,-0.0,0.0,1.0,1,1e300,1e-300,5e-324,0.1,123456789012345680.0,-1.5]}',

@@ -1,4 +1,4 @@
-"""What a request body may be. Nothing here is ever a 5xx, and a refusal never leaves a row."""
+"""Request bodies: no body causes a 5xx, and a refusal never leaves a row."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Submitting many: all of them or none, and what is wrong is said by index."""
+"""A bulk accepts all tasks or none, and its errors name the index."""
 
 from typing import Any
 

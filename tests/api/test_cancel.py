@@ -1,4 +1,4 @@
-"""Cancelling: what is answered is what is so."""
+"""The response to a cancel says what happened to the task."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every text has its words in both languages, and what is compiled is what is written."""
+"""Every text is translated in both languages, and the compiled catalogues are up to date."""
 
 from pathlib import Path
 

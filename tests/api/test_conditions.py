@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match (RFC 9110, 13) on what changes a task or a profile."""
+"""If-Match and If-None-Match (RFC 9110, 13) on requests that change a task or a profile."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ CHANGES = [("POST", "/cancel/", 200), ("POST", "/retry/", 201), ("DELETE", "/", 
 
 @pytest.fixture
 def task_id(api: ApiClient, fake_worker: FakeWorker) -> int:
-    """A cancelled task, of which all may be asked."""
+    """A cancelled task, so that every request about it is possible."""
     found: int = api.create().json()["id"]
     api.post(f"tasks/{found}/cancel/")
     return found

@@ -1,4 +1,4 @@
-"""Submitting a task: what may be asked for, and what is refused where."""
+"""A create: its options, and the errors with their places."""
 
 from datetime import timedelta
 from typing import Any

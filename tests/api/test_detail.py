@@ -1,4 +1,4 @@
-"""One task: who sees it, its tag, its words."""
+"""One task: its visibility, its ETag, its texts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from taskyard.core import lifecycle
 from taskyard.core.models import Account, Task
 from tests.api_client import ApiClient
 
-# The lifecycle is the only writer; here its results are laid down to be looked at.
+# Normally the lifecycle is the only writer; these tests write the states that they read.
 DONE = {"ready": False, "wake_at": None, "worker": None, "finished_at": "2024-12-16T12:00:05Z"}
 
 

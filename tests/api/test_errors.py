@@ -1,4 +1,4 @@
-"""Errors, in both forms and both languages; outages are told from faults."""
+"""Errors in both forms and both languages; an outage is not reported as a fault."""
 
 import json
 from typing import Any
@@ -116,7 +116,7 @@ def test_an_outage_outside_a_view_of_the_api_is_a_503_too(settings: Any) -> None
 
 @pytest.fixture
 def unreachable() -> Any:
-    """Points the connection to where no database is, for the time of a block."""
+    """Point the connection to an address without a database within the block."""
     from contextlib import contextmanager
 
     @contextmanager

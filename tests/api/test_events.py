@@ -1,4 +1,4 @@
-"""The addresses of the streams, asked of a server that cannot stream."""
+"""The addresses of the streams on a server that cannot stream."""
 
 from tests.api_client import ApiClient
 

@@ -1,4 +1,4 @@
-"""Which parts of a task an answer has."""
+"""`fields=`, and the fields that a list leaves out."""
 
 import json
 from typing import Any

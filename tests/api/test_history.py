@@ -1,4 +1,4 @@
-"""What happened to a task: its attempts, and what its handler said."""
+"""Attempts and log lines of a task."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

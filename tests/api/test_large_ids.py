@@ -1,4 +1,4 @@
-"""Ids beyond 2^31: a task lives its whole life, a stream and a list go over the boundary."""
+"""Ids beyond 2^31: tasks run, and a stream and a list pass the boundary."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ LAST_SMALL = 2**31 - 1
 
 
 def go_on_after(table: str, last: int) -> None:
-    """The next row of this table is given the id after ``last``."""
+    """Give the next row of this table the id after ``last``."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])

@@ -1,4 +1,4 @@
-"""/metrics: what it says, and who may read it."""
+"""/metrics: its content, and the permission to read it."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def asked(token: str | None = None, **meta: Any) -> Any:
 
 
 def samples(answer: Any) -> dict[tuple[str, ...], float]:
-    """By name and the values of its labels, which are written in the order of their names."""
+    """The samples by name and label values, in the order of the labels' names."""
     assert answer.status_code == 200, answer.content
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -103,7 +103,7 @@ def test_it_is_prometheus_text(db: None) -> None:
         ({"REMOTE_ADDR": "::1"}, 200),
         (AFAR, 401),
         ({"REMOTE_ADDR": ""}, 401),
-        # A proxy on this machine stands between.
+        # The request came through a proxy on this machine.
         ({"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, 401),
         ({"HTTP_X_REAL_IP": "127.0.0.1"}, 401),
         ({"HTTP_FORWARDED": "for=127.0.0.1"}, 401),
@@ -134,10 +134,10 @@ def test_its_own_token_opens_it_and_nothing_else(db: None, settings: Any) -> Non
 
 
 def test_staff_may_read_it_and_users_may_not(staff: ApiClient, api: ApiClient) -> None:
-    assert asked(staff.decorators, **AFAR).status_code == 200
+    assert asked(staff.access, **AFAR).status_code == 200
     refused = asked(api.access, **AFAR)
     assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
-    # Who names himself is not taken for this machine.
+    # A request with a token is judged by the token, also from this machine.
     assert asked(api.access).status_code == 403
     assert asked("rubbish").status_code == 401
 

@@ -1,6 +1,6 @@
-"""Whatever the database cannot do at the moment is a 503 for the request, in the form it asks for.
+"""An outage of the database is a 503 for the request, in the form that it accepts.
 
-Which error is an outage, ``tests/core/test_database_errors.py`` says.
+``tests/core/test_database_errors.py`` tests which errors are outages.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Outage = Callable[[], AbstractContextManager[None]]
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """New connections write nothing, as on an old primary after a switchover."""
+    """Make new connections read-only, as on an old primary after a switchover."""
     options = connection.settings_dict["OPTIONS"]
     before = dict(options)
     connection.close()
@@ -44,7 +44,7 @@ def read_only() -> Iterator[None]:
 
 @contextmanager
 def without(table: str) -> Iterator[None]:
-    """A table is not there, as before a migration."""
+    """Rename a table, as if it was not migrated yet."""
     rename = 'ALTER TABLE "{}" RENAME TO "{}"'
     with connection.cursor() as cursor:
         cursor.execute(rename.format(table, f"old_{table}"))
@@ -119,7 +119,7 @@ if TEST_DB == "postgresql":
 
     @pytest.fixture
     def failing() -> Iterator[Callable[[str], None]]:
-        """`failing("53100")`: from now on no task can be inserted, for this reason."""
+        """`failing("53100")`: from now on every insert of a task fails with this SQLSTATE."""
 
         def fail(sqlstate: str) -> None:
             with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The Prefer header (RFC 7240): read as it is written there, or not at all."""
+"""The Prefer header is read as in RFC 7240, or ignored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Many at once: real threads, asking the API on the real database."""
+"""Races of real threads that use the API on the real database."""
 
 import time
 from collections import Counter
@@ -61,10 +61,11 @@ def test_100_submits_at_once_with_one_key_are_one(
 def test_1000_cancels_against_finishes_end_once_and_as_answered(
     api: ApiClient, user: User, fake_worker: FakeWorker, figure: Any
 ) -> None:
-    """The canceller and the worker start each race together; who commits first, wins.
+    """The canceller and the worker start each race together, and the first commit wins.
 
-    Every other task is claimed before its race, so both ways to cancel are raced: one that no
-    process holds, and one that runs. Some handlers stop when asked, some do not, some try again.
+    Every second task is claimed before its race, so that both ways to cancel have a race: of a
+    task that no process holds, and of a running one. Some handlers stop when the task is
+    cancelled, some do not, some raise Retry.
     """
     together = Barrier(2, timeout=30)
     raced: list[int] = []
@@ -84,7 +85,7 @@ def test_1000_cancels_against_finishes_end_once_and_as_answered(
             raced.append(lifecycle.submit(user.pk, NewTask(**SUM, queue="default")).pk)
             early = fake_worker.claim() if race % 2 else []
             together.wait()
-            time.sleep(race % 16 / 4000)  # a cancel takes some milliseconds: meet all of them
+            time.sleep(race % 16 / 4000)  # the pauses cover the milliseconds of a cancel
             written: list[Status] = []
             for claimed in early or fake_worker.claim():
                 written += end(claimed, race)
@@ -109,11 +110,11 @@ def test_1000_cancels_against_finishes_end_once_and_as_answered(
         task = tasks[task_id]
         terminal = [status for status in written if status != Status.PENDING]
         asked = task.cancel_requested_at is not None
-        if answer == 200:  # cancelled at once: nothing that ran wrote an ending after that
+        if answer == 200:  # cancelled at once: no attempt wrote an end after that
             assert (shown, task.status, terminal, asked) == ("cancelled", "cancelled", [], True)
-        elif answer == 202:  # asked: it stopped, or had it done before it saw
+        elif answer == 202:  # requested: the handler stopped, or completed before it noticed
             assert (shown, asked) == ("in_progress", True)
-            # Where the attempt wanted another, there is none: it is cancelled.
+            # If the attempt raised Retry, there is no other attempt: the task is cancelled.
             assert [task.status] == (terminal or [Status.CANCELLED])
         else:
             assert (answer, task.status, asked) == (409, Status.COMPLETED, False)

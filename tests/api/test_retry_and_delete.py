@@ -1,4 +1,4 @@
-"""After the end: the same again as a new task, and forgetting one."""
+"""Retry an ended task as a new one, and delete a task."""
 
 from typing import Any
 

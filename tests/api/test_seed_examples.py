@@ -1,4 +1,4 @@
-"""The user's own description, seed/README.ru.md: each request and answer as it stands there."""
+"""The requests and responses of the user's own description, seed/README.ru.md."""
 
 import re
 from collections.abc import Callable

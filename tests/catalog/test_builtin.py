@@ -1,4 +1,4 @@
-"""The built-in types: what they admit and what they give."""
+"""The built-in types: their inputs and results."""
 
 import json
 import random

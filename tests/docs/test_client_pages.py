@@ -1,4 +1,4 @@
-"""The reference of the command line and the library is what the code says."""
+"""The reference pages of the command line and the library equal the generated text."""
 
 import json
 import os

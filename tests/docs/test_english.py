@@ -1,7 +1,7 @@
 """The English of comments, docstrings, pages and names: no word of the list below is in them.
 
-DESIGN calls for plain sentences that a reader understands out of context. This test finds only
-words that can be found without false alarms; it does not prove that a sentence is good.
+Readers whose first language is not English must understand each line out of context. The test
+finds only words and patterns without false alarms; it does not prove that a sentence is good.
 """
 
 import ast

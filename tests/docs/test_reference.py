@@ -1,4 +1,4 @@
-"""The reference names everything there is, and nothing that is not."""
+"""The reference pages name exactly the settings, commands, addresses and codes of the code."""
 
 import ast
 import inspect
@@ -100,7 +100,7 @@ def _is_command(name: str) -> bool:
 
 
 def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str] | None]]:
-    """Each address as people write it, with its methods where they are the view's own."""
+    """Each address as users write it, with the methods that the view itself defines."""
     for pattern in patterns:
         route = str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -111,7 +111,7 @@ def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str]
         elif isinstance(pattern, URLPattern) and (route or prefix != "/api/"):
             plain = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"<\1>", route)
             plain = re.sub(r"<\w+:(\w+)>", r"<\1>", plain)
-            # With a slash in the API, without one where probes ask.
+            # With a slash in the API, without one for probes.
             plain = plain.removeprefix("^").replace(r"/?\Z", "/" if prefix == "/api/" else "")
             yield prefix + plain, _methods(pattern.callback)
 
@@ -137,7 +137,7 @@ def _trees() -> Iterator[ast.AST]:
 
 
 def _codes_in_the_source() -> Iterator[str]:
-    """Codes given to problems, flaws and endings as plain text, or to exceptions of DRF's."""
+    """The codes of errors and ends that are string literals, and those of DRF's exceptions."""
     place = {"Problem": 1, "FieldError": 1, "InvalidResult": 0, "end": 1, "_try_again": 3}
     for tree in _trees():
         for node in ast.walk(tree):

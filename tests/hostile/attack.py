@@ -1,6 +1,6 @@
-"""An attack on a live system: requests, and the oracle that every answer to them is held to.
+"""Attack a live system with requests, and check every response with the oracle.
 
-JSON, never a 5xx, `nosniff`, and after a refusal not one row of the database is another.
+The oracle requires JSON, no 5xx, `nosniff`, and after a refusal an unchanged database.
 """
 
 import json
@@ -27,13 +27,13 @@ NOT_OURS = {
 
 
 class Books:
-    """The database of a live system, read and written beside it."""
+    """A direct connection to the database of a live system."""
 
     def __init__(self, live: Live) -> None:
         if url := live.env.get("DATABASE_URL"):
             self._open: Any = psycopg.connect(url, autocommit=True)
             names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
-            # Grows with every transaction that writes.
+            # This number grows with every transaction that writes.
             self._version = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
             row, join = "t::text", "string_agg({0}, chr(10) ORDER BY {0})"
         else:
@@ -61,7 +61,7 @@ class Books:
         return cursor.fetchall() if cursor.description else []
 
     def state(self) -> dict[str, tuple[int, str]]:
-        """How many rows each table has, and all that they hold."""
+        """The number of rows of each table, and their content."""
         version = self.execute(self._version)
         if self._known is None or self._known[0] != version:
             found = {table: (count, held) for table, count, held in self.execute(self._state)}
@@ -70,7 +70,7 @@ class Books:
 
 
 class Attack:
-    """One row of the hostile table. `send` holds every answer to the oracle."""
+    """One row of the hostile table. `send` checks every response with the oracle."""
 
     def __init__(self, live: Live, secret_texts: set[str]) -> None:
         self.live = live
@@ -91,11 +91,11 @@ class Attack:
         return user
 
     def keep_secret(self, *texts: str) -> None:
-        """These must not be found in the log when all is over."""
+        """Require that the log does not contain these texts at the end."""
         self._secret.update(text for text in texts if len(text) > 20)
 
     def canary(self) -> str:
-        """A text that is found again wherever it went."""
+        """A unique text, so that a search finds every place that stores it."""
         text = f"canary{secrets.token_hex(8)}"
         self.keep_secret(text)
         return text
@@ -126,7 +126,7 @@ class Attack:
         headers: Any = None,
         hidden: str = "",
     ) -> httpx.Response:
-        """`body` as bytes goes as it is; `hidden` must not stand in the answer."""
+        """Send a request; bytes as `body` go unchanged. The response must lack `hidden`."""
         before = self.books.state()
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = [] if content is None else [("Content-Type", "application/json")]
@@ -135,7 +135,7 @@ class Attack:
         sent = [header for header in sent if header[0].lower() not in replaced] + given
         if user is not None and "authorization" not in replaced:
             sent.append(("Authorization", user.http.headers["Authorization"]))
-        # As it is written: the client itself would tidy up the address.
+        # Unchanged, because the client itself would normalise the address.
         target = {"target": path.encode()}
         request = self._http.build_request(
             method, "/", content=content, headers=sent, extensions=target
@@ -164,7 +164,7 @@ class Attack:
             answer.json()
 
     def settled(self, user: User) -> None:
-        """Wait until nothing of the user's runs, so that the books stand still."""
+        """Wait until no task of the user runs, so that the database does not change."""
         deadline = time.monotonic() + 20
         while user.http.get("/limits/").json()["active"]:
             assert time.monotonic() < deadline
@@ -172,13 +172,13 @@ class Attack:
 
 
 def raw(live: Live, *pieces: bytes, seconds: float = 10) -> httpx.Response:
-    """Exactly these bytes over a socket of their own; the first answer that comes back."""
+    """Send exactly these bytes over a new socket; return the first response."""
     with socket.create_connection(("127.0.0.1", live.port), timeout=seconds) as connection:
         try:
             for piece in pieces:
                 connection.sendall(piece)
         except OSError:
-            pass  # refused before the end; what was said stands in the buffer
+            pass  # refused before the end; the response is in the buffer
         received = b""
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536) or _closed()

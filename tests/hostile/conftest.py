@@ -1,4 +1,4 @@
-"""One live system for the whole hostile table; a test is a row, its docstring the row's name."""
+"""One live system for the hostile table; each test is a row, its docstring the row's name."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,13 +15,13 @@ LAST = ("test_schemathesis.py", "test_logs.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The schema's fuzzing leaves tasks behind, and the log is read when all is over."""
+    """Run the fuzzing of the schema late, because it leaves tasks, and the test of the log last."""
     items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
 
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A system that rotates tokens, counts failed logins as by default, and logs all it can."""
+    """A system that rotates tokens, has the default login throttle, and logs at DEBUG."""
     with ExitStack() as stack:
         environment = {
             "TASKYARD_TASK_TYPES": "tests.hostile.task_types",
@@ -35,7 +35,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.fixture(scope="session")
 def secret_texts() -> set[str]:
-    """All that must not be found in the log."""
+    """All texts that the log must not contain."""
     return {"password123"}
 
 

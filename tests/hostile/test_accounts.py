@@ -81,7 +81,7 @@ def test_forwarded_addresses(attack: Attack) -> None:
         refused.append(answer.status_code)
     assert refused == [401] * 10 + [429] * 4
     assert 0 < int(answer.headers["retry-after"]) <= 60
-    # Nor by another spelling of the name, which is the same name.
+    # Another spelling of the name does not help, because it is the same name.
     twin = {"username": user.name.upper(), "password": "password1234"}
     attack.post("/api/token/", twin, 429)
     attack.note("429 from the 11th on")

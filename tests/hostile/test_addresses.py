@@ -1,4 +1,4 @@
-"""Addresses, parameters, headers: what stands outside the body."""
+"""Hostile addresses, parameters and headers."""
 
 import contextlib
 import secrets
@@ -258,7 +258,7 @@ def test_odd_headers(attack: Attack) -> None:
 
 
 def test_event_ids(attack: Attack) -> None:
-    """Last-Event-ID that nobody gave: the stream begins anew"""
+    """Last-Event-ID of no event: the stream begins anew"""
     user = attack.user()
     for event_id in (
         *("0", "-1", "x", "9" * 19, "9" * 4000, "1:2:3", "1:1:", "9:1:5", "1:9:5,5,5", "0/0/0"),
@@ -309,7 +309,7 @@ def test_what_is_no_http(attack: Attack, hostile: Live) -> None:
 
 
 def test_a_session_cookie_that_is_none(attack: Attack, hostile: Live) -> None:
-    """session and CSRF cookies that nobody gave: never a 5xx"""
+    """invented session and CSRF cookies: never a 5xx"""
     before = attack.books.state()
     for cookie in (
         *(

@@ -1,4 +1,4 @@
-"""Bodies: numbers, depths, characters, forms and sizes."""
+"""Hostile bodies: numbers, depths, characters, forms and sizes."""
 
 import gzip
 import json
@@ -257,7 +257,7 @@ def test_sizes(attack: Attack, hostile: Live) -> None:
         head += b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunks = [b"10000\r\n" + b" " * 0x10000 + b"\r\n"] * (size // 0x10000 + 1)
         attack.judge(raw(hostile, head, *chunks, b"0\r\n\r\n"), 413, f"chunked {path}")
-        # Not even sent: refused for what it says of itself.
+        # Refused for its declared size before it is sent.
         declared = head.replace(b"Transfer-Encoding: chunked", b"Content-Length: %d" % 10**12)
         attack.judge(raw(hostile, declared), 413, f"declared {path}")
     assert attack.books.state() == before

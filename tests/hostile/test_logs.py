@@ -1,4 +1,4 @@
-"""The log of the whole programme, read when it is over."""
+"""The log of the whole hostile programme."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_the_log_keeps_secrets(attack: Attack, hostile: Live, secret_texts: set[
         assert not lines, f"{text} stands in the log: {lines[0][:1000]}"
     lines = log.splitlines()
     errors = [json.loads(line) for line in lines if '"level": "ERROR"' in line]
-    # Django reports an attack it has refused as an error.
+    # Django logs an attack that it has refused as an error.
     faults = [each for each in errors if not each["logger"].startswith("django.security")]
     assert not faults, faults[:3]
     attack.note(f"{len(lines):,} lines, none of {len(secret_texts):,} secrets")

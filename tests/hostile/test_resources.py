@@ -1,4 +1,4 @@
-"""What one client may cost everybody else: headers, bodies and answers without an end."""
+"""Limits on the cost of one client to others: headers, bodies and responses without an end."""
 
 import socket
 import time
@@ -18,7 +18,7 @@ CREATE = b"POST /api/tasks/create/ HTTP/1.1\r\nHost: localhost\r\n"
 
 @contextmanager
 def nobody_waits(live: Live, seconds: float = 2.0) -> Iterator[None]:
-    """Sent in the block and still being worked on behind it: others are answered meanwhile."""
+    """Send a request in the block; while the server works on it, others get their responses."""
     yield
     begun = time.monotonic()
     assert httpx.get(f"{live.url}/livez", timeout=60).status_code == 200
@@ -53,7 +53,7 @@ def nobody_waits(live: Live, seconds: float = 2.0) -> Iterator[None]:
     ids=lambda header: header[:24].decode(),
 )  # fmt: skip
 def test_a_long_header_costs_nobody_anything(attack: Attack, hostile: Live, header: bytes) -> None:
-    """headers of 60 kB made to be slow to read: everybody else is answered meanwhile"""
+    """headers of 60 kB made to be slow to read: other clients are answered meanwhile"""
     with socket.create_connection(("127.0.0.1", hostile.port), timeout=60) as one:
         with nobody_waits(hostile):
             for head in (HEAD, CREATE + b"Content-Length: 0\r\n"):
@@ -62,7 +62,7 @@ def test_a_long_header_costs_nobody_anything(attack: Attack, hostile: Live, head
 
 
 def test_what_a_proxy_lets_through_is_no_slower(attack: Attack, hostile: Live) -> None:
-    """four headers of 8 KiB, as proxies let them pass: everybody else is answered meanwhile"""
+    """four headers of 8 KiB, as proxies let them pass: other clients are answered meanwhile"""
     four = b"".join(b"Prefer: " + b'"' * 8000 + b"\r\n" for _ in range(4))
     with socket.create_connection(("127.0.0.1", hostile.port), timeout=60) as one:
         with nobody_waits(hostile):

@@ -17,17 +17,17 @@ pytestmark = pytest.mark.servers
 CASES = int(os.environ.get("HOSTILE_CASES", "2000"))
 TRIES = min(400, max(10, CASES // 85))
 FIRST_SEED = 20240229
-# Streams do not end; tests/contract/test_live.py and test_addresses.py ask for them.
+# Streams do not end; tests/contract/test_live.py and test_addresses.py cover them.
 STREAMS = ("tasks_events", "task_events")
-# It takes for wrong whatever JSON Schema cannot say: a password's rules, a quota, either of two
-# parameters but not both, a moment beyond the calendar, 2.0 for an integer, a key used before.
+# It expects success if JSON Schema cannot express a rule: of a password, a quota, two exclusive
+# parameters, a moment beyond the calendar, 2.0 for an integer, a key that was used before.
 EXCLUDED = "positive_data_acceptance"
 
 
 def test_schemathesis(attack: Attack, tmp_path: Path) -> None:
     """schemathesis: all checks but one, coverage, fuzzing, stateful"""
     user = attack.user()
-    # Enough places for every task that is made up.
+    # Enough places for every generated task.
     attack.books.execute("UPDATE taskyard_account SET active_limit = 1000000")
     made = rounds = 0
     while made < CASES:
@@ -37,7 +37,7 @@ def test_schemathesis(attack: Attack, tmp_path: Path) -> None:
 
 
 def play(attack: Attack, user: User, directory: Path, *, seed: int) -> int:
-    """One round; how many cases were made."""
+    """Run one round; return the number of cases."""
     directory.mkdir()
     report = directory / "report.json"
     result = subprocess.run(

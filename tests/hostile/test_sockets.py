@@ -16,7 +16,7 @@ REQUESTS = 200
 
 
 def test_slow_loris(attack: Attack, hostile: Live) -> None:
-    """500 slow-loris sockets: everybody else is answered as before"""
+    """500 slow-loris sockets: other clients are answered as before"""
     user = attack.user()
     before = _p99(attack, hostile, user.http.headers["Authorization"])
     heads = (

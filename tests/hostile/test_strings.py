@@ -1,4 +1,4 @@
-"""What people write is shown as text, wherever it is stored."""
+"""Texts of users are shown as text in every place."""
 
 import html
 import secrets

@@ -41,7 +41,7 @@ def part(value: Any) -> str:
 
 
 def present(attack: Attack, token: str) -> None:
-    """Everywhere a token can be shown; refused everywhere."""
+    """Send a token to every place that takes one; each must refuse it."""
     attack.keep_secret(token)
     for path in ("/api/tasks/", "/api/tasks/events/", "/api/tasks/1/"):
         attack.get(path, 401, headers=bearer(token))
@@ -109,7 +109,7 @@ def test_signed_nonsense(attack: Attack) -> None:
         attack.post(REFRESH, {"refresh": signed({**refresh, "user_id": value}, key)}, 401)
     for claim in ("fpr", "token_type", "jti", "exp", "iat", "nbf"):
         for value in odd:
-            # A moment that can be read is one: true is 1, 10^30 lies ahead, -1 behind.
+            # Values that convert to a time: true is 1, 10^30 is in the future, -1 in the past.
             expect = {200, 401} if claim in ("exp", "iat", "nbf") else {401}
             token = signed({**good, claim: value}, key)
             attack.get("/api/limits/", expect, headers=bearer(token))
@@ -123,7 +123,7 @@ def test_signed_nonsense(attack: Attack) -> None:
 
 
 def signed(payload: dict[str, Any], key: str) -> str:
-    """Also what PyJWT would refuse to sign."""
+    """Sign a payload, also one that PyJWT refuses to sign."""
     return jwt.api_jws.encode(json.dumps(payload).encode(), key, "HS256", {"typ": "JWT"})
 
 
@@ -163,7 +163,7 @@ def test_parallel_refreshes(attack: Attack) -> None:
     attack.note("one pair for 100")
     used = attack.post(REFRESH, {"refresh": pair[1]}, 200).json()
     attack.keep_secret(*pair, *used.values(), other)
-    # Who presents it now holds a copy: every refresh token of the user has ended.
+    # A client that presents it now has a copy, so every refresh token of the user has ended.
     for token in (user.refresh, pair[1], used["refresh"], other):
         assert httpx.post(f"{attack.live.url}{REFRESH}", json={"refresh": token}).status_code == 401
 

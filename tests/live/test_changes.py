@@ -1,4 +1,4 @@
-"""What a reader is told between two moments: nothing missed, nothing twice, whatever the order."""
+"""A reader gets every change between two moments once, in any order of commits."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
     owner_id: int, submit: Callable[[], Task]
 ) -> None:
     if connection.vendor != "postgresql":
-        return  # one writer at a time: there is no other order
+        return  # with one writer at a time there is no other order
     early, late = submit(), submit()
     position = changes.read_from(owner_id, None, None).after
     numbered, may_commit = threading.Event(), threading.Event()

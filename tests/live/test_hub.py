@@ -1,4 +1,4 @@
-"""Hints travel over a real Redis to whoever listens, and nothing hangs without one."""
+"""Hints reach all subscribers over a real Redis, and nothing hangs without Redis."""
 
 import asyncio
 import time
@@ -83,7 +83,7 @@ def test_a_change_without_a_hint_is_found_unless_it_is_known(django_user_model: 
             hub.listen(owner_id, informed.append, lambda change: True),
         ):
             await eventually(lambda: None in uninformed)
-            await asyncio.sleep(2)  # the first sweep of an owner who has just come tells everybody
+            await asyncio.sleep(2)  # the first sweep of a new owner notifies all subscribers
             uninformed.clear()
             informed.clear()
             await hub.run_in_thread(lifecycle.submit, owner_id, new)

@@ -1,4 +1,4 @@
-"""An open stream asks from time to time whether it may go on."""
+"""An open stream checks from time to time whether its user is still allowed."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def user(monkeypatch: pytest.MonkeyPatch) -> User:
 
 
 def ends_when(happens: Callable[[], object], user: User, *, seconds: float) -> bool:
-    """Whether a stream that was open for a while ends when something happens."""
+    """Whether an open stream ends after an event."""
     access = tokens.issue(user).access
     said: list[Message] = []
 

@@ -1,7 +1,7 @@
-"""`make mutants`: break one promise at a time and see which test notices; non-zero if none does.
+"""`make mutants`: break one promise at a time and report which test fails; non-zero if none does.
 
-Each mutant is played on a copy of the tree. The tests that it names run first, then the quick
-ones, then (with `--slow`) the whole systems; the first failure ends it.
+Each mutant runs on a copy of the tree. The tests that it names run first, then the quick ones,
+then (with `--slow`) those on whole systems; the first failure ends it.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def play(mutant: Mutant, server: str, *, slow: bool) -> str | None:
-    """Run the tests against one mutant; the test that noticed, on which database; or None."""
+    """Run the tests against one mutant; return the test that failed and its database, or None."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="taskyard-mutant-") as directory:
         tree = copy_of_the_tree(Path(directory))
@@ -87,7 +87,7 @@ def _killer(mutant: Mutant, tree: Path, server: str, *, slow: bool) -> str | Non
 
 
 def _failing(tests: Sequence[str], tree: Path, server: str, database: str) -> str | None:
-    """The first test that fails; "no answer" where the run does not end."""
+    """The first test that fails; "no answer" if the run does not end."""
     try:
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", *tests],

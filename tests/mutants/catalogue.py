@@ -1,4 +1,4 @@
-"""The mutants: a place in the source, what stands there instead, and the promise that it breaks."""
+"""The mutants: a place in the source, its replacement, and the promise that this breaks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,10 @@ LIVE = "src/taskyard/live"
 
 @dataclass(frozen=True)
 class Mutant:
-    """``old`` stands once in ``file``; ``tests`` are asked first; ``database`` where only one has
-    the place."""
+    """A replacement of ``old``, which is once in ``file``. ``tests`` run first.
+
+    ``database`` is set if only one database uses the place.
+    """
 
     name: str
     promise: str
@@ -22,7 +24,7 @@ class Mutant:
     database: str | None = None
 
     def apply(self, tree: Path) -> None:
-        """Write the mutant into a copy of the tree. Raises ValueError where its place is gone."""
+        """Write the mutant into a copy of the tree. Raises ValueError if its place is gone."""
         path = tree / self.file
         source = path.read_text()
         if source.count(self.old) != 1:

@@ -1,4 +1,4 @@
-"""docs/openapi.json: what a server serves, clean for linters, complete for generators."""
+"""docs/openapi.json equals the served document, is clean for linters and works for generators."""
 
 import json
 import os
@@ -23,7 +23,7 @@ BUILT_IN = ("countdown", "sum")
 
 
 def served(*names: str) -> dict[str, Any]:
-    """The document as a server with only these task types serves it."""
+    """The document that a server with only these task types serves."""
     chosen = Registry()
     for name in names:
         chosen.add(registry.get(name))
@@ -88,12 +88,12 @@ def test_every_operation_has_words_of_its_own_for_users() -> None:
             said.append(operation.get("description", ""))
             assert len(said[-1]) > 20
             assert "``" not in said[-1]
-    # The list takes a create too.
+    # The address of the list accepts a create too.
     assert len(said) - len({*said}) == 1
 
 
 def _schemas(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document that may be a schema."""
+    """Yield every object in a document that may be a schema."""
     if isinstance(value, dict):
         yield value
         for each in value.values():

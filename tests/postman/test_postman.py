@@ -1,4 +1,4 @@
-"""PostmanCollection.json, as a person runs it: import, Run, and every endpoint answers."""
+"""PostmanCollection.json works after an import: every endpoint answers in a run."""
 
 import json
 import os
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.servers
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 COLLECTION = ROOT / "PostmanCollection.json"
-# A stream of all tasks does not end, and newman waits for the end of an answer. The collection has
+# A stream of all tasks does not end, and newman waits for the end of a response. The collection has
 # a request that is refused; tests/contract/test_live.py reads the stream.
 ENDLESS = {("GET", r"api/tasks/events/?\Z")}
 STAFF = {"staff_username": "postman-staff", "staff_password": secrets.token_urlsafe(16)}
-# What middleware or another application answers, so that no URL pattern tells of it.
+# Addresses of middleware or another application, which no URL pattern names.
 BESIDE_THE_API = ("/livez", "/readyz", "/metrics")
 CATCH_ALL = "api/"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a run and what became of it. `checks` are the titles of its tests."""
+    """One request of a run and its outcome. `checks` are the titles of its tests."""
 
     name: str
     method: str
@@ -51,7 +51,7 @@ class NewmanRun:
 
 
 def newman() -> Path:
-    """The program, installed from the lock file the first time."""
+    """The path of newman, which is installed from the lock file the first time."""
     return npm.installed(HERE) / "newman/bin/newman.js"
 
 
@@ -64,7 +64,7 @@ def enter_staff(live: Live) -> None:
 
 @pytest.fixture(scope="module")
 def run(live: Live, tmp_path_factory: pytest.TempPathFactory) -> NewmanRun:
-    """With a staff user, so that what is for staff is answered too."""
+    """A live system with a staff user, so that the requests for staff succeed too."""
     enter_staff(live)
     return newman_run(live, tmp_path_factory, (), **STAFF)
 
@@ -75,10 +75,10 @@ def newman_run(
     folders: tuple[str, ...],
     **variables: str,
 ) -> NewmanRun:
-    """A run of the whole collection, or of some of its folders."""
+    """Run the whole collection, or some of its folders."""
     directory = tmp_path_factory.mktemp("newman")
     report = directory / "report.json"
-    # Nothing of the person's own: no proxy before 127.0.0.1, no ~/.postman/newmanrc.
+    # Without the developer's own settings: no proxy for 127.0.0.1, no ~/.postman/newmanrc.
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment["HOME"] = str(directory)
     said = npm.run_node(
@@ -214,7 +214,7 @@ def test_every_documented_operation_is_answered_in_the_collection(
 
 
 def _any_of(path: str) -> str:
-    """A pattern for the addresses that a path of the OpenAPI document stands for."""
+    """A regular expression for the addresses of a path of the OpenAPI document."""
     parts = re.split(r"\{[^}]+\}", path.rstrip("/"))
     return "[^/]+".join(re.escape(part) for part in parts) + "/?"
 
@@ -237,7 +237,7 @@ def test_the_collection_is_one_that_anybody_can_import() -> None:
     assert collection["info"]["schema"] == schema
     variables = {each["key"]: each["value"] for each in collection["variable"]}
     assert variables["base_url"] == "http://127.0.0.1:8000"
-    # An export after a run would carry that run's names and tokens.
+    # An export after a run would contain the names and tokens of that run.
     kept = {name for name, value in variables.items() if value}
     assert kept == {"base_url", "polls", "task_schema"}
     assert not re.search(r"eyJ[\w-]+\.[\w-]+\.", COLLECTION.read_text())

@@ -1,4 +1,4 @@
-"""A reverse proxy as people put in front: under a path, on a port of its own."""
+"""A reverse proxy under a path, on a port of its own."""
 
 import http.client
 import threading
@@ -8,9 +8,9 @@ from typing import Any, Self
 
 
 class Front(ThreadingHTTPServer):
-    """`with Front(live.port, path="/jobs") as front`: hands on what is under the path alone.
+    """`with Front(live.port, path="/jobs") as front`: forwards requests under the path only.
 
-    ``strips`` the path as `proxy_pass http://…/;` does; adds ``headers`` in place of the client's.
+    ``strips`` the path as `proxy_pass http://…/;` does; replaces the client's ``headers``.
     """
 
     daemon_threads = True

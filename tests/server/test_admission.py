@@ -1,4 +1,4 @@
-"""What is read, and by which threads, before it is known whose a request is."""
+"""Limits on bodies and threads for requests whose user is not known yet."""
 
 import contextlib
 import http.client
@@ -41,7 +41,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def declared(live: Live, head: bytes, size: int, sent: bytes = b"") -> socket.socket:
-    """A connection that says that a body of this size comes, and sends less of it."""
+    """Open a connection that declares a body of this size and sends less."""
     connection = socket.create_connection(("127.0.0.1", live.port), timeout=20)
     connection.sendall(
         head + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -117,7 +117,7 @@ def test_a_form_that_is_too_large_is_told_so_in_a_page(system: Live) -> None:
 
 
 def test_the_bodies_of_an_address_have_a_budget(system: Live) -> None:
-    """And where it ends, another address still has its own."""
+    """When the budget of one address is used up, another address still has its own."""
     user = User.register(system)
     head = b"POST /api/tasks/bulk/" + bearer(user)
     mine, others = (b" a\r\nX-Forwarded-For: 203.0.113.%d\r\nY:" % number for number in (7, 8))
@@ -165,7 +165,7 @@ def test_a_slow_sender_is_cut(system: Live, sent: bytes) -> None:
 
 
 def test_a_client_that_reads_nothing_is_cut(system: Live) -> None:
-    """Its answers are not kept for it: neither while they are sent nor afterwards."""
+    """Responses to a slow reader are not kept, neither while they are sent nor afterwards."""
     size = len(httpx.get(f"{system.url}{LARGE.decode()}").content)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -177,11 +177,11 @@ def test_a_client_that_reads_nothing_is_cut(system: Live) -> None:
         with contextlib.suppress(ConnectionResetError):
             while piece := connection.recv(65536):
                 received += len(piece)
-    assert 0 < received < 10 * size  # the kernel keeps some
+    assert 0 < received < 10 * size  # the kernel buffers some
 
 
 def test_logins_wait_for_each_other_and_nobody_for_them(system: Live) -> None:
-    """Eight that log in as ever others: some are told to come again, everybody else is answered."""
+    """Eight clients log in under ever new names: some get a 503, other clients are served."""
     statuses: list[int] = []
     stopped = threading.Event()
 
@@ -235,7 +235,7 @@ def test_the_admin_is_no_way_round_the_throttle(new_live: Any) -> None:
         assert refused.status_code == 429
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         assert "csrfmiddlewaretoken" in refused.text
-        # It is one throttle, whichever door somebody tries.
+        # All ways to log in share one throttle.
         body = {"username": "root", "password": "wrong"}
         assert httpx.post(f"{live.url}/api/token/", json=body).status_code == 429
         assert log_in("other").status_code == 200

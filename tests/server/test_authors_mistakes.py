@@ -1,4 +1,4 @@
-"""What an author got wrong is one line with file, line and reason, whatever command is typed."""
+"""Every command reports an error in a module of task types in one line: file, line, reason."""
 
 import os
 import subprocess

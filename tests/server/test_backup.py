@@ -1,4 +1,4 @@
-"""A backup is taken while the system works, and restored without a word of SQL."""
+"""A backup is made while the system runs, and restored without SQL by hand."""
 
 import os
 import subprocess
@@ -114,7 +114,7 @@ def test_a_restore_replaces_all_that_was_there(
 def test_changes_numbered_by_another_server_are_mended_by_migrate(
     new_live: Callable[..., Live], tmp_path: Path
 ) -> None:
-    """As after a dump restored by other tools into a cluster that counts from the beginning."""
+    """Set the rows as after a restore by other tools into a cluster with lower transaction ids."""
     live = new_live()
     user = User.register(live)
     task_id = user.submit("countdown", {"seconds": 60}, delay=60)

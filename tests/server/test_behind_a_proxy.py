@@ -1,4 +1,4 @@
-"""Behind a reverse proxy: under a path, on another port, over connections that it keeps."""
+"""Taskyard behind a reverse proxy: under a path, on another port, with kept connections."""
 
 import http.client
 import re
@@ -58,7 +58,7 @@ def test_every_link_of_every_page_is_under_the_path(front: Front, live: Live) ->
         for link in own:
             assert urlsplit(link).path.startswith("/jobs/"), link
             if "/events/" not in link and not link.endswith("no/such/page/#main"):
-                # Another method is another matter; that it is there is what is asked.
+                # The method may be wrong; the test requires only that the address exists.
                 assert browser.get(link).status_code != 404, link
 
 

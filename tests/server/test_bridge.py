@@ -1,4 +1,4 @@
-"""The bridge is a faithful WSGI server; asked over real sockets, through uvicorn."""
+"""The WSGI adapter is a conforming WSGI server, tested over real sockets through uvicorn."""
 
 import http.client
 import socket
@@ -16,7 +16,7 @@ LIMIT = 1000
 
 
 class Streamed:
-    """What Django's streaming responses look like to a server."""
+    """An iterable like those of Django's streaming responses."""
 
     streaming = True
 
@@ -32,7 +32,7 @@ class Streamed:
 
 
 class Application:
-    """Remembers the last environ, and answers by path."""
+    """A WSGI application that keeps the last environ and answers by path."""
 
     def __init__(self) -> None:
         self.environ: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def client(port: int) -> Iterator[http.client.HTTPConnection]:
 
 
 def raw(port: int, request: bytes) -> bytes:
-    """Send exactly these bytes; everything that comes back until the server closes."""
+    """Send exactly these bytes; return all that the server sends until it closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,4 +1,4 @@
-"""What each start and `taskyard doctor` say of a database that may lose what was accepted."""
+"""Each start and `taskyard doctor` warn of a database that may lose accepted tasks."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def careless() -> Iterator[None]:
-    """A database that answers before it has written."""
+    """A database that confirms a commit before it is durable."""
     options = connection.settings_dict["OPTIONS"]
     before = dict(options)
     connection.close()

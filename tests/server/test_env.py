@@ -1,4 +1,4 @@
-"""The environment is read strictly, and what is unsafe does not start."""
+"""The environment is read strictly, and an unsafe configuration does not start."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A port that outlives the web: requests wait while webs are replaced, and webs share it."""
+"""A port that stays open without a web: requests wait while webs restart, and webs share it."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.servers
 
 
 class Port:
-    """The process that holds the port, and the webs that it gave it to."""
+    """The process that holds the port, and the webs that use it."""
 
     def __init__(self, live: Live, directory: Path) -> None:
         self.door = directory / "socket"

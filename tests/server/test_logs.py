@@ -1,4 +1,4 @@
-"""What web and worker write: JSON lines and nothing else, or lines for a person at a terminal."""
+"""Web and worker write JSON lines only, or readable lines on a terminal."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def noisy() -> None:
 
 
 def lines(live: Live) -> list[dict[str, Any]]:
-    """Every line of the log; each has to be JSON."""
+    """Every line of the log; raises if one is not JSON."""
     text = live.log.read_text()
     return [json.loads(line) for line in text.splitlines() if line]
 
@@ -68,7 +68,7 @@ def test_every_line_of_web_and_worker_is_json_whoever_writes_it(noisy: Live) -> 
     user = User.register(noisy)
     user.wait(user.submit("noisy", max_attempts=1))
     until(lambda: any("ZeroDivisionError" in line.get("traceback", "") for line in lines(noisy)))
-    noisy.stop_worker()  # Celery says so, past all logging
+    noisy.stop_worker()  # Celery prints this without logging
     noisy.stop_web()
     events = {line["event"] for line in lines(noisy)}
     assert events >= {

@@ -1,4 +1,4 @@
-"""Behind PgBouncer, in both modes, as the how-to says."""
+"""Taskyard behind PgBouncer in both modes, as in the how-to page."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def entries(database: str) -> list[str]:
 
 @contextmanager
 def pgbouncer(directory: Path, mode: str, database: str) -> Iterator[str]:
-    """The address of a PgBouncer before this database, without a database's name."""
+    """The address of a PgBouncer in front of this database, without the database's name."""
     port = servers.free_port()
     directory.mkdir()
     settings = directory / "pgbouncer.ini"

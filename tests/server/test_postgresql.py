@@ -1,4 +1,4 @@
-"""A PostgreSQL that hangs is one that is away: every answer is bounded."""
+"""A PostgreSQL that hangs counts as away: every response has a time limit."""
 
 import os
 import secrets
@@ -68,7 +68,7 @@ if TEST_DB == "postgresql":
             connection = ConnectionHandler({"default": given})["default"]
             connection.ensure_connection()
             link.become(Mode.HALF_OPEN)
-            time.sleep(SOUND_SECONDS)  # until then it is taken for sound
+            time.sleep(SOUND_SECONDS)  # until then the connection counts as usable
             began = time.monotonic()
             assert not connection.is_usable()
             assert time.monotonic() - began < 3.0
@@ -142,7 +142,7 @@ if TEST_DB == "postgresql":
 
     @pytest.fixture
     def role() -> Iterator[str]:
-        """A role for which a DBA has set everything in an unusual way."""
+        """A role with unusual settings of a DBA."""
         name = f"odd_{secrets.token_hex(4)}"
         with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as server:
             server.execute(f"CREATE ROLE {name} LOGIN")

@@ -1,4 +1,4 @@
-"""What every request meets, asked of the live system from outside."""
+"""Middleware of the live system, tested from outside."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def test_an_unknown_address_of_the_api_is_json(client: httpx.Client) -> None:
 
 def test_an_unknown_host_is_refused(client: httpx.Client) -> None:
     assert client.get("/api/docs/", headers={"Host": "evil.example"}).status_code == 400
-    # A probe names whatever address it has.
+    # A probe may use any address.
     assert client.get("/livez", headers={"Host": "10.0.0.7"}).status_code == 200
 
 

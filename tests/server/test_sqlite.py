@@ -1,4 +1,4 @@
-"""Writers of one SQLite file take turns, and a turn ends however its writer ended."""
+"""Writers of one SQLite file get the write lock in order; it is released if a writer dies."""
 
 import os
 import secrets
@@ -34,7 +34,7 @@ def _allowed(django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Iterator[Connect]:
-    """Connections to one file; whoever waits for it longer than PATIENCE_SECONDS gives up."""
+    """Connections to one file; a writer that waits longer than PATIENCE_SECONDS gives up."""
     made: list[Any] = []
 
     def new() -> Any:
@@ -53,7 +53,7 @@ def connect(tmp_path: Path) -> Iterator[Connect]:
 
 @contextmanager
 def transaction(connection: Any) -> Iterator[None]:
-    """What ``atomic`` does, for a connection that no alias names."""
+    """A transaction like ``atomic``, for a connection without an alias."""
     connection.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
     try:
         yield
@@ -104,7 +104,7 @@ def test_it_waits_for_another_process_and_no_longer_than_it_may(
     connect: Connect, tmp_path: Path
 ) -> None:
     connection = connect()
-    # To SQLite, what is not ours is another process.
+    # To SQLite, a connection outside of our backend is another process.
     path = tmp_path / "taskyard.sqlite3"
     with closing(sqlite3.connect(path, check_same_thread=False)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
@@ -148,7 +148,7 @@ def test_a_process_that_is_forked_while_a_thread_writes_can_write(connect: Conne
     child = os.fork()
     if not child:
         try:
-            # As a process of a worker's pool does, it makes a connection of its own.
+            # It makes a connection of its own, as a process of a worker's pool does.
             say(ConnectionHandler({"default": other.settings_dict})["default"], "child")
         except BaseException:  # it may not go on as the tests' own process
             os._exit(1)
@@ -197,7 +197,7 @@ def test_threads_that_have_waited_long_get_their_turn_in_the_order_of_waiting() 
 def test_a_process_with_many_writers_leaves_another_its_turns(
     connect: Connect, *, alone: bool
 ) -> None:
-    """A line of the other is never long in coming, however many threads these are."""
+    """The other process soon gets the lock, with any number of threads in this one."""
     own = [connect() for _ in range(6)]
     child = os.fork()
     if not child:

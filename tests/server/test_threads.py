@@ -1,4 +1,4 @@
-"""Threads are shared so that one client's waiting requests leave others theirs."""
+"""One client's waiting requests leave threads for other clients."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A create whose COMMIT was not answered: accepted or not, its key finds it out, and once."""
+"""A create without a response to its COMMIT: a repetition with its key creates it once."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 
-# Of every piece in both directions: long enough to see the commit and cut its answer off.
+# The delay of data in both directions: enough to see the commit and cut its response off.
 DELAY_SECONDS = 0.5
 TASK = {"task_type": "sum", "input_data": {"numbers": [1, 2]}}
 KEYED = {"Idempotency-Key": "once"}

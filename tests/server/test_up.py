@@ -1,4 +1,4 @@
-"""`taskyard up` starts everything, keeps it alive, and leaves nothing behind."""
+"""`taskyard up` starts all parts, restarts them, and leaves no process behind."""
 
 import http.client
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers
 
 
 class Up:
-    """One supervisor on a home of its own and any free port."""
+    """A supervisor with its own TASKYARD_HOME and a free port."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -49,11 +49,11 @@ class Up:
         return found[1]
 
     def family(self) -> list[psutil.Process]:
-        """The supervisor and all that it started, grandchildren included."""
+        """The supervisor and all its descendants."""
         return [self.process, *self.process.children(recursive=True)]
 
     def whole_family(self) -> list[psutil.Process]:
-        """Itself, broker, web, worker and its two processes, once all are there."""
+        """Wait for the supervisor, broker, web, worker and its two processes; return them."""
         deadline = time.monotonic() + 10
         while len(family := self.family()) < 6:
             assert time.monotonic() < deadline, family
@@ -61,7 +61,7 @@ class Up:
         return family
 
     def child(self, what: str) -> psutil.Process | None:
-        """The living child whose command line says so."""
+        """The living child that has this word in its command line."""
         for process in self.process.children():
             with suppress(psutil.NoSuchProcess):  # a zombie too
                 if what in " ".join(process.cmdline()):
@@ -99,7 +99,7 @@ def get(address: str, path: str) -> int:
 
 
 def gone(processes: list[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Those that are still there after so long; zombies of another parent do not count."""
+    """The processes that still exist after a timeout; zombies of another parent do not count."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 

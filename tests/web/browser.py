@@ -1,4 +1,4 @@
-"""A real browser before a live Taskyard, and what it noticed: errors, refusals, long tasks."""
+"""A real browser with a live Taskyard; it records errors, refused requests and long tasks."""
 
 import secrets
 import shutil
@@ -12,7 +12,7 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 PASSWORD = "password123"
-# What a page says of itself, kept where a test can ask for it.
+# Collects measurements of a page for the test.
 WATCH = """
 window.seen = {long: [], shift: 0, refused: []};
 new PerformanceObserver((list) => {
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Person:
-    """Somebody before a browser of their own."""
+    """A user with a browser of their own."""
 
     browser: Browser
     url: str
@@ -66,7 +66,7 @@ class Person:
         return page
 
     def _hear(self, message: Any) -> None:
-        # That a request failed is for the page to say; everything else is a fault of the page.
+        # The page shows a failed request itself; every other message is a fault of the page.
         failed = "Failed to load resource", "Failed to fetch", "network error"
         if message.type == "error" and not any(text in message.text for text in failed):
             self.complaints.append(message.text)
@@ -85,7 +85,7 @@ class Person:
         self.page.wait_for_url("**/tasks/")
 
     def submit(self, task_type: str, **typed: str) -> int:
-        """Through the form; the task's id. A list is typed as text, one value a line."""
+        """Submit through the form; the task's id. A list is typed as text, one value a line."""
         self.page.goto(f"/tasks/new/{task_type}/")
         for name, text in typed.items():
             field = f"#{name.replace('_', '-')}"
@@ -106,7 +106,7 @@ class Person:
 
 
 class Owner:
-    """The same person with a token, for what would take long by hand."""
+    """The same user with a token, for actions that take long in a browser."""
 
     def __init__(self, url: str, name: str) -> None:
         self._http = httpx.Client(base_url=f"{url}/api", timeout=60)

@@ -1,4 +1,4 @@
-"""Browsers without a screen: Django's client with a session, and pages as text."""
+"""Django's test client with a session, and pages as text."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

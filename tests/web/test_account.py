@@ -1,4 +1,4 @@
-"""Registering, signing in and out, a new password, language and colours."""
+"""Registration, login and logout, a new password, language and colours."""
 
 from datetime import timedelta
 from typing import Any

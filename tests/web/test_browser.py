@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium, before a live Taskyard: what a person sees and does."""
+"""The page in Debian's Chromium, with a live Taskyard."""
 
 import gzip
 import re
@@ -16,7 +16,7 @@ from tests.live_system import Live
 from tests.web.browser import Owner, Person, chromium
 
 pytestmark = pytest.mark.servers
-# Machines that do other things besides are slow; nothing here is measured by it.
+# A long timeout for busy machines; it measures nothing.
 expect.set_options(timeout=30_000)
 EVIL = "<img src=x onerror=alert(1)>"
 PICTURES = Path(__file__).parent.parent.parent / "docs" / "pictures"
@@ -108,7 +108,7 @@ def test_a_bad_input_is_marked_at_its_field(person: Person) -> None:
     page.fill("#input-numbers", "1")
     page.click("text=+ Add")
     page.fill("#input-numbers-2:focus", "x")
-    # What the request would be follows the typing.
+    # The example request follows the typed input.
     expect(page.locator("#preview")).to_contain_text('"x"')
     page.click("main button.primary")
     field = page.locator("#input-numbers-2")
@@ -237,7 +237,7 @@ def test_the_row_of_a_running_task_lives(person: Person) -> None:
 
 
 def test_eight_windows_share_one_stream(live: Live, new_person: Callable[..., Person]) -> None:
-    """Browsers open six connections to a server at most; the seventh window would stand still."""
+    """A browser opens six connections to a server at most, so the windows share a stream."""
     person = new_person(live)
     person.register()
     task_id = person.submit("countdown", input_seconds="600")
@@ -256,7 +256,7 @@ def test_eight_windows_share_one_stream(live: Live, new_person: Callable[..., Pe
     owner.bulk("sum", {"numbers": [1]}, many=1)
     for window in windows[1::2]:
         expect(window.locator("#news")).to_have_text("New tasks: 1")
-    # The one that reads is closed, and another goes on.
+    # The window that reads the stream is closed, and another continues.
     for window in windows[:3]:
         window.close()
     windows[3].click(f"#task-{task_id} a")
@@ -353,7 +353,7 @@ def test_it_works_without_javascript(live: Live, new_person: Callable[..., Perso
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pictures(live: Live, new_person: Callable[..., Person], theme: str) -> None:
-    """Each page in both themes, for docs/; and no page is wider than a small telephone."""
+    """Take a picture of each page in both themes for docs/; no page is wider than a small phone."""
     person = new_person(live, color_scheme=theme, viewport={"width": 960, "height": 480})
     person.register()
     page = person.page
@@ -382,7 +382,7 @@ def test_pictures(live: Live, new_person: Callable[..., Person], theme: str) -> 
             picture = PICTURES / f"{name}-{theme}.png"
             shot = page.screenshot()
             assert len(shot) <= LARGEST_PICTURE, name
-            if not picture.exists():  # the first is kept, so that a run of the tests changes none
+            if not picture.exists():  # existing pictures stay unchanged
                 picture.write_bytes(shot)
 
 
@@ -469,7 +469,7 @@ def test_times_are_on_the_persons_clock_in_their_manner(
     clocks = page.locator('live-time[data-kind="clock"]')
     expect(clocks.nth(1)).to_have_text(re.compile(f"^{shape}$"))
     expect(page.locator(".clock-label span")).to_have_text(zone)
-    # The log is on the same clock.
+    # The log has the same time zone.
     hour = page.evaluate("new Date().toLocaleTimeString('de', {hour: '2-digit'}).slice(0, 2)")
     hours = {int(hour) % 12, (int(hour) - 1) % 12}
     assert int(page.inner_text("#task-lines live-time")[:2]) % 12 in hours
@@ -513,7 +513,7 @@ def test_five_thousand_tasks_and_a_hundred_changes_a_second(
             assert answer.text.count('<tr id="task-') == 50
     best, middle = min(times) * 1000, median(times) * 1000
     figure("page: the list of 5,050 tasks, best and median", f"{best:.0f}, {middle:.0f} ms")
-    # The best, for the neighbours of a test are not the server's time.
+    # The best of several, because other tests on the machine are not the server's time.
     assert best < 300
     page = person.page
     page.goto("/tasks/")
@@ -539,7 +539,7 @@ def test_five_thousand_tasks_and_a_hundred_changes_a_second(
     assert len(fetches) / seconds <= 4.5
     expect(page.locator("#news")).to_have_text("New tasks: 500")
     owner.close()
-    # The measure measures.
+    # The measurement itself works.
     page.evaluate("setTimeout(() => { const end = Date.now() + 250; while (Date.now() < end); })")
     page.wait_for_timeout(1000)
     assert max(person.seen()["long"]) >= 240

@@ -1,4 +1,4 @@
-"""From a signature to fields and back: nothing is lost, nothing is made up."""
+"""Fields of a form are made from a signature, and their values become the same input."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What became of a task, span by span."""
+"""The timeline of a task and its spans."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

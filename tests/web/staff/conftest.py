@@ -1,4 +1,4 @@
-"""A member of staff before the pages, and an owner with tasks."""
+"""A member of staff, and an owner with tasks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ __all__ = ["as_user", "browser", "new_person"]
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    """What the pages keep for some seconds is another test's."""
+    """Clear the pages' cache, which may hold data of another test."""
     cache.clear()
 
 

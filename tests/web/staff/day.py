@@ -1,4 +1,4 @@
-"""A day's history for a picture: more in the evening than at night, now and then a failure."""
+"""The history of a day for a picture: more tasks in the evening, and some failures."""
 
 from datetime import timedelta
 from random import Random

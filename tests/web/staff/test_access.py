@@ -1,4 +1,4 @@
-"""The pages for staff are for staff: to anybody else they are not there."""
+"""The pages for staff answer 404 to other users."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The pages for staff in Debian's Chromium, before a live Taskyard."""
+"""The pages for staff in Debian's Chromium, with a live Taskyard."""
 
 from collections.abc import Callable
 
@@ -95,7 +95,7 @@ def test_the_pages_fit_a_telephone_and_read_without_a_script(
 
 
 def test_a_picture_is_taken(live: Live, new_person: Callable[..., Person], boss: Person) -> None:
-    """The overview's is for docs/; the first is kept, so that a run of the tests changes none."""
+    """Take a picture of the overview for docs/, unless there is one already."""
     busy = new_person(live)
     busy.register()
     script = f"from tests.web.staff.day import fill; fill({busy.name!r})"

@@ -1,4 +1,4 @@
-"""Queues and types, errors: what they say, and pausing."""
+"""The pages of queues, types and errors, and the pause of a queue."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""All tasks: what a search finds, how its pages go on, and one task."""
+"""All tasks: the search, its pages, and one task."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Users: what they have, their limit, and suspending them."""
+"""Users: their tasks, their limit, and their suspension."""
 
 from collections.abc import Callable
 
