@@ -79,7 +79,7 @@ def test_what_happened_between_the_page_and_the_stream_is_told(
     with session.stream("GET", f"/events/?since={position}") as response:
         told = [each for each in islice(events(response), 3) if each["event"] == "task"]
         assert {json.loads(each["data"])["id"] for each in told} == set(task_ids)
-    # Cut and begun again, it goes on from the last event.
+    # Cut and is_continued again, it goes on from the last event.
     later = user.sum(3)
     headers = {"Last-Event-ID": told[-1]["id"]}
     with session.stream("GET", f"/events/?since={position}", headers=headers) as response:
