@@ -12,7 +12,7 @@
     return false;
   };
   const seen = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true })
-    && !element.closest(".unseen, .skip, [hidden]");
+    && !element.closest(".visually-hidden, .skip, [hidden]");
   const things = [...document.querySelectorAll("a, button, input, select, textarea, summary, label, th, td, h1, h2, pre")]
     .filter((element) => seen(element) && element.getClientRects().length);
   const stacked = (element) => /fixed|sticky/.test(getComputedStyle(element).position)

@@ -1,6 +1,6 @@
-"""All pages at the widths of phones and desktops: nothing overlaps or is cut off, axe passes.
+"""All pages at the widths of telephones and desks: nothing overlaps or is cut, axe is content.
 
-The pages are those of owners and of staff, each with much content, in both themes.
+The pages are those of the owner and of staff, each with much to show, in both themes.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.servers
 WIDTHS = (320, 390, 1440)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DARK_RULES = ["color-contrast", "link-in-text-block"]
-# The height of a list of fifty tasks on a phone: a row has two or three lines.
+# Of a list of fifty tasks on a telephone: a row is two or three lines.
 HIGHEST_ROW = 92
 OVERLAPS = (Path(__file__).parent / "overlaps.js").read_text()
 SIGNED_OUT = ("/sign-in/", "/register/", "/nope/")
@@ -92,7 +92,7 @@ def test_every_page_fits_and_axe_finds_nothing(
     if part != "signed out":
         person.sign_in()
     pages = {"signed out": SIGNED_OUT, "owner": OWNERS, "staff": STAFF, "tasks": tasks}[part]
-    faults = {address: looked_at(person.page, address) for address in pages}
+    faults = {address: searched_count(person.page, address) for address in pages}
     person.close()
     assert {address: found for address, found in faults.items() if found} == {}
 
@@ -131,8 +131,8 @@ def test_what_scrolls_can_be_scrolled_by_keyboard(
     person.close()
 
 
-def looked_at(page: Page, address: str) -> list[str]:
-    """The faults of a page in each theme at each width."""
+def searched_count(page: Page, address: str) -> list[str]:
+    """What is wrong with a page, in each theme at each width."""
     page.goto(address)
     page.evaluate((npm.installed(Path(__file__).parent) / "axe-core/axe.min.js").read_text())
     found: list[str] = []
@@ -141,7 +141,7 @@ def looked_at(page: Page, address: str) -> list[str]:
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
             page.wait_for_timeout(50)
-            # A theme changes colours only.
+            # What a theme changes is colours alone.
             rules = {} if theme == "light" else {"runOnly": DARK_RULES}
             for violation in page.evaluate("rules => axe.run(rules)", rules)["violations"]:
                 nodes = [node["html"][:150] for node in violation["nodes"]][:3]

@@ -281,7 +281,7 @@ def test_a_summary_costs_little_and_is_short(
 ) -> None:
     (task,) = submit(ann, input_data={"words": ["слово"] * 20_000, "b": {"c": [1]}})
     fake_worker.end(Status.COMPLETED, result=json.dumps("x" * 500_000))
-    listed = next(iter(task_list.page(ann.pk, Filters.of(QueryDict())).tasks))
+    listed = next(iter(task_list.page(ann.pk, Filters.from_query(QueryDict())).tasks))
     assert {"input_data", "result", "error_message"} <= listed.get_deferred_fields()
     for name in ("input_head", "result_head", "error_head"):
         assert len(getattr(listed, name) or "") <= 300

@@ -1,1 +1,1 @@
-"""The page: what a person sees in a browser. Templates and forms; works without JavaScript."""
+"""The web pages for users and staff. They work without JavaScript."""

@@ -1,4 +1,4 @@
-"""The Django app of the page: templates, static files, texts."""
+"""The Django app of the web pages: templates, static files, translations."""
 
 from django.apps import AppConfig
 

@@ -1,12 +1,12 @@
-"""The form of a new task, as it was typed: from it the request that the API would be sent."""
+"""The form of a new task: what the user typed, and the API request that it stands for."""
 
 import csv
+import dataclasses
 import json
 import pprint
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 from django.http import QueryDict
@@ -18,10 +18,9 @@ from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.types import NewTask
 from taskyard.web import schema_form
-from taskyard.web.fields import ABSENT, Field, fields_of, row_count
+from taskyard.web.fields import ABSENT, Field, build_fields, json_pointer, row_count
 
-# What is typed for the task itself. An author's parameters are called otherwise: they begin
-# with a slash.
+# Fields of the task itself. The names of input fields begin with a slash.
 OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
 RAW = "raw"
 CURL = """curl -X POST {url} \\
@@ -45,50 +44,53 @@ with urllib.request.urlopen(request) as answer:
     print(json.load(answer))"""
 
 
-@dataclass
+@dataclasses.dataclass
 class Draft:
-    """What stands in the form, field by field; ``as_json``: the input is one text of JSON.
+    """The contents of the form.
 
-    ``as_lines`` names the lists that are written as text with one value a line, and ``focus`` the
-    field that was added last.
+    ``typed`` is the text of each field by its name. If ``as_json`` is true, the input is one field
+    with JSON. ``as_lines`` names the lists that are edited as text with one value per line, and
+    ``focus`` is the HTML id of the field that was added last.
     """
 
     task_type: TaskType
-    typed: dict[str, str] = field(default_factory=dict)
+    typed: dict[str, str] = dataclasses.field(default_factory=dict)
     as_json: bool = False
-    as_lines: set[str] = field(default_factory=set)
+    as_lines: set[str] = dataclasses.field(default_factory=set)
     focus: str = ""
 
     def __post_init__(self) -> None:
         schema = self.task_type.input_schema
-        self.fields = fields_of(schema, ours=messages.is_builtin(self.task_type))
+        self.fields = build_fields(schema, translate=messages.is_builtin(self.task_type))
         if not self.fields and schema.get("properties"):
             self.as_json = True
 
     @classmethod
     def blank(cls, task_type: TaskType) -> Self:
+        """The form with the defaults of the task type."""
         draft = cls(task_type)
-        draft.typed = {"priority": task_type.priority, **schema_form.written_all(draft.fields, {})}
+        draft.typed = {"priority": task_type.priority, **schema_form.form_texts(draft.fields, {})}
         return draft
 
     @classmethod
-    def of_task(cls, task_type: TaskType, task: Task) -> Self:
-        """The form filled in as that task was; as JSON where fields cannot say it exactly."""
+    def from_task(cls, task_type: TaskType, task: Task) -> Self:
+        """The form filled in from a task; the input is JSON if the fields cannot express it."""
         draft = cls(task_type)
         draft.typed = {
             "priority": Priority.nearest(task.priority).name.lower(),
-            "tags": _as_list(task.tags),
+            "tags": _join_tags(task.tags),
             "max_attempts": str(task.max_attempts),
-            "timeout": _plain(task.timeout_seconds),
+            "timeout": _number_text(task.timeout_seconds),
         }
-        draft._put(task.input_data)
+        draft._fill(task.input_data)
         return draft
 
     @classmethod
-    def sent(cls, task_type: TaskType, post: QueryDict) -> Self:
+    def from_post(cls, task_type: TaskType, post: QueryDict) -> Self:
+        """The form as the browser sent it."""
         draft = cls(task_type, as_json=post.get("as") == "json")
         draft.as_lines = set(map(str, post.getlist("lines")))
-        # A list of values has a field for each of them, all of one name.
+        # The fields of a list's values share one name.
         draft.typed = {
             name: "\n".join(map(str, post.getlist(name))).replace("\r\n", "\n")
             for name in post
@@ -97,34 +99,38 @@ class Draft:
         draft.typed["zone"] = draft.typed.get("zone", "").strip()
         return draft
 
-    def every(self) -> Iterator[Field]:
-        """All fields that the form has now."""
-        for each in self.fields:
-            yield from each.every(self.typed)
+    def all_fields(self) -> Iterator[Field]:
+        """All fields of the form, with those of the rows that it has now."""
+        for field in self.fields:
+            yield from field.walk(self.typed)
 
     def change_rows(self, action: str) -> None:
-        """``add /list``, ``remove /list 2``, ``lines /list``, ``rows /list``."""
+        """Apply the action of a button to a list, such as ``add /list`` or ``remove /list 2``.
+
+        ``lines /list`` edits the values as text, ``rows /list`` one by one. Unknown actions are
+        ignored.
+        """
         verb, _, name = action.partition(" ")
         name, _, number = name.rpartition(" ") if verb == "remove" else (name, "", "")
-        found = next((each for each in self.every() if each.name == name), None)
-        if found is None or found.kind not in ("list", "rows"):
+        field = next((each for each in self.all_fields() if each.name == name), None)
+        if field is None or field.kind not in ("list", "rows"):
             return
         if verb in ("lines", "rows"):
             (self.as_lines.add if verb == "lines" else self.as_lines.discard)(name)
         elif verb == "add":
-            self._add_row(found)
+            self._add_row(field)
         elif number.isascii() and number.isdecimal() and len(number) < 6:
-            self._remove_row(found, int(number))
+            self._remove_row(field, int(number))
 
     def _add_row(self, field: Field) -> None:
         text, count = self.typed.get(field.name, ""), row_count(field, self.typed)
         if field.kind == "list":
             self.typed[field.name] = f"{text}\n"
             self.focus = f"{field.id}-{text.count(chr(10)) + 2}"
-        elif count < schema_form.MOST_ROWS:
+        elif count < schema_form.MAX_ROWS:
             self.typed[field.name] = "\n".join(map(str, range(count + 1)))
-            self.typed |= schema_form.written(field.row(count), ABSENT)
-            self.focus = next((each.id for each in field.row(count).fields), "")
+            self.typed |= schema_form.field_texts(field.row(count), ABSENT)
+            self.focus = next((child.id for child in field.row(count).fields), "")
 
     def _remove_row(self, field: Field, index: int) -> None:
         lines = self.typed.get(field.name, "").split("\n")
@@ -135,30 +141,30 @@ class Draft:
             self.typed[field.name] = "\n".join(lines)
             return
         self.typed[field.name] = "\n".join(map(str, range(len(lines))))
-        # Those behind it move up by one.
-        for place in range(index, len(lines) + 1):
-            old, new = f"{field.name}/{place + 1}/", f"{field.name}/{place}/"
+        # Move the fields of each later row to the row before it.
+        for row in range(index, len(lines) + 1):
+            old, new = f"{field.name}/{row + 1}/", f"{field.name}/{row}/"
             for name in [name for name in self.typed if name.startswith(new)]:
                 del self.typed[name]
             for name in [name for name in self.typed if name.startswith(old)]:
                 self.typed[new + name.removeprefix(old)] = self.typed.pop(name)
 
-    def switch(self, *, to_json: bool) -> None:
-        """The other way to write the input, with what it holds. Raises InvalidInput."""
+    def switch_mode(self, *, to_json: bool) -> None:
+        """Convert the input to JSON, or to fields. Raises InvalidInput."""
         data = self.input_data()
         if to_json:
-            self.typed[RAW], self.as_json = schema_form.exactly(data), True
+            self.typed[RAW], self.as_json = schema_form.pretty_json(data), True
         else:
-            self._put(data)
+            self._fill(data)
             if self.as_json:
                 message = "The fields cannot say this exactly."
                 raise InvalidInput([FieldError(("input_data",), "not_for_fields", message)])
 
     def input_data(self) -> Any:
-        """Raises InvalidInput, its places within the request."""
+        """Parse the input. Raises InvalidInput, with paths that begin with ``input_data``."""
         try:
             if not self.as_json:
-                return schema_form.read(self.fields, self.typed)
+                return schema_form.parse(self.fields, self.typed)
             return strict_json.loads(self.typed.get(RAW, "").encode())
         except strict_json.InvalidJson as error:
             field_error = FieldError(("input_data",), "json_unreadable", str(error.message))
@@ -167,136 +173,136 @@ class Draft:
             raise InvalidInput(intake.within(("input_data",), error)) from None
 
     def body(self) -> dict[str, Any]:
-        """The request's body. Raises InvalidInput."""
-        self._refuse_too_much()
-        self._refuse_null()
-        self._refuse_unknown_zone()
+        """The body of the API request. Raises InvalidInput."""
+        self._check_size()
+        self._check_null_characters()
+        self._check_zone()
         data = self.input_data()
-        found: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
+        body: dict[str, Any] = {"task_type": self.task_type.name, "input_data": data}
         options = {name: self.typed.get(name, "").strip() for name in OPTIONS}
         if options["priority"] and options["priority"] != self.task_type.priority:
-            found["priority"] = options["priority"]
+            body["priority"] = options["priority"]
         if options["run_at"]:
-            found["run_at"] = schema_form.moment(options["run_at"], options["zone"])
-        if tags := _from_list(options["tags"]):
-            found["tags"] = tags
+            body["run_at"] = schema_form.to_utc(options["run_at"], options["zone"])
+        if tags := _split_tags(options["tags"]):
+            body["tags"] = tags
         for name in ("max_attempts", "timeout"):
-            if options[name] and options[name] != _plain(getattr(self.task_type, name)):
+            if options[name] and options[name] != _number_text(getattr(self.task_type, name)):
                 if field_error := schema_form.comma_error((name,), options[name]):
                     raise InvalidInput([field_error])
-                found[name] = schema_form.number(options[name])
-        return found
+                body[name] = schema_form.parse_number(options[name])
+        return body
 
-    def new(self) -> NewTask:
-        """Exactly what the API would make of the body. Raises InvalidInput."""
+    def new_task(self) -> NewTask:
+        """The task that the API would create from the body. Raises InvalidInput."""
         body = self.body()
         intake.check_size(body)
         try:
-            # What the API would not read is not taken here either.
+            # Encode and parse like the API, so that it rejects the same inputs.
             return intake.one(strict_json.loads(strict_json.dumps(body)))
         except strict_json.InvalidJson as error:
             raise InvalidInput([FieldError((), "json_unreadable", str(error.message))]) from None
 
-    def errors(self, error: InvalidInput) -> dict[str, list[str]]:
-        """The texts by the names of the fields they belong to; "" for the form as a whole."""
-        of_input = [
+    def errors_by_field(self, error: InvalidInput) -> dict[str, list[str]]:
+        """The error messages by field name; those of the whole form have the name ""."""
+        input_errors = [
             FieldError(
                 field_error.path[1:], field_error.code, field_error.message, field_error.context
             )
             for field_error in error.field_errors
             if field_error.path[:1] == ("input_data",)
         ]
-        others = [
+        other_errors = [
             field_error
             for field_error in error.field_errors
             if field_error.path[:1] != ("input_data",)
         ]
-        found = schema_form.texts(() if self.as_json else self.fields, of_input, self.typed)
-        if self.as_json and "" in found:
-            found[RAW] = [
-                f"{_pointer(field_error)} {messages.of_field_error(field_error)}".strip()
-                for field_error in of_input
+        fields = () if self.as_json else self.fields
+        by_field = schema_form.errors_by_field(fields, input_errors, self.typed)
+        if self.as_json and "" in by_field:
+            by_field[RAW] = [
+                f"{json_pointer(field_error.path)} {messages.of_field_error(field_error)}".strip()
+                for field_error in input_errors
             ]
-            del found[""]
-        for field_error in others:
-            name = (
-                str(field_error.path[0])
-                if field_error.path and str(field_error.path[0]) in OPTIONS
-                else ""
-            )
-            found.setdefault(name, []).append(messages.of_field_error(field_error))
-        return found
+            del by_field[""]
+        for field_error in other_errors:
+            name = str(field_error.path[0]) if field_error.path else ""
+            text = messages.of_field_error(field_error)
+            by_field.setdefault(name if name in OPTIONS else "", []).append(text)
+        return by_field
 
-    def _refuse_too_much(self) -> None:
-        """Raises InvalidInput for more text than the API would read, before any of it is read."""
+    def _check_size(self) -> None:
+        """Raises InvalidInput if the form is larger than an API request may be."""
         if sum(map(len, self.typed.values())) > intake.BODY_LIMIT:
             raise intake.too_large()
 
-    def _refuse_null(self) -> None:
-        """Raises InvalidInput for what no database keeps, at its field."""
-        places: dict[str, Path] = {each.name: ("input_data", *each.path) for each in self.every()}
-        places[RAW] = ("input_data",)
+    def _check_null_characters(self) -> None:
+        """Raises InvalidInput for null characters, which PostgreSQL cannot store."""
+        paths: dict[str, Path] = {
+            field.name: ("input_data", *field.path) for field in self.all_fields()
+        }
+        paths[RAW] = ("input_data",)
         message = "Null characters are not allowed."
         field_errors = [
-            FieldError(places.get(name, (name,)), "null_characters_not_allowed", message)
+            FieldError(paths.get(name, (name,)), "null_characters_not_allowed", message)
             for name, text in self.typed.items()
             if "\0" in text
         ]
         if field_errors:
             raise InvalidInput(field_errors)
 
-    def _refuse_unknown_zone(self) -> None:
-        """Raises InvalidInput for a zone that a time was typed in and that nobody here knows."""
+    def _check_zone(self) -> None:
+        """Raises InvalidInput if a time needs the form's time zone and the zone is unknown."""
         zone = self.typed.get("zone", "").strip()
         texts = [self.typed.get("run_at", "")]
-        for each in () if self.as_json else self.every():
-            if "datetime" in (each.kind, each.item.kind if each.item else ""):
-                texts += self.typed.get(each.name, "").split("\n")
+        for field in () if self.as_json else self.all_fields():
+            if "datetime" in (field.kind, field.item.kind if field.item else ""):
+                texts += self.typed.get(field.name, "").split("\n")
         if not any(map(schema_form.needs_zone, texts)):
             return
         try:
-            schema_form.zone_of(zone)
+            schema_form.parse_zone(zone)
         except ValueError:
             message = "This time zone is not known here. Name one like Europe/Moscow, or UTC."
             raise InvalidInput([FieldError(("zone",), "unknown_time_zone", message)]) from None
 
-    def _put(self, data: Any) -> None:
+    def _fill(self, data: Any) -> None:
         if isinstance(data, Mapping):
-            self.typed |= schema_form.written_all(self.fields, data)
+            self.typed |= schema_form.form_texts(self.fields, data)
         self.as_json = False
         try:
-            same = _same(schema_form.read(self.fields, self.typed), data)
+            is_exact = _identical(schema_form.parse(self.fields, self.typed), data)
         except InvalidInput:
-            same = False
-        if not same:
-            self.typed[RAW], self.as_json = schema_form.exactly(data), True
+            is_exact = False
+        if not is_exact:
+            self.typed[RAW], self.as_json = schema_form.pretty_json(data), True
 
 
 def as_curl(url: str, body: dict[str, Any]) -> str:
-    return CURL.format(url=url, body=shlex.quote(schema_form.exactly(body)))
+    return CURL.format(url=url, body=shlex.quote(schema_form.pretty_json(body)))
 
 
 def as_python(url: str, body: dict[str, Any]) -> str:
     return PYTHON.format(url=url, body=pprint.pformat(body, sort_dicts=False, width=88))
 
 
-def _as_list(tags: list[str]) -> str:
-    """With commas between them; what has a comma itself stands in quotation marks."""
+def _join_tags(tags: list[str]) -> str:
+    """Tags separated by commas; a tag that contains a comma is quoted as in CSV."""
     return ", ".join(
         '"{}"'.format(tag.replace('"', '""')) if re.search('[,"]', tag) else tag
         for tag in map(str, tags)
     )
 
 
-def _from_list(text: str) -> list[str]:
+def _split_tags(text: str) -> list[str]:
     try:
         rows = list(csv.reader(text.splitlines(), skipinitialspace=True))
     except csv.Error:
-        return [text]  # too long for a tag, and told so
+        return [text]  # the text is too long; validation reports that
     return [tag.strip() for row in rows for tag in row if tag.strip()]
 
 
-def _plain(value: Any) -> str:
+def _number_text(value: Any) -> str:
     return "" if value is None else repr(value).removesuffix(".0")
 
 
@@ -304,6 +310,6 @@ def _pointer(field_error: FieldError) -> str:
     return "".join(f"/{step}" for step in field_error.path)
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Equal to the last digit and kind: 1, 1.0 and true are three things."""
+def _identical(one: Any, other: Any) -> bool:
+    """Compare values and types: 1, 1.0 and true differ."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

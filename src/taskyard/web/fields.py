@@ -1,4 +1,4 @@
-"""From a type's JSON Schema to the fields of its form: which widget each value gets."""
+"""Build the form fields of a task type from the JSON Schema of its input."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,11 +9,11 @@ from django.utils.translation import gettext
 
 from taskyard.catalog.schema import Path
 
-DEEPEST = 6
-# Longer texts, and texts with line breaks, get a field with several lines.
-LONGEST_LINE = 200
-# A request with more fields is refused before it comes here.
-MOST_ROWS = 1000
+MAX_DEPTH = 6
+# Longer strings get a textarea.
+MAX_LINE_LENGTH = 200
+# Django rejects a request with more than 1000 fields before it is parsed.
+MAX_ROWS = 1000
 FORMATS = {
     "date": "date",
     "date-time": "datetime",
@@ -27,16 +27,22 @@ FORMATS = {
     "multiline": "long",
     "textarea": "long",
 }
-# What one line of a list may hold.
-ITEMS = {*FORMATS.values(), "text", "integer", "number", "boolean", "choice"} - {"secret", "long"}
+# Kinds of items that fit on one line of a list.
+ITEM_KINDS = {*FORMATS.values(), "text", "integer", "number", "boolean", "choice"}
+ITEM_KINDS -= {"secret", "long"}
 ABSENT = object()
-# A schema of these alone admits anything.
-ABOUT = {"title", "description", "default", "examples"}
+# A schema with no other keywords accepts any value.
+ANNOTATIONS = {"title", "description", "default", "examples"}
+
+
+def json_pointer(path: Path) -> str:
+    """A path as a JSON pointer (RFC 6901)."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field.
+    """A form field.
 
     ``kind`` names its widget: one of FORMATS' values, text, integer, number, boolean, choice,
     list (values of the kind of ``item``), rows (a list of objects), object, json.
@@ -53,52 +59,52 @@ class Field:
     choices: tuple[Any, ...] = ()
     item: "Field | None" = None
     fields: tuple["Field", ...] = ()
-    least: int = 0
+    min_items: int = 0
 
     @property
     def name(self) -> str:
-        """Its place in the input as a JSON pointer, which no option of a task is called."""
-        return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in self.path)
+        """The JSON pointer into the input. It begins with a slash, unlike the task's options."""
+        return json_pointer(self.path)
 
     @property
     def id(self) -> str:
-        """Unique in the form: steps are joined by two hyphens, and a name has no two in a row."""
+        """The HTML id. Two hyphens join the steps; within a step there are never two in a row."""
         steps = (re.sub(r"[\W_]+", "-", str(step)) for step in self.path)
         return "input-" + "--".join(steps)
 
     @property
     def needed(self) -> bool:
-        """Whether it may not be left empty."""
+        """Whether the field must not be empty."""
         return self.required and not self.nullable
 
     def row(self, index: int) -> "Field":
-        """One object of a list of objects."""
-        found = _moved(cast("Field", self.item), len(self.path), index)
-        return replace(found, label=f"{self.label} {index + 1}")
+        """The field of one object in a list of objects."""
+        row = _at_index(cast("Field", self.item), len(self.path), index)
+        return replace(row, label=f"{self.label} {index + 1}")
 
-    def within(self, typed: Mapping[str, str]) -> tuple["Field", ...]:
-        """The fields directly inside, of a list as many as were typed."""
+    def children(self, typed: Mapping[str, str]) -> tuple["Field", ...]:
+        """The fields directly inside; a list of objects has as many rows as the form sent."""
         if self.kind == "rows":
             return tuple(self.row(index) for index in range(row_count(self, typed)))
         return self.fields
 
-    def every(self, typed: Mapping[str, str]) -> Iterator["Field"]:
-        """The field and those within it."""
+    def walk(self, typed: Mapping[str, str]) -> Iterator["Field"]:
+        """The field and all fields within it."""
         yield self
-        for field in self.within(typed):
-            yield from field.every(typed)
+        for field in self.children(typed):
+            yield from field.walk(typed)
 
 
-def fields_of(schema: Mapping[str, Any], *, ours: bool = False) -> tuple[Field, ...]:
-    """The fields of a type's input; ``ours``: its words are in our catalogues."""
+def build_fields(schema: Mapping[str, Any], *, translate: bool = False) -> tuple[Field, ...]:
+    """The fields of an input schema. ``translate`` is for types whose texts we translate."""
     fields = _properties(schema, (), schema)
-    return tuple(map(_translated, fields)) if ours else fields
+    return tuple(map(_translated, fields)) if translate else fields
 
 
 def row_count(field: Field, typed: Mapping[str, str]) -> int:
-    """How many objects a list of objects has; the form sends one line for each."""
+    """The number of objects in a list of objects; the form sends one line per object."""
     text = typed.get(field.name, "")
-    return min(text.count("\n") + 1, MOST_ROWS) if text else 0
+    return min(text.count("\n") + 1, MAX_ROWS) if text else 0
 
 
 def _properties(
@@ -106,113 +112,116 @@ def _properties(
 ) -> tuple[Field, ...]:
     required = schema.get("required", ())
     return tuple(
-        _field(part, (*path, name), root, required=name in required)
-        for name, part in schema.get("properties", {}).items()
+        _field(child, (*path, name), root, required=name in required)
+        for name, child in schema.get("properties", {}).items()
     )
 
 
 def _field(
-    part: Mapping[str, Any], path: Path, root: Mapping[str, Any], *, required: bool
+    schema: Mapping[str, Any], path: Path, root: Mapping[str, Any], *, required: bool
 ) -> Field:
-    shape, nullable = _simplest(part, root)
-    kind, choices = _kind(shape)
-    item = _item(shape, path, root) if kind == "list" else None
+    resolved, nullable = _resolve(schema, root)
+    kind, choices = _kind(resolved)
+    item = _item(resolved, path, root) if kind == "list" else None
     if kind == "list":
         kind = "json" if item is None else "rows" if item.kind == "object" else "list"
-    if kind == "object" and len(path) >= DEEPEST:
+    if kind == "object" and len(path) >= MAX_DEPTH:
         kind = "json"
     if nullable and kind in ("boolean", "choice"):
         kind, choices = "choice", (True, False) if kind == "boolean" else choices
     return Field(
         path=path,
         kind=kind,
-        label=str(part.get("title") or shape.get("title") or path[-1]),
-        description=str(part.get("description") or shape.get("description") or ""),
-        bounds=_bounds(shape) if kind in ("integer", "number") else "",
+        label=str(schema.get("title") or resolved.get("title") or path[-1]),
+        description=str(schema.get("description") or resolved.get("description") or ""),
+        bounds=_bounds(resolved) if kind in ("integer", "number") else "",
         required=required,
-        # Where anything goes, null goes too.
-        nullable=nullable or not shape.keys() - ABOUT,
-        default=part.get("default", ABSENT),
+        # A schema that accepts any value accepts null.
+        nullable=nullable or not resolved.keys() - ANNOTATIONS,
+        default=schema.get("default", ABSENT),
         choices=choices,
         item=item,
-        fields=_properties(shape, path, root) if kind == "object" else (),
-        least=int(shape.get("minItems", 0)),
+        fields=_properties(resolved, path, root) if kind == "object" else (),
+        min_items=int(resolved.get("minItems", 0)),
     )
 
 
-def _item(shape: Mapping[str, Any], path: Path, root: Mapping[str, Any]) -> Field | None:
-    """What a list holds, as the field of its first value; None where only JSON can say it."""
-    if not isinstance(shape.get("items"), Mapping) or "prefixItems" in shape:
+def _item(resolved: Mapping[str, Any], path: Path, root: Mapping[str, Any]) -> Field | None:
+    """The field of a list's first item; None if only JSON can express the items."""
+    if not isinstance(resolved.get("items"), Mapping) or "prefixItems" in resolved:
         return None
-    if len(path) >= DEEPEST:
+    if len(path) >= MAX_DEPTH:
         return None
-    item = _field(shape["items"], (*path, 0), root, required=True)
-    if item.kind == "long" and not _multiline(_simplest(shape["items"], root)[0]):
+    item = _field(resolved["items"], (*path, 0), root, required=True)
+    if item.kind == "long" and not _is_multiline(_resolve(resolved["items"], root)[0]):
         item = replace(item, kind="text")
-    return item if not item.nullable and item.kind in (*ITEMS, "object") else None
+    return item if not item.nullable and item.kind in (*ITEM_KINDS, "object") else None
 
 
-def _simplest(part: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """The schema itself, behind references and without a null that it also allows."""
-    for _ in range(DEEPEST):
-        if "$ref" in part:
-            part = root.get("$defs", {}).get(str(part["$ref"]).rpartition("/")[2], {})
-    arms = [arm for arm in part.get("anyOf", ()) if arm.get("type") != "null"]
-    nullable = len(arms) < len(part.get("anyOf", ()))
-    if nullable and len(arms) == 1:
-        return _simplest(arms[0], root)[0], True
-    return part, nullable
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Resolve references, and take null out of a union. Returns the schema and if null is valid."""
+    for _ in range(MAX_DEPTH):
+        if "$ref" in schema:
+            schema = root.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
+    members = [member for member in schema.get("anyOf", ()) if member.get("type") != "null"]
+    nullable = len(members) < len(schema.get("anyOf", ()))
+    if nullable and len(members) == 1:
+        return _resolve(members[0], root)[0], True
+    return schema, nullable
 
 
-def _kind(shape: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """How a schema is asked for, and what there is to choose from."""
-    if "const" in shape:
-        return "choice", (shape["const"],)
-    if "enum" in shape:
-        return "choice", tuple(shape["enum"])
-    kinds = {arm.get("type") for arm in shape.get("anyOf", (shape,))}
+def _kind(resolved: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """The kind of field for a schema, and the choices if it has some."""
+    if "const" in resolved:
+        return "choice", (resolved["const"],)
+    if "enum" in resolved:
+        return "choice", tuple(resolved["enum"])
+    kinds = {member.get("type") for member in resolved.get("anyOf", (resolved,))}
     kinds.discard("null")
     if kinds and kinds <= {"integer", "number"}:
         return ("number" if "number" in kinds else "integer"), ()
-    kind = shape.get("type")
+    kind = resolved.get("type")
     if kind == "string":
-        return _kind_of_text(shape), ()
+        return _kind_of_text(resolved), ()
     if kind == "array":
         return "list", ()
-    if kind == "object" and shape.get("properties"):
+    if kind == "object" and resolved.get("properties"):
         return "object", ()
     return ("boolean" if kind == "boolean" else "json"), ()
 
 
-def _kind_of_text(shape: Mapping[str, Any]) -> str:
-    if _multiline(shape):
+def _kind_of_text(resolved: Mapping[str, Any]) -> str:
+    if _is_multiline(resolved):
         return "long"
-    if found := FORMATS.get(str(shape.get("format", ""))):
-        return found
-    is_long = shape.get("maxLength", 0) > LONGEST_LINE and shape.get("multiline") is None
-    return "long" if is_long and "format" not in shape else "text"
+    if kind := FORMATS.get(str(resolved.get("format", ""))):
+        return kind
+    is_long = resolved.get("maxLength", 0) > MAX_LINE_LENGTH and resolved.get("multiline") is None
+    return "long" if is_long and "format" not in resolved else "text"
 
 
-def _multiline(shape: Mapping[str, Any]) -> bool:
-    said = shape.get("multiline") is True or shape.get("format") in ("multiline", "textarea")
-    return said or str(shape.get("contentMediaType", "")).startswith("text/")
+def _is_multiline(resolved: Mapping[str, Any]) -> bool:
+    return (
+        resolved.get("multiline") is True
+        or resolved.get("format") in ("multiline", "textarea")
+        or str(resolved.get("contentMediaType", "")).startswith("text/")
+    )
 
 
-def _bounds(shape: Mapping[str, Any]) -> str:
-    """``1 … 3600``, where a number has bounds that a person would come near."""
-    least, most = shape.get("minimum"), shape.get("maximum")
-    if least is None and most is None:
+def _bounds(resolved: Mapping[str, Any]) -> str:
+    """The bounds of a number as text: ``1 … 3600``."""
+    minimum, maximum = resolved.get("minimum"), resolved.get("maximum")
+    if minimum is None and maximum is None:
         return ""
-    return f"{'' if least is None else least} … {'' if most is None else most}".strip()
+    return f"{'' if minimum is None else minimum} … {'' if maximum is None else maximum}".strip()
 
 
-def _moved(field: Field, depth: int, index: int) -> Field:
-    """The field at another place of the list whose items stand at this depth."""
+def _at_index(field: Field, depth: int, index: int) -> Field:
+    """Copy a field to another index of the list whose items are at this depth of the path."""
     return replace(
         field,
         path=(*field.path[:depth], index, *field.path[depth + 1 :]),
-        fields=tuple(_moved(each, depth, index) for each in field.fields),
-        item=_moved(field.item, depth, index) if field.item else None,
+        fields=tuple(_at_index(each, depth, index) for each in field.fields),
+        item=_at_index(field.item, depth, index) if field.item else None,
     )
 
 

@@ -1,7 +1,7 @@
-"""The stream of the page: which of the person's tasks have changed, for a session.
+"""The event stream of the pages: the ids of the user's tasks that have changed.
 
-The page fetches what it shows of them, a few times a second at most. So an event is small, and
-what a task looks like is written in one place, its template.
+The page then fetches the HTML of these tasks, a few times a second at most. So an event is small,
+and only the template renders a task.
 """
 
 import math
@@ -12,7 +12,7 @@ from taskyard.core.models import Task
 from taskyard.live.asgi import Response, Scope
 from taskyard.live.streams import SSEEndpoint, StreamError, TooManyStreams
 
-# How the ordinary application says whose session it is. It never leaves this process.
+# The WSGI application returns the user id in this header; the ASGI server does not forward it.
 USER = "X-Taskyard-User"
 
 
@@ -26,7 +26,7 @@ class PageStreams(SSEEndpoint):
         return None if user_id is None else (int(user_id), math.inf)
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
-        # What it is now makes two changes two events.
+        # The revision makes the data of two changes differ, so that both are sent.
         return b'{"id":%d,"is":"%d"}' % (task.pk, task.changed)
 
     def error_response(self, failure: StreamError, scope: Scope) -> Response:
@@ -34,8 +34,8 @@ class PageStreams(SSEEndpoint):
         return Response(status, [(b"retry-after", b"5")], b"").with_body(b"")
 
     def position(self, scope: Scope) -> str:
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("since", [""])
-        return super().position(scope) or given[0]
+        since = parse_qs(scope["query_string"].decode("latin-1")).get("since", [""])
+        return super().position(scope) or since[0]
 
     def reports_hub_state(self) -> bool:
         return True

@@ -1,6 +1,6 @@
-"""An input or a result in one short line, from the beginning of its JSON text.
+"""One-line summaries of inputs and results, from the beginning of their JSON text.
 
-The database sends no more than that beginning. PostgreSQL does not even unpack what is large.
+The database sends only that beginning, and PostgreSQL does not decompress large values for it.
 """
 
 import json
@@ -18,13 +18,13 @@ from taskyard.core.states import Status
 
 HEAD = 300
 LONGEST = 120
-# As PostgreSQL keeps it, compressed; what is larger has no summary.
+# The stored, compressed size in PostgreSQL; a larger value has no summary.
 LARGEST_KEPT_BYTES = 16 * 1024
 _KEY = re.compile(r'"([\w-]{1,60})":')
 
 
 class _Head(Func):
-    """The beginning of a JSON value's text; null where that would cost much."""
+    """The first HEAD characters of a JSON value; null if the value is too large."""
 
     output_field = TextField()
     template = (
@@ -38,8 +38,8 @@ class _Head(Func):
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
-def with_heads(tasks: TaskQuerySet) -> TaskQuerySet:
-    """Each task with what ``of_input`` and ``of_outcome`` read."""
+def annotate_heads(tasks: TaskQuerySet) -> TaskQuerySet:
+    """Annotate each task with what `input_summary` and `outcome_summary` read."""
     return tasks.annotate(
         input_head=_Head(F("input_data")),
         result_head=_Head(F("result")),
@@ -47,41 +47,42 @@ def with_heads(tasks: TaskQuerySet) -> TaskQuerySet:
     )
 
 
-def of_input(task: Task) -> str:
-    """``numbers: 1, 2, 3``; nothing where the type's input has a secret."""
+def input_summary(task: Task) -> str:
+    """The input as ``numbers: 1, 2, 3``; "" if the type's input has a secret."""
     return "" if _has_secret(task.task_type) else one_line(getattr(task, "input_head", None))
 
 
-def of_outcome(task: Task) -> str:
-    """The result in one line, or what went wrong."""
+def outcome_summary(task: Task) -> str:
+    """The result or the error message in one line."""
     if message := getattr(task, "error_head", ""):
-        return _short(message)
+        return _shorten(message)
     head = getattr(task, "result_head", None)
     return "" if head == "null" or task.status != Status.COMPLETED else one_line(head)
 
 
 def one_line(head: str | None) -> str:
+    """Format the beginning of a JSON text, which may be cut anywhere, in one line."""
     if head is None:
         return "…"
     try:
-        return _short(_said(json.loads(head)))
+        return _shorten(_to_text(json.loads(head)))
     except ValueError:
-        return _short(_KEY.sub(r"\1:", head.removeprefix("{")) + "…")
+        return _shorten(_KEY.sub(r"\1:", head.removeprefix("{")) + "…")
 
 
-def _said(value: Any, *, inner: bool = False) -> str:
+def _to_text(value: Any, *, inner: bool = False) -> str:
     match value:
         case str():
             return value
         case dict() if not inner:
-            return ", ".join(f"{key}: {_said(each, inner=True)}" for key, each in value.items())
-        case list() if not any(isinstance(each, list | dict) for each in value):
-            return ", ".join(_said(each) for each in value)
+            return ", ".join(f"{key}: {_to_text(item, inner=True)}" for key, item in value.items())
+        case list() if not any(isinstance(item, list | dict) for item in value):
+            return ", ".join(_to_text(item) for item in value)
     return json.dumps(value, ensure_ascii=False)
 
 
-def _short(text: str) -> str:
-    """On one line, and without what could turn or hide the text around it."""
+def _shorten(text: str) -> str:
+    """Shorten to LONGEST characters in one line, without bidirectional and control characters."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * LONGEST])
     line = " ".join(plain.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
@@ -98,5 +99,5 @@ def _mentions_secret(schema: Any) -> bool:
     if isinstance(schema, Mapping):
         if schema.get("format") == "password" or schema.get("writeOnly") is True:
             return True
-        return any(_mentions_secret(each) for each in schema.values())
+        return any(map(_mentions_secret, schema.values()))
     return isinstance(schema, list) and any(map(_mentions_secret, schema))

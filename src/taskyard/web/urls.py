@@ -1,4 +1,4 @@
-"""The addresses of the page."""
+"""The URLs of the web pages."""
 
 from django.urls import include, path
 from django.views.i18n import set_language

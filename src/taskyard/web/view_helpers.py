@@ -1,4 +1,4 @@
-"""What every page shares: who may see it, what a form sent, how a refusal reads."""
+"""Helpers of the views: access, posted fields, redirects, error messages."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -21,25 +21,25 @@ View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
 
 
 def signed_in(view: View[Params]) -> View[Params]:
-    """For somebody who has signed in; others are sent to do so, and back."""
+    """Decorate a view: redirect to the sign-in page unless a user has signed in."""
 
     @never_cache
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
+    def wrapper(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
-        if asks_for_part(request):
-            # A part of a page: the page itself says what has happened.
+        if is_htmx_request(request):
+            # The script of the open page shows a link to the sign-in page.
             return HttpResponse(status=401)
-        # What was posted cannot be done later by a link.
-        asked = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("tasks")
-        return redirect_to_login(asked)
+        # A redirect cannot repeat a POST.
+        is_safe = request.method in ("GET", "HEAD")
+        return redirect_to_login(request.get_full_path() if is_safe else reverse("tasks"))
 
-    return cast("View[Params]", guarded)
+    return cast("View[Params]", wrapper)
 
 
-def asks_for_part(request: HttpRequest) -> bool:
-    """Whether a script of the page asks, and not the browser for a whole page."""
+def is_htmx_request(request: HttpRequest) -> bool:
+    """Whether a script requests a part of the page; our scripts send the header of htmx."""
     return request.headers.get("HX-Request") == "true"
 
 
@@ -47,41 +47,40 @@ def user_of(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def next_address(request: HttpRequest, *, otherwise: str = "tasks") -> str:
-    """Where to go on: an address of ours that the form names, or the page of this name."""
-    address = request.POST.get("next") or request.GET.get("next", "")
+def next_url(request: HttpRequest, *, default: str = "tasks") -> str:
+    """The URL in the parameter ``next`` if it is on this host, else that of ``default``."""
+    url = request.POST.get("next") or request.GET.get("next", "")
     hosts = {request.get_host()}
-    if address.startswith("/") and url_has_allowed_host_and_scheme(
-        address, hosts, require_https=request.is_secure()
+    if url.startswith("/") and url_has_allowed_host_and_scheme(
+        url, hosts, require_https=request.is_secure()
     ):
-        return address
-    return resolve_url(otherwise)
+        return url
+    return resolve_url(default)
 
 
-def posted(request: HttpRequest, *names: str) -> dict[str, str]:
-    """These fields of a form; raises InvalidInput for what no database keeps."""
-    found = {name: request.POST.get(name, "") for name in names}
+def post_fields(request: HttpRequest, *names: str) -> dict[str, str]:
+    """The named fields of a form. Raises InvalidInput for null characters."""
+    fields = {name: request.POST.get(name, "") for name in names}
     message = "Null characters are not allowed."
     field_errors = [
         FieldError((name,), "null_characters_not_allowed", message)
-        for name, value in found.items()
+        for name, value in fields.items()
         if "\0" in value
     ]
     if field_errors:
         raise InvalidInput(field_errors)
-    return found
+    return fields
 
 
-def texts_by_field(field_errors: Iterable[FieldError]) -> dict[str, list[str]]:
-    """What is wrong, by the first step of its place; "" is the form as a whole."""
-    found: dict[str, list[str]] = {}
+def messages_by_field(field_errors: Iterable[FieldError]) -> dict[str, list[str]]:
+    """The error messages by field name; those of the whole form have the name ""."""
+    by_field: dict[str, list[str]] = {}
     for field_error in field_errors:
-        found.setdefault(str(field_error.path[0]) if field_error.path else "", []).append(
-            messages.of_field_error(field_error)
-        )
-    return found
+        name = str(field_error.path[0]) if field_error.path else ""
+        by_field.setdefault(name, []).append(messages.of_field_error(field_error))
+    return by_field
 
 
-def place(path: Path) -> str:
-    """A place in an input as people read it: ``numbers, 3``."""
+def format_path(path: Path) -> str:
+    """A path in an input for people, counted from 1: ``numbers, 3``."""
     return ", ".join(str(step + 1) if isinstance(step, int) else step for step in path)

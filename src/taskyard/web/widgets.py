@@ -1,4 +1,4 @@
-"""The fields of a form as they are drawn: with what stands in them and what is wrong with that."""
+"""The form fields for the templates: with their values, errors and choices."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ from taskyard.web import schema_form
 from taskyard.web.draft import Draft
 from taskyard.web.fields import ABSENT, Field
 
-# A list with more values is one text with a value on each line.
-MOST_LINES = 100
+# A list with more values is edited as text with one value per line.
+MAX_INPUTS = 100
 INPUT_TYPES = {"email": "email", "url": "url", "secret": "password"}
-# What a browser's own widget can show; anything else stands in a field of text.
+# Values that the browser's date and time pickers accept; others get a text input.
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,3})?)?"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 PICKERS = {
@@ -29,12 +29,16 @@ INPUT_MODES = {"integer": "numeric", "number": "decimal"}
 
 @dataclass(frozen=True)
 class Widget:
-    """A field as it is drawn. ``rows`` are the fields inside, or the values of a list."""
+    """A field for the template. ``rows`` are the fields inside, or the values of a list.
+
+    ``moment`` is the time in UTC if ``value`` shows it in the form's time zone. ``label`` is set
+    for a value of a list, which has no visible label.
+    """
 
     field: Field
     id: str
     value: str
-    texts: list[str]
+    errors: list[str]
     rows: list["Widget"]
     choices: list[tuple[str, str, bool]]
     input_type: str
@@ -46,8 +50,8 @@ class Widget:
 
     @property
     def attributes(self) -> str:
-        """What every control has besides its kind's own; a value of a list has no visible label."""
-        found = {
+        """The HTML attributes that all kinds share."""
+        attributes = {
             "id": self.id,
             "name": self.field.name,
             "aria-label": self.label or None,
@@ -56,11 +60,7 @@ class Widget:
             "aria-invalid": "true" if self.is_wrong else None,
             "autofocus": self.has_focus,
         }
-        return flatatt({name: value for name, value in found.items() if value is not None})
-
-    @property
-    def kind(self) -> str:
-        return self.field.kind
+        return flatatt({name: value for name, value in attributes.items() if value is not None})
 
     @property
     def input_mode(self) -> str:
@@ -71,77 +71,79 @@ class Widget:
         return self.field.kind in ("long", "json") or "\n" in self.value
 
     @property
-    def otherwise(self) -> str:
-        """What an empty field of an optional number and its like stands for."""
+    def placeholder(self) -> str:
+        """The default of an optional field, if it is neither text nor nullable."""
         default = self.field.default
         if default is ABSENT or default is None or self.field.nullable:
             return ""
-        return "" if self.field.kind in schema_form.FREE_TEXT else schema_form.option_text(default)
+        return "" if self.field.kind in schema_form.FREE_TEXT else schema_form.value_text(default)
 
 
-def rows(draft: Draft, errors: Mapping[str, list[str]]) -> list[Widget]:
+def build_widgets(draft: Draft, errors: Mapping[str, list[str]]) -> list[Widget]:
     return [_widget(field, draft, errors) for field in draft.fields]
 
 
 def run_at_type(draft: Draft) -> str:
-    """The widget of the start time: a browser's own shows nothing that is no time."""
-    kind, shape = PICKERS["datetime"]
-    text = draft.typed.get("run_at", "")
-    return kind if not text or shape.fullmatch(text) else "text"
+    """The input type of the start time."""
+    return _picker_type("datetime", draft.typed.get("run_at", ""))
+
+
+def _picker_type(kind: str, text: str) -> str:
+    """A date or time picker, or "text" if the picker cannot show the text."""
+    input_type, pattern = PICKERS[kind]
+    return input_type if not text or pattern.fullmatch(text) else "text"
 
 
 def _widget(field: Field, draft: Draft, errors: Mapping[str, list[str]]) -> Widget:
     text = draft.typed.get(field.name, "")
-    inner = field.within(draft.typed)
-    drawn = _drawn(field, text, draft)
+    children = field.children(draft.typed)
     return replace(
-        drawn,
-        texts=errors.get(field.name, []),
+        _base_widget(field, text, draft),
+        errors=errors.get(field.name, []),
         is_wrong=bool(errors.get(field.name)),
-        rows=_values(field, draft, errors)
+        rows=_list_values(field, draft, errors)
         if field.kind == "list"
-        else [_widget(each, draft, errors) for each in inner],
+        else [_widget(child, draft, errors) for child in children],
         as_lines=field.kind == "list"
-        and (field.name in draft.as_lines or text.count("\n") >= MOST_LINES),
+        and (field.name in draft.as_lines or text.count("\n") >= MAX_INPUTS),
     )
 
 
-def _values(field: Field, draft: Draft, errors: Mapping[str, list[str]]) -> list[Widget]:
-    """The values of a list, all under its name; each with an id and a label of its own."""
-    item = cast("Field", field.item)
-    # What is wrong with the list as a whole is wrong with each.
-    marked = {name for name in errors if name.startswith(f"{field.name}/")}
-    all_wrong = bool(errors.get(field.name)) and not marked
-    drawn = []
+def _list_values(field: Field, draft: Draft, errors: Mapping[str, list[str]]) -> list[Widget]:
+    """The widgets of a list's values: all have the list's name, each its own id and label."""
+    item = replace(cast("Field", field.item), path=field.path)
+    wrong_names = {name for name in errors if name.startswith(f"{field.name}/")}
+    # An error of the whole list marks all values.
+    all_wrong = bool(errors.get(field.name)) and not wrong_names
+    widgets = []
+    # Empty lines are not values: the index in the input counts only the others.
     index = 0
     for number, line in enumerate(draft.typed.get(field.name, "").split("\n"), start=1):
         id_ = field.id if number == 1 else f"{field.id}-{number}"
-        own = replace(item, path=field.path)
-        wrong = all_wrong or (bool(line.strip()) and f"{field.name}/{index}" in marked)
-        drawn.append(
+        is_value = bool(line.strip())
+        widgets.append(
             replace(
-                _drawn(own, line, draft),
+                _base_widget(item, line, draft),
                 id=id_,
                 label=f"{field.label} {number}",
-                is_wrong=wrong,
+                is_wrong=all_wrong or (is_value and f"{field.name}/{index}" in wrong_names),
                 has_focus=draft.focus == id_,
             )
         )
-        index += bool(line.strip())
-    return drawn
+        index += is_value
+    return widgets
 
 
-def _drawn(field: Field, text: str, draft: Draft) -> Widget:
-    value = _local(text, draft.typed.get("zone", "")) if field.kind == "datetime" else text
+def _base_widget(field: Field, text: str, draft: Draft) -> Widget:
+    value = _local_time(text, draft.typed.get("zone", "")) if field.kind == "datetime" else text
     input_type = INPUT_TYPES.get(field.kind, "text")
     if field.kind in PICKERS:
-        kind, shape = PICKERS[field.kind]
-        input_type = kind if not value or shape.fullmatch(value) else "text"
+        input_type = _picker_type(field.kind, value)
     return Widget(
         field=field,
         id=field.id,
         value="" if field.kind == "secret" else value,
-        texts=[],
+        errors=[],
         rows=[],
         choices=_choices(field, text),
         input_type=input_type,
@@ -150,27 +152,25 @@ def _drawn(field: Field, text: str, draft: Draft) -> Widget:
     )
 
 
-def _local(text: str, zone: str) -> str:
-    """A moment on the clock of the form's zone; as it is where that would change it."""
+def _local_time(text: str, zone: str) -> str:
+    """A time in the form's time zone; the text itself if the conversion is not reversible."""
     try:
         moment = datetime.fromisoformat(text)
-        local = moment.astimezone(schema_form.zone_of(zone)).replace(tzinfo=None)
+        local = moment.astimezone(schema_form.parse_zone(zone)).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return text
-    shown = local.isoformat()
-    return (
-        shown
-        if moment.tzinfo and schema_form.moment(shown, zone) == schema_form.moment(text, "")
-        else text
-    )
+    local_text = local.isoformat()
+    is_same = schema_form.to_utc(local_text, zone) == schema_form.to_utc(text, "")
+    return local_text if moment.tzinfo and is_same else text
 
 
 def _choices(field: Field, chosen: str) -> list[tuple[str, str, bool]]:
-    known = {"true": gettext("yes"), "false": gettext("no"), "": "—"}
-    options: Iterable[object] = (True, False) if field.kind == "boolean" else field.choices
-    found = []
-    for each in options:
-        text = schema_form.option_text(each)
-        shown = text if isinstance(each, str) else known.get(text, text)
-        found.append((text, shown, text == chosen))
-    return found
+    """The value, the label and whether it is chosen, of each choice."""
+    labels = {"true": gettext("yes"), "false": gettext("no"), "": "—"}
+    choices: Iterable[object] = (True, False) if field.kind == "boolean" else field.choices
+    options = []
+    for choice in choices:
+        text = schema_form.value_text(choice)
+        label = text if isinstance(choice, str) else labels.get(text, text)
+        options.append((text, label, text == chosen))
+    return options

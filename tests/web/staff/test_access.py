@@ -26,11 +26,11 @@ ACT = (
 
 
 def test_every_address_is_looked_at_here() -> None:
-    looked_at = {f"tasks/{1}/", *READ, *ACT}
+    searched_count = {f"tasks/{1}/", *READ, *ACT}
     for pattern in urlpatterns:
         arguments = dict.fromkeys(pattern.pattern.converters, 1)
         address = reverse(str(pattern.name), kwargs=arguments)
-        assert address.removeprefix("/staff/") in looked_at
+        assert address.removeprefix("/staff/") in searched_count
 
 
 @pytest.mark.parametrize("address", [*READ, "tasks/1/"])

@@ -194,7 +194,7 @@ def test_what_ended_long_ago_is_in_no_window(owner: User) -> None:
 
 @pytest.mark.parametrize("last", [0, 1, 7, 25_000, 1_000_000, 40_000_000])
 def test_the_sample_stands_for_all_ids_and_is_small(last: int) -> None:
-    sample = list(history_stats.sampled(last))
+    sample = list(history_stats.sample_ids(last))
     ids = [task_id for task_id, _ in sample]
     assert len(set(ids)) == len(ids)
     assert all(0 < task_id <= last for task_id in ids)
@@ -206,7 +206,7 @@ def test_the_sample_meets_types_that_were_submitted_in_turn() -> None:
     """Types at regular distances, because a sample with a fixed step would miss some of them."""
     for period in (2, 3, 4, 12):
         met = dict.fromkeys(range(period), 0)
-        for task_id, weight in history_stats.sampled(1_000_000):
+        for task_id, weight in history_stats.sample_ids(1_000_000):
             met[task_id % period] += weight
         for weight in met.values():
             assert weight == pytest.approx(1_000_000 / period, rel=0.1)

@@ -116,7 +116,7 @@ def test_errors_are_grouped_by_type_and_code(page: Client, owner: User) -> None:
 def test_more_errors_than_are_counted_are_said_so(
     page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for count in (history_stats.failed, history_stats.explained):
+    for count in (history_stats.recent_failures, history_stats.failures_with_exceptions):
         monkeypatch.setattr(count, "__kwdefaults__", {"most": 4})
     monkeypatch.setattr(history_stats, "MOST_FAILURES", 4)
     history(owner, 6, status=Status.ERROR)
@@ -162,5 +162,5 @@ def test_errors_of_one_type_are_told_apart_by_exception_and_place(
     }
     assert "a.py:7 in one" in answer.text
     for (_, exception, _), group in groups.items():
-        found = page.get(f"/staff/tasks/?{group.search}").context["found"].tasks
-        assert len(found) == group.count or not exception
+        results = page.get(f"/staff/tasks/?{group.search}").context["results"].tasks
+        assert len(results) == group.count or not exception

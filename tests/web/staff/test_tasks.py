@@ -21,7 +21,7 @@ Submit = Callable[..., Task]
 def found(page: Client, query: str) -> list[int]:
     answer = page.get(f"/staff/tasks/?{query}")
     assert answer.status_code == 200
-    return [task.pk for task in answer.context["found"].tasks]
+    return [task.pk for task in answer.context["results"].tasks]
 
 
 def test_each_field_narrows(
@@ -71,35 +71,35 @@ def test_a_place_that_is_none_is_not_there(page: Client, before: str) -> None:
 
 
 def test_pages_go_on_to_the_end(page: Client, owner: User) -> None:
-    history(owner, search.PAGE * 2 + 3, tags=["x"])
+    history(owner, search.PAGE_SIZE * 2 + 3, tags=["x"])
     seen: list[int] = []
     query = "tag=x"
     for _ in range(3):
         answer = page.get(f"/staff/tasks/?{query}")
-        seen += [task.pk for task in answer.context["found"].tasks]
-        older = answer.context["found"].older
+        seen += [task.pk for task in answer.context["results"].tasks]
+        older = answer.context["results"].older
         query = f"tag=x&before={older}"
         if older:
             assert f"?tag=x&amp;before={older}" in answer.content.decode()
     assert older is None
     assert seen == sorted(seen, reverse=True)
-    assert len(set(seen)) == search.PAGE * 2 + 3
+    assert len(set(seen)) == search.PAGE_SIZE * 2 + 3
 
 
 def test_a_page_looks_no_further_than_it_may_and_says_so(
     page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "LOOK", 20)
+    monkeypatch.setattr(search, "SEARCH_LIMIT", 20)
     history(owner, 1, tags=["rare"])
     history(owner, 50)
     answer = page.get("/staff/tasks/?tag=rare")
-    assert answer.context["found"].tasks == []
+    assert answer.context["results"].tasks == []
     assert "Search further" in answer.content.decode()
     pages = 1
-    while answer.context["found"].older:
-        answer = page.get(f"/staff/tasks/?tag=rare&before={answer.context['found'].older}")
+    while answer.context["results"].older:
+        answer = page.get(f"/staff/tasks/?tag=rare&before={answer.context['results'].older}")
         pages += 1
-        tasks = answer.context["found"].tasks
+        tasks = answer.context["results"].tasks
         if tasks:
             break
     assert (len(tasks), pages) == (1, 3)

@@ -44,7 +44,7 @@ def test_it_says_what_everybody_has(
 def test_its_pages_go_on(
     page: Client, new_user: Callable[..., User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(users, "PAGE", 2)
+    monkeypatch.setattr(users, "PAGE_SIZE", 2)
     for number in range(4):
         new_user(f"person-{number}")
     first = page.get("/staff/users/?name=person")

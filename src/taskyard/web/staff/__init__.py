@@ -1,1 +1,1 @@
-"""For staff: what the system does now and has done, and what an operator may do about it."""
+"""The staff pages: the state and history of the system, and actions for operators."""

@@ -1,4 +1,4 @@
-"""The Django app of the staff pages: they bring their own templates and texts."""
+"""The Django app of the staff pages: templates, static files, translations."""
 
 from django.apps import AppConfig
 

@@ -1,9 +1,8 @@
-"""Bars, drawn on the server: where each rectangle of the SVG stands."""
+"""Bar charts as SVG, drawn on the server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from taskyard.web.staff.history_stats import Window
 
@@ -13,7 +12,10 @@ GAP = 0.2
 
 @dataclass(frozen=True)
 class Bar:
-    """What ended in one part of the window, failures on top. In units of the picture."""
+    """The tasks that ended in one part of the window: failures are stacked on completions.
+
+    Positions and sizes are in units of the SVG.
+    """
 
     x: float
     width: float
@@ -28,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """``highest`` is the tallest bar's number."""
+    """A chart; ``highest`` is the number of tasks in the tallest bar."""
 
     bars: list[Bar]
     width: int
@@ -39,15 +41,16 @@ class Chart:
 
     @property
     def middle(self) -> datetime:
+        """The time in the middle of the axis."""
         return self.window.since + self.window.length / 2
 
 
 def draw(window: Window) -> Chart:
-    both = list(zip(window.completed, window.failed, strict=True))
-    highest = max(completed + failed for completed, failed in both)
+    counts = list(zip(window.completed, window.failed, strict=True))
+    highest = max(completed + failed for completed, failed in counts)
     return Chart(
-        bars=list(_bars(both, highest, window)),
-        width=len(both),
+        bars=list(_bars(counts, highest, window)),
+        width=len(counts),
         highest=highest,
         completed=sum(window.completed),
         failed=sum(window.failed),
@@ -55,10 +58,10 @@ def draw(window: Window) -> Chart:
     )
 
 
-def _bars(both: list[Any], highest: int, window: Window) -> Iterator[Bar]:
-    for number, (completed, failed) in enumerate(both):
+def _bars(counts: list[tuple[int, int]], highest: int, window: Window) -> Iterator[Bar]:
+    for number, (completed, failed) in enumerate(counts):
         scale = HEIGHT / highest if highest else 0.0
-        # One failure among a thousand must be seen.
+        # A minimum height keeps one failure among a thousand visible.
         failed_height = max(failed * scale, 3.0) if failed else 0.0
         completed_height = min(completed * scale, HEIGHT - failed_height)
         yield Bar(
@@ -70,5 +73,5 @@ def _bars(both: list[Any], highest: int, window: Window) -> Iterator[Bar]:
             failed_height=round(failed_height, 2),
             completed=completed,
             failed=failed,
-            since=window.since + window.length / len(both) * number,
+            since=window.since + window.length / len(counts) * number,
         )

@@ -1,4 +1,4 @@
-"""Who may see the pages for staff, and how they are shown."""
+"""Decorators and helpers of the staff views."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,7 +16,7 @@ View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
 
 LARGEST_ID = 2**63 - 1
 
-# What staff can do, as the audit says it.
+# The texts of the audit log by action.
 ACTIONS = {
     "pause_queue": _("paused the queue"),
     "resume_queue": _("resumed the queue"),
@@ -30,29 +30,29 @@ ACTIONS = {
 
 
 def staff_only(*methods: str) -> Callable[[View[Params]], View[Params]]:
-    """For staff; to anybody else who has signed in, the page is not there."""
+    """Decorate a view for staff. Other signed-in users get 404."""
 
-    def guarding(view: View[Params]) -> View[Params]:
+    def decorate(view: View[Params]) -> View[Params]:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
+        def wrapper(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
             if not user_of(request).is_staff:
                 raise Http404
             return view(request, *args, **kwargs)
 
-        return require_http_methods(methods)(signed_in(cast("View[Params]", guarded)))
+        return require_http_methods(methods)(signed_in(cast("View[Params]", wrapper)))
 
-    return guarding
-
-
-to_read = staff_only("GET", "HEAD")
-to_act = staff_only("POST")
+    return decorate
 
 
-def position(request: HttpRequest, name: str = "before") -> int | None:
-    """Where a list goes on; None for its beginning. Raises Http404 for what is no place."""
-    given = request.GET.get(name, "")
-    if not given:
+staff_view = staff_only("GET", "HEAD")
+staff_action = staff_only("POST")
+
+
+def page_start(request: HttpRequest, name: str = "before") -> int | None:
+    """The id that a page of a list starts at; None for the first page. Raises Http404."""
+    text = request.GET.get(name, "")
+    if not text:
         return None
-    if not (given.isascii() and given.isdigit() and len(given) <= 19) or int(given) > LARGEST_ID:
+    if not (text.isascii() and text.isdigit() and len(text) <= 19) or int(text) > LARGEST_ID:
         raise Http404
-    return int(given)
+    return int(text)

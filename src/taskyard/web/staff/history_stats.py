@@ -1,9 +1,9 @@
-"""What has been: how many ended when, how long they waited and ran.
+"""Statistics of the last hour and day: how many tasks ended, how long they waited and ran.
 
-History may have many millions of rows, and no question here costs more for it. What completed is
-estimated from a sample: the last tasks all of them, and behind them ever fewer, always as many
-from a stretch four times as long. So a quiet system's day is exact, and a busy one's is good to a
-few percent. Failures are counted, by the index that they have.
+The history may have millions of rows, but the cost of these queries does not grow with it.
+Completions are estimated from a sample: all of the last tasks, and then the same number from each
+range of ids that is four times as long as the one before. So the numbers are exact for a quiet
+system, and within a few percent for a busy one. Failures are counted by their index.
 """
 
 import re
@@ -24,16 +24,16 @@ from taskyard.core.states import Status
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BUCKETS = {HOUR: 60, DAY: 48}
-# So many of the last ids are all looked up, and so many of each stretch behind them.
+# The sample has all of the last EXACT ids, and SAMPLE ids of each range before them.
 EXACT = 10_000
 SAMPLE = 4000
 MOST_FAILURES = 20_000
-# Several people who look at once cost as much as one.
-KEPT_SECONDS = 10
+# Requests within this time share one computation.
+CACHE_SECONDS = 10
 
 
 class Epoch(Func):
-    """A time as seconds since 1970: to read thousands of times as times takes seconds itself."""
+    """A time as seconds since 1970, because parsing thousands of datetimes takes seconds."""
 
     output_field = FloatField()
     template = "EXTRACT(EPOCH FROM %(expressions)s)::float8"
@@ -44,7 +44,10 @@ class Epoch(Func):
 
 
 class Completion(NamedTuple):
-    """One sampled task, which stands for ``weight`` tasks. In seconds, of the epoch and long."""
+    """A sampled task that represents ``weight`` tasks.
+
+    ``finished`` is in seconds since 1970, ``waited`` and ``ran`` are durations in seconds.
+    """
 
     weight: int
     queue: str
@@ -55,7 +58,8 @@ class Completion(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """``exception`` and ``location``: what a handler raised, and the innermost own frame."""
+    """A failed task. ``exception`` is the type that the handler raised; ``location`` is the
+    innermost frame in the author's code."""
 
     queue: str
     task_type: str
@@ -66,13 +70,13 @@ class Failure(NamedTuple):
     location: str = ""
 
 
-# ``ZeroDivisionError: division by zero``, as the message of an exception begins.
+# The message of an exception begins with its type: ``ZeroDivisionError: division by zero``.
 EXCEPTION_NAME = re.compile(r"([^\W\d][\w.]{0,200})(?::|\Z)")
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """In seconds; None where nothing was seen."""
+    """Quantiles in seconds; None if there is no data."""
 
     p50: float | None
     p95: float | None
@@ -80,7 +84,7 @@ class Quantiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The last hour or day: how many ended in each of its equal parts, oldest first."""
+    """The last hour or day: how many tasks ended in each of its equal parts, oldest first."""
 
     length: timedelta
     until: datetime
@@ -96,7 +100,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class LastHour:
-    """Of one queue or type."""
+    """The last hour of one queue or task type."""
 
     completed: int = 0
     failed: int = 0
@@ -109,8 +113,8 @@ class LastHour:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """``estimated`` where tasks stand for more than themselves; ``cut`` where failures were so
-    many that the older ones were not counted."""
+    """All statistics. ``estimated`` says that completions were sampled, ``cut`` that there were
+    more failures than MOST_FAILURES, so that older ones were not counted."""
 
     hour: Window
     day: Window
@@ -121,42 +125,42 @@ class History:
 
 
 def history() -> History:
-    """As it was a few seconds ago."""
-    kept: History = cache.get_or_set("taskyard-staff-history", _compute, KEPT_SECONDS)  # type: ignore[assignment]
-    return kept
+    """The statistics, cached for CACHE_SECONDS."""
+    cached: History = cache.get_or_set("taskyard-staff-history", _compute, CACHE_SECONDS)  # type: ignore[assignment]
+    return cached
 
 
 def _compute() -> History:
     now = timezone.now()
-    done = list(completions(since=now - DAY))
-    failures = failed(since=now - DAY)
-    this_hour = [each for each in done if each.finished >= (now - HOUR).timestamp()]
-    failed_now = [each for each in failures if each.finished_at >= now - HOUR]
+    completed = list(completions(since=now - DAY))
+    failures = recent_failures(since=now - DAY)
+    completed_in_hour = [each for each in completed if each.finished >= (now - HOUR).timestamp()]
+    failed_in_hour = [each for each in failures if each.finished_at >= now - HOUR]
     return History(
-        hour=_window(this_hour, failures, length=HOUR, until=now),
-        day=_window(done, failures, length=DAY, until=now),
-        queues=_by("queue", this_hour, failed_now),
-        types=_by("task_type", this_hour, failed_now),
-        estimated=any(each.weight > 1 for each in done),
+        hour=_window(completed_in_hour, failures, length=HOUR, until=now),
+        day=_window(completed, failures, length=DAY, until=now),
+        queues=_last_hour_by("queue", completed_in_hour, failed_in_hour),
+        types=_last_hour_by("task_type", completed_in_hour, failed_in_hour),
+        estimated=any(each.weight > 1 for each in completed),
         cut=len(failures) == MOST_FAILURES,
     )
 
 
 def completions(*, since: datetime) -> Iterator[Completion]:
-    """A sample of what has completed since then."""
+    """A sample of the tasks that completed since a time."""
     last = Task.objects.aggregate(last=Max("id"))["last"] or 0
-    steps = dict(sampled(last))
-    found = Task.objects.filter(
-        dialect().among(list(steps)), status=Status.COMPLETED, finished_at__gte=since
+    weights = dict(sample_ids(last))
+    tasks = Task.objects.filter(
+        dialect().among(list(weights)), status=Status.COMPLETED, finished_at__gte=since
     )
     due = Epoch(Greatest("created_at", Coalesce("run_at", "created_at")))
     began = Epoch(Coalesce("started_at", "finished_at"))
-    rows: Iterable[Any] = found.order_by().values_list(
+    rows: Iterable[Any] = tasks.order_by().values_list(
         "id", "queue", "task_type", due, began, Epoch("finished_at")
     )
     for task_id, queue, task_type, due_at, began_at, ended_at in rows:
         yield Completion(
-            steps[task_id],
+            weights[task_id],
             queue,
             task_type,
             ended_at,
@@ -165,15 +169,15 @@ def completions(*, since: datetime) -> Iterator[Completion]:
         )
 
 
-def sampled(last: int) -> Iterator[tuple[int, int]]:
-    """Ids to look up, and for how many each stands: denser the nearer they are to the last."""
+def sample_ids(last: int) -> Iterator[tuple[int, int]]:
+    """Ids of the sample with their weights; the sample is denser near the last id."""
     yield from ((task_id, 1) for task_id in range(max(1, last - EXACT + 1), last + 1))
     reach = EXACT
     while reach < last:
         step = 3 * reach // SAMPLE
         newest, oldest = (last - reach) // step, max(0, last - 4 * reach) // step
-        # One of each cell, always the same one, and no two neighbours at the same place in
-        # theirs: types that were submitted in turn are all met.
+        # One id of each cell, at a pseudo-random but constant offset. With a fixed offset, the
+        # sample could miss a task type if types are submitted in turn.
         yield from (
             (cell * step + 1 + cell * 2_654_435_761 % 4_294_967_296 % step, step)
             for cell in range(oldest, newest)
@@ -181,93 +185,96 @@ def sampled(last: int) -> Iterator[tuple[int, int]]:
         reach *= 4
 
 
-def failed(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
-    """What ended in error since then, the latest first."""
+def recent_failures(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
+    """The tasks that failed since a time, latest first."""
     rows = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
     rows = rows.order_by("-finished_at")[:most]
     names = ("queue", "task_type", "error_code", "finished_at", "id")
     return [Failure(*row) for row in rows.values_list(*names)]
 
 
-def explained(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
-    """The same failures, each with its exception; that of an old one is read from its message."""
+def failures_with_exceptions(*, since: datetime, most: int = MOST_FAILURES) -> list[Failure]:
+    """The same failures with exceptions; without a traceback the type is from the message."""
     rows = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
-    kept = AttemptTraceback.objects.filter(task_id=OuterRef("pk"), fence=OuterRef("fence"))
+    traceback = AttemptTraceback.objects.filter(task_id=OuterRef("pk"), fence=OuterRef("fence"))
     rows = rows.annotate(
-        exception=Subquery(kept.values("exception_type")[:1]),
-        location=Subquery(kept.values("location")[:1]),
+        exception=Subquery(traceback.values("exception_type")[:1]),
+        location=Subquery(traceback.values("location")[:1]),
         head=Left("error_message", 201),
     )
     names = ("queue", "task_type", "error_code", "finished_at", "id")
-    found = rows.order_by("-finished_at")[:most]
-    kept_or_said = found.values_list(*names, "exception", "location", "head")
-    return [_failure(row) for row in kept_or_said]
+    rows = rows.order_by("-finished_at")[:most]
+    return [_failure(row) for row in rows.values_list(*names, "exception", "location", "head")]
 
 
 def _failure(row: Sequence[Any]) -> Failure:
-    *known, exception, location, head = row
-    return Failure._make((*known, exception or exception_of(known[2], head), location or ""))
+    *fields, exception, location, head = row
+    return Failure._make((*fields, exception or _exception_name(fields[2], head), location or ""))
 
 
-def exception_of(code: str, message: str) -> str:
-    """The type of the exception that a message begins with."""
-    found = EXCEPTION_NAME.match(message) if code == "exception" else None
-    return found[1] if found else ""
+def _exception_name(code: str, message: str) -> str:
+    """The exception type at the beginning of a message."""
+    match = EXCEPTION_NAME.match(message) if code == "exception" else None
+    return match[1] if match else ""
 
 
 def quantiles(weighted: Iterable[tuple[float, int]]) -> Quantiles:
-    """Of values, each with how many it stands for."""
+    """The quantiles of values with weights."""
     ordered = sorted(weighted)
     return Quantiles(_quantile(ordered, 0.5), _quantile(ordered, 0.95))
 
 
 def _quantile(ordered: Sequence[tuple[float, int]], share: float) -> float | None:
-    wanted = share * sum(weight for _, weight in ordered)
-    passed = 0
+    target = share * sum(weight for _, weight in ordered)
+    cumulative = 0
     for value, weight in ordered:
-        passed += weight
-        if passed >= wanted:
+        cumulative += weight
+        if cumulative >= target:
             return value
     return None
 
 
 def _window(
-    done: list[Completion], failures: list[Failure], *, length: timedelta, until: datetime
+    completions: list[Completion], failures: list[Failure], *, length: timedelta, until: datetime
 ) -> Window:
-    parts = BUCKETS[length]
-    completed, bad = [0] * parts, [0] * parts
+    completed, failed = [0] * BUCKETS[length], [0] * BUCKETS[length]
     since = (until - length).timestamp()
-    for each in done:
-        completed[_part(each.finished - since, length)] += each.weight
+    for completion in completions:
+        completed[_bucket(completion.finished - since, length)] += completion.weight
     for failure in failures:
-        if (into := failure.finished_at.timestamp() - since) >= 0:
-            bad[_part(into, length)] += 1
+        if (seconds := failure.finished_at.timestamp() - since) >= 0:
+            failed[_bucket(seconds, length)] += 1
     return Window(
         length=length,
         until=until,
         completed=completed,
-        failed=bad,
-        waited=quantiles((each.waited, each.weight) for each in done),
-        ran=quantiles((each.ran, each.weight) for each in done),
+        failed=failed,
+        waited=quantiles((each.waited, each.weight) for each in completions),
+        ran=quantiles((each.ran, each.weight) for each in completions),
     )
 
 
-def _part(into_seconds: float, length: timedelta) -> int:
-    # The database's clock may be a little ahead of ours.
-    part = int(into_seconds / length.total_seconds() * BUCKETS[length])
-    return max(0, min(part, BUCKETS[length] - 1))
+def _bucket(seconds: float, length: timedelta) -> int:
+    """The index of the bucket for a time, in seconds since the start of the window."""
+    bucket = int(seconds / length.total_seconds() * BUCKETS[length])
+    # The clock of the database may be a little ahead of ours.
+    return max(0, min(bucket, BUCKETS[length] - 1))
 
 
-def _by(name: str, done: list[Completion], failures: list[Failure]) -> dict[str, LastHour]:
+def _last_hour_by(
+    name: str, completions: list[Completion], failures: list[Failure]
+) -> dict[str, LastHour]:
+    """The last hour for each value of the field ``name``: queue or task type."""
     ran: dict[str, list[tuple[float, int]]] = {}
-    for each in done:
-        ran.setdefault(getattr(each, name), []).append((each.ran, each.weight))
-    bad = Counter(getattr(each, name) for each in failures)
+    for completion in completions:
+        weighted = (completion.ran, completion.weight)
+        ran.setdefault(getattr(completion, name), []).append(weighted)
+    failed = Counter(getattr(failure, name) for failure in failures)
     return {
         key: LastHour(
             completed=sum(weight for _, weight in ran.get(key, ())),
-            failed=bad[key],
+            failed=failed[key],
             ran=quantiles(ran.get(key, ())),
         )
-        for key in {*ran, *bad}
+        for key in {*ran, *failed}
     }

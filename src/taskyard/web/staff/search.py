@@ -1,4 +1,4 @@
-"""Searching all tasks: what can be asked, and pages that cost the same at any depth."""
+"""Search all tasks: the form, the query, and pages whose cost does not grow with their depth."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,13 @@ from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
 from taskyard.web.staff.decorators import LARGEST_ID
 
-PAGE = 50
-# A page looks at so many tasks at most, however few match, and then says how far it has come.
-LOOK = 50_000
+PAGE_SIZE = 50
+# A page reads this many tasks at most, even if few match, and then offers to search further.
+SEARCH_LIMIT = 50_000
 
 
 class SearchForm(forms.Form):
-    """What a search asks for; every field may be left empty."""
+    """The search form; all fields are optional."""
 
     id = forms.IntegerField(label=_("Id"), required=False, min_value=1, max_value=LARGEST_ID)
     owner = forms.CharField(label=_("Owner"), required=False, max_length=LONGEST_NAME)
@@ -40,70 +40,73 @@ class SearchForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.use_required_attribute = False
 
-    def asked(self) -> dict[str, Any]:
-        """What a valid form asks for, without what it leaves open."""
+    def criteria(self) -> dict[str, Any]:
+        """The fields that are filled in, of a valid form."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
 
 
-def matching(asked: dict[str, Any]) -> TaskQuerySet:
-    """The tasks that a search asks for."""
-    criteria = Criteria(
-        statuses=[asked["status"]] if "status" in asked else (),
+def filter_tasks(criteria: dict[str, Any]) -> TaskQuerySet:
+    """The tasks that match all criteria."""
+    common = Criteria(
+        statuses=[criteria["status"]] if "status" in criteria else (),
         **{
-            name: asked[name]
+            name: criteria[name]
             for name in ("task_type", "queue", "tag", "error_code")
-            if name in asked
+            if name in criteria
         },
     )
-    tasks = criteria.filter(Task.objects.all())
-    if "id" in asked:
-        tasks = tasks.filter(id=asked["id"])
-    if "owner" in asked:
-        owner = User.objects.filter(username_key=name_key(asked["owner"])).first()
+    tasks = common.filter(Task.objects.all())
+    if "id" in criteria:
+        tasks = tasks.filter(id=criteria["id"])
+    if "owner" in criteria:
+        owner = User.objects.filter(username_key=name_key(criteria["owner"])).first()
         tasks = tasks.none() if owner is None else tasks.owned_by(owner.pk)
-    if "exception" in asked:
-        name = asked["exception"]
-        # As the message begins, which it does whether or not the traceback is still there.
+    if "exception" in criteria:
+        name = criteria["exception"]
+        # Match the beginning of the message, since tracebacks are deleted earlier.
         tasks = tasks.filter(Q(error_message=name) | Q(error_message__startswith=f"{name}:"))
         tasks = tasks.filter(error_code="exception")
-    if "location" in asked:
-        # Of the last attempt.
-        place = {"tracebacks__location": asked["location"], "tracebacks__fence": F("fence")}
-        tasks = tasks.filter(**place)
+    if "location" in criteria:
+        # Only the traceback of the last attempt counts.
+        location = criteria["location"]
+        tasks = tasks.filter(tracebacks__location=location, tracebacks__fence=F("fence"))
     return tasks
 
 
 @dataclass(frozen=True)
 class Page:
-    """``older`` is where to go on; ``looked_to`` is set where the page stopped to look there."""
+    """A page of results. ``older`` is the ``before`` of the next page.
+
+    ``searched_to`` is set if the search stopped before the oldest task.
+    """
 
     tasks: list[Task]
     older: int | None
-    looked_to: int | None
+    searched_to: int | None
 
 
-def page(asked: dict[str, Any], *, before: int | None) -> Page:
-    """The next tasks that match, the newest first."""
-    tasks = matching(asked)
+def page(criteria: dict[str, Any], *, before: int | None) -> Page:
+    """The next tasks that match, newest first."""
+    tasks = filter_tasks(criteria)
     if before is not None:
         tasks = tasks.filter(id__lt=before)
-    floor = _floor(asked, before)
+    floor = _search_floor(criteria, before)
     if floor is not None:
         tasks = tasks.filter(id__gt=floor)
     tasks = tasks.select_related("owner").defer("input_data", "result", "checkpoint")
-    found = list(tasks.order_by("-id")[: PAGE + 1])
-    if len(found) > PAGE:
-        return Page(found[:PAGE], found[PAGE - 1].pk, None)
-    return Page(found, None if floor is None else floor + 1, floor)
+    rows = list(tasks.order_by("-id")[: PAGE_SIZE + 1])
+    if len(rows) > PAGE_SIZE:
+        return Page(rows[:PAGE_SIZE], rows[PAGE_SIZE - 1].pk, None)
+    return Page(rows, None if floor is None else floor + 1, floor)
 
 
-def _floor(asked: dict[str, Any], before: int | None) -> int | None:
-    """The id behind which this page does not look; None where all there is can be looked at."""
-    if "id" in asked or asked.get("status") in ACTIVE:
+def _search_floor(criteria: dict[str, Any], before: int | None) -> int | None:
+    """The id at which the search of this page stops; None if it is fast without a limit."""
+    if "id" in criteria or criteria.get("status") in ACTIVE:
         return None
-    # Counted along the index by which the page is found.
-    base = matching({"owner": asked["owner"]} if "owner" in asked else {})
+    # Count along the index that the search uses.
+    base = filter_tasks({"owner": criteria["owner"]} if "owner" in criteria else {})
     if before is not None:
         base = base.filter(id__lt=before)
     ids = base.order_by("-id").values_list("id", flat=True)
-    return ids[LOOK : LOOK + 1].first()
+    return ids[SEARCH_LIMIT : SEARCH_LIMIT + 1].first()

@@ -1,4 +1,4 @@
-"""The addresses of the pages for staff, under /staff/."""
+"""The URLs of the staff pages, under /staff/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Coming in, going out, and a new password. The rules are those of the API: accounts knows them."""
+"""Sign in, register, sign out, change the password. The rules, as for the API, are in accounts."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from taskyard.accounts.errors import LoginRefused, Throttled
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import messages
 from taskyard.core.errors import Rejected
-from taskyard.web.view_helpers import next_address, posted, signed_in, texts_by_field, user_of
+from taskyard.web.view_helpers import messages_by_field, next_url, post_fields, signed_in, user_of
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 FORMS = ("GET", "HEAD", "POST")
@@ -30,17 +30,17 @@ FORMS = ("GET", "HEAD", "POST")
 @require_http_methods(FORMS)
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return HttpResponseRedirect(next_address(request))
+        return HttpResponseRedirect(next_url(request))
     if request.method != "POST":
-        return _form(request, "sign_in")
+        return _render_form(request, "sign_in")
     try:
-        given = posted(request, "username", "password")
-        _refuse_longer_than_any(given)
-        user = passwords.log_in(**given, address=client_ip(request))
+        credentials = post_fields(request, "username", "password")
+        _check_lengths(credentials)
+        user = passwords.log_in(**credentials, address=client_ip(request))
     except (InvalidInput, Rejected) as error:
-        return _refused(request, "sign_in", error)
+        return _render_errors(request, "sign_in", error)
     login(request, user, backend=BACKEND)
-    return HttpResponseRedirect(next_address(request))
+    return HttpResponseRedirect(next_url(request))
 
 
 @never_cache
@@ -48,16 +48,16 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(FORMS)
 def register(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return HttpResponseRedirect(next_address(request))
+        return HttpResponseRedirect(next_url(request))
     if request.method != "POST":
-        return _form(request, "register")
+        return _render_form(request, "register")
     try:
-        given = posted(request, "username", "password")
-        user = passwords.register(**given, address=client_ip(request))
+        credentials = post_fields(request, "username", "password")
+        user = passwords.register(**credentials, address=client_ip(request))
     except (InvalidInput, Rejected) as error:
-        return _refused(request, "register", error)
+        return _render_errors(request, "register", error)
     login(request, user, backend=BACKEND)
-    return HttpResponseRedirect(next_address(request))
+    return HttpResponseRedirect(next_url(request))
 
 
 @require_POST
@@ -70,20 +70,20 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("old_password", "new_password")
 @require_http_methods(FORMS)
 def password(request: HttpRequest) -> HttpResponse:
-    """Ends every token and every other session: both carry a trace of the old password."""
+    """Change the password. That ends all tokens and other sessions, which depend on its hash."""
     if request.method != "POST":
-        return _form(request, "password")
+        return _render_form(request, "password")
     user = user_of(request)
     try:
-        given = posted(request, "old_password", "new_password")
+        fields = post_fields(request, "old_password", "new_password")
         passwords.change(
             user,
-            old=given["old_password"][: passwords.LONGEST_PASSWORD + 1],
-            new=given["new_password"],
+            old=fields["old_password"][: passwords.LONGEST_PASSWORD + 1],
+            new=fields["new_password"],
             address=client_ip(request),
         )
     except (InvalidInput, Rejected) as error:
-        return _refused(request, "password", error)
+        return _render_errors(request, "password", error)
     update_session_auth_hash(request, user)
     notes.success(request, _("Your password has been changed. Everywhere else you are signed out."))
     return redirect("password")
@@ -91,12 +91,12 @@ def password(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
-    """Light, dark, or as the system has it; kept in a cookie."""
-    response = HttpResponseRedirect(next_address(request))
-    chosen, path = request.POST.get("theme"), settings.SESSION_COOKIE_PATH
-    if chosen in ("light", "dark"):
-        year = 365 * 24 * 3600
-        response.set_cookie("theme", chosen, year, path=path, samesite="Lax", httponly=True)
+    """Save the theme in a cookie: light, dark, or that of the system."""
+    response = HttpResponseRedirect(next_url(request))
+    name, path = request.POST.get("theme"), settings.SESSION_COOKIE_PATH
+    if name in ("light", "dark"):
+        year_seconds = 365 * 24 * 3600
+        response.set_cookie("theme", name, year_seconds, path=path, samesite="Lax", httponly=True)
     else:
         response.delete_cookie("theme", path=path, samesite="Lax")
     return response
@@ -107,30 +107,32 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("tasks" if request.user.is_authenticated else "sign-in")
 
 
-def _form(request: HttpRequest, name: str, status: int = 200, **context: Any) -> HttpResponse:
+def _render_form(
+    request: HttpRequest, name: str, status: int = 200, **context: Any
+) -> HttpResponse:
     context["next"] = request.POST.get("next") or request.GET.get("next", "")
     context["rules"] = password_validators_help_texts()
     return render(request, f"web/account/{name}.html", context, status=status)
 
 
-def _refused(request: HttpRequest, name: str, error: InvalidInput | Rejected) -> HttpResponse:
-    """The form again, each text where it belongs, without the passwords."""
+def _render_errors(request: HttpRequest, name: str, error: InvalidInput | Rejected) -> HttpResponse:
+    """Render the form with the error messages at their fields, without the passwords."""
     if isinstance(error, InvalidInput):
-        errors, status = texts_by_field(error.field_errors), 400
+        errors, status = messages_by_field(error.field_errors), 400
     else:
         errors = {"": [messages.of(error.code, error.code, error.params)]}
         status = 429 if isinstance(error, Throttled) else 400
     username = request.POST.get("username", "")[: usernames.LONGEST]
-    response = _form(request, name, status, errors=errors, username=username)
+    response = _render_form(request, name, status, errors=errors, username=username)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
-def _refuse_longer_than_any(given: dict[str, str]) -> None:
-    """Hashing takes longer the longer the password is, and nobody has one so long."""
+def _check_lengths(credentials: dict[str, str]) -> None:
+    """Raises LoginRefused for a name or password over the limits: hashing it costs CPU time."""
     if (
-        len(given["username"]) > usernames.LONGEST
-        or len(given["password"]) > passwords.LONGEST_PASSWORD
+        len(credentials["username"]) > usernames.LONGEST
+        or len(credentials["password"]) > passwords.LONGEST_PASSWORD
     ):
         raise LoginRefused

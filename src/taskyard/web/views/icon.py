@@ -1,4 +1,4 @@
-"""The picture that browsers ask for by themselves."""
+"""/favicon.ico, which browsers request without a link."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A new task: what there is to run, its form, and the request that the form stands for."""
+"""Submit a task: the list of task types, the form, and the API request that it stands for."""
 
 import re
 import secrets
@@ -21,11 +21,9 @@ from taskyard.web import widgets
 from taskyard.web.draft import Draft, as_curl, as_python
 from taskyard.web.view_helpers import signed_in, user_of
 
-# A longer request is not for reading, and laying it out takes time.
-LONGEST_SHOWN = 16 * 1024
-
-
-# Made with each form that is drawn.
+# Formatting a longer request takes too long.
+MAX_EXAMPLE_LENGTH = 16 * 1024
+# The idempotency key of each rendered form.
 KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -35,61 +33,62 @@ def choose(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "web/submit/choose.html",
-        {"page": "new-task", "task_types": [described(each) for each in registry.all()]},
+        {"page": "new-task", "task_types": [describe_type(each) for each in registry.all()]},
     )
 
 
 @signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_task(request: HttpRequest, name: str) -> HttpResponse:
-    task_type = _known(name)
+    task_type = _get_type(name)
     if request.method != "POST":
-        return _form(request, _first(request, task_type))
-    draft = Draft.sent(task_type, request.POST)
+        return _render_form(request, _initial_draft(request, task_type))
+    draft = Draft.from_post(task_type, request.POST)
     action = request.POST.get("do", "submit")
     try:
         if action.startswith(("add ", "remove ", "lines ", "rows ")):
             draft.change_rows(action)
-            return _form(request, draft)
+            return _render_form(request, draft)
         if action in ("as-json", "as-form"):
-            draft.switch(to_json=action == "as-json")
-            return _form(request, draft)
+            draft.switch_mode(to_json=action == "as-json")
+            return _render_form(request, draft)
         if action == "preview":
-            return _form(request, draft, body=draft.body())
+            return _render_form(request, draft, body=draft.body())
         task_id = _submit_once(request, draft)
     except InvalidInput as error:
-        return _form(request, draft, errors=draft.errors(error), status=400)
+        return _render_form(request, draft, errors=draft.errors_by_field(error), status=400)
     except Rejected as error:
         text = messages.of(error.code, error.code, error.params)
-        return _form(request, draft, errors={"": [text]}, status=400)
+        return _render_form(request, draft, errors={"": [text]}, status=400)
     return redirect("task", task_id)
 
 
 def _submit_once(request: HttpRequest, draft: Draft) -> int:
-    """The same form sent twice, by a double click or after an answer that was lost, is one task."""
-    user_id, new = user_of(request).pk, draft.new()
+    """Submit the task. If the browser sends the form twice, it still creates one task."""
+    user_id, new = user_of(request).pk, draft.new_task()
     key = request.POST.get("key", "")
     if not KEY.fullmatch(key):
         return lifecycle.submit(user_id, new).pk
-    said = idempotency.fingerprint("page", draft.body())
-    (task_id,), _ = idempotency.submit_once(user_id, f"page:{key}:{said}", said, [new])
+    fingerprint = idempotency.fingerprint("page", draft.body())
+    full_key = f"page:{key}:{fingerprint}"
+    (task_id,), _ = idempotency.submit_once(user_id, full_key, fingerprint, [new])
     return task_id
 
 
 @signed_in
 @require_POST
 def preview(request: HttpRequest, name: str) -> HttpResponse:
-    """The request that the form stands for, as part of a page."""
-    draft = Draft.sent(_known(name), request.POST)
+    """The API request that the form stands for, as a part of the page."""
+    draft = Draft.from_post(_get_type(name), request.POST)
     try:
-        context = _requests(request, draft.body())
+        context = _request_examples(request, draft.body())
     except InvalidInput:
         context = {}
     return render(request, "web/submit/preview.html", context)
 
 
-def described(task_type: TaskType) -> dict[str, str]:
-    """A type in the language of the request."""
+def describe_type(task_type: TaskType) -> dict[str, str]:
+    """A task type for the templates, translated."""
     return {
         "name": task_type.name,
         "label": messages.of_type(task_type, task_type.label),
@@ -98,17 +97,17 @@ def described(task_type: TaskType) -> dict[str, str]:
     }
 
 
-def _first(request: HttpRequest, task_type: TaskType) -> Draft:
-    """Blank, or filled in as the own task was that the address names."""
-    again = request.GET.get("from", "")
-    if again.isascii() and again.isdecimal() and len(again) < 19:
-        task = Task.objects.get_owned(user_of(request).pk, int(again))
+def _initial_draft(request: HttpRequest, task_type: TaskType) -> Draft:
+    """A blank form, or one filled in from the user's task in the parameter ``from``."""
+    task_id = request.GET.get("from", "")
+    if task_id.isascii() and task_id.isdecimal() and len(task_id) < 19:
+        task = Task.objects.get_owned(user_of(request).pk, int(task_id))
         if task is not None and task.task_type == task_type.name:
-            return Draft.of_task(task_type, task)
+            return Draft.from_task(task_type, task)
     return Draft.blank(task_type)
 
 
-def _form(
+def _render_form(
     request: HttpRequest,
     draft: Draft,
     *,
@@ -119,10 +118,10 @@ def _form(
     errors = errors or {}
     context: dict[str, Any] = {
         "page": "new-task",
-        "type": described(draft.task_type),
+        "type": describe_type(draft.task_type),
         "draft": draft,
         "key": request.POST.get("key") or secrets.token_hex(16),
-        "rows": widgets.rows(draft, errors),
+        "rows": widgets.build_widgets(draft, errors),
         "errors": errors,
         "typed": draft.typed,
         "run_at_type": widgets.run_at_type(draft),
@@ -136,19 +135,19 @@ def _form(
         except InvalidInput:
             body = None
     if body is not None:
-        context |= _requests(request, body)
+        context |= _request_examples(request, body)
     return render(request, "web/submit/form.html", context, status=status)
 
 
-def _requests(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:
-    if len(dumps(body)) > LONGEST_SHOWN:
+def _request_examples(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:
+    if len(dumps(body)) > MAX_EXAMPLE_LENGTH:
         return {"too_long": True}
-    # The address as people read it: with the slash that the pattern leaves out.
+    # The URL pattern has an optional slash, which the documentation shows.
     url = request.build_absolute_uri(reverse("api:create")) + "/"
     return {"curl": as_curl(url, body), "python": as_python(url, body)}
 
 
-def _known(name: str) -> TaskType:
+def _get_type(name: str) -> TaskType:
     try:
         return registry.get(name)
     except UnknownTaskType:

@@ -1,4 +1,4 @@
-"""My tasks: the list, one of them, and what can be done with them."""
+"""The user's tasks: the list, the page of a task, and actions on tasks."""
 
 from contextlib import suppress
 from typing import Any
@@ -14,16 +14,16 @@ from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages, quotas, search
 from taskyard.core.errors import NotCancellable, Rejected, StillActive
 from taskyard.core.intake import LARGEST_ID
-from taskyard.core.models import Account, LogLine, Task
+from taskyard.core.models import Account, Task
 from taskyard.core.states import TERMINAL, Status
 from taskyard.live import changes
 from taskyard.web import summaries, task_list, timeline
 from taskyard.web.streams import USER
 from taskyard.web.task_list import Filters
-from taskyard.web.view_helpers import next_address, signed_in, user_of
+from taskyard.web.view_helpers import next_url, signed_in, user_of
 
 MOST_SELECTED = 200
-MOST_NEWS = 1000
+MAX_NEW_COUNT = 1000
 HOLDERS_SHOWN = 8
 
 
@@ -32,17 +32,17 @@ HOLDERS_SHOWN = 8
 def tasks(request: HttpRequest) -> HttpResponse:
     user_id = user_of(request).pk
     since = changes.now()
-    filters = Filters.of(request.GET)
+    filters = Filters.from_query(request.GET)
     page = task_list.page(user_id, filters)
     context = {
         "page": "tasks",
         "list": page,
         "filters": filters,
-        "types": task_list.types(),
-        "chips": _chips(user_id, filters),
+        "types": task_list.type_choices(),
+        "chips": _status_chips(user_id, filters),
         "since": since,
         "is_first": filters.before is None and filters.after is None,
-        **_quota(user_id),
+        **_quota_context(user_id),
     }
     return render(request, "web/tasks/list.html", context, status=400 if filters.errors else 200)
 
@@ -50,74 +50,80 @@ def tasks(request: HttpRequest) -> HttpResponse:
 @signed_in
 @require_safe
 def rows(request: HttpRequest) -> HttpResponse:
-    """What the list shows of some tasks, the quota, and how many tasks came since."""
+    """The rows of the given tasks, the quota, and the number of newer tasks, as a part."""
     user_id = user_of(request).pk
-    asked = task_list.ids(request.GET.get("ids", ""))
-    mine = Task.objects.owned_by(user_id).filter(id__in=asked).defer(*task_list.UNSEEN)
-    found = summaries.with_heads(mine)
-    context: dict[str, Any] = {"tasks": found, **_quota(user_id)}
-    newest = task_list.ids(request.GET.get("newest", ""))
+    task_ids = task_list.parse_ids(request.GET.get("ids", ""))
+    own_tasks = Task.objects.owned_by(user_id).filter(id__in=task_ids).defer(*task_list.DEFERRED)
+    context: dict[str, Any] = {
+        "tasks": summaries.annotate_heads(own_tasks),
+        **_quota_context(user_id),
+    }
+    newest = task_list.parse_ids(request.GET.get("newest", ""))
     if newest:
-        news = Filters.of(request.GET).matching(user_id).filter(id__gt=newest[0])
+        newer = Filters.from_query(request.GET).queryset(user_id).filter(id__gt=newest[0])
         with suppress(search.TookTooLong), search.bounded():
-            context["news"] = news.order_by()[:MOST_NEWS].count()
+            context["new_count"] = newer.order_by()[:MAX_NEW_COUNT].count()
     return render(request, "web/tasks/rows.html", context)
 
 
 @signed_in
 @require_POST
 def change(request: HttpRequest) -> HttpResponse:
-    """Cancel or delete the tasks that were selected."""
+    """Cancel or delete the selected tasks."""
     user_id = user_of(request).pk
-    selected = task_list.ids(",".join(request.POST.getlist("task")), MOST_SELECTED)
-    found = Task.objects.owned_by(user_id).filter(id__in=selected)
-    delete = request.POST.get("do") == "delete"
-    done = _delete(found) if delete else _cancel(found, user_id)
-    if not selected:
+    task_ids = task_list.parse_ids(",".join(request.POST.getlist("task")), MOST_SELECTED)
+    selected = Task.objects.owned_by(user_id).filter(id__in=task_ids)
+    is_delete = request.POST.get("do") == "delete"
+    done = _delete(selected) if is_delete else _cancel(selected, user_id)
+    if not task_ids:
         notes.warning(request, _("No task is selected."))
-    elif delete:
+    elif is_delete:
         notes.success(request, _("Deleted: %(done)s.") % {"done": done})
     else:
         notes.success(request, _("Cancelled, or asked to stop: %(done)s.") % {"done": done})
-    if selected and done < len(selected):
-        left = len(selected) - done
-        why = (
+    if done < len(task_ids):
+        text = (
             _("Not deleted, because they are active: %(left)s.")
-            if delete
+            if is_delete
             else _("Not cancelled, because they have ended: %(left)s.")
         )
-        notes.warning(request, why % {"left": left})
-    return HttpResponseRedirect(next_address(request))
+        notes.warning(request, text % {"left": len(task_ids) - done})
+    return HttpResponseRedirect(next_url(request))
 
 
 @signed_in
 @require_safe
 def task(request: HttpRequest, task_id: int) -> HttpResponse:
     since = changes.now()
-    found = _own(request, task_id)
-    context = {**_shown(found), "page": "tasks", "since": since, "lines": _lines(found)}
+    task = _get_own_task(request, task_id)
+    context = {
+        **_task_context(task),
+        "page": "tasks",
+        "since": since,
+        "lines": task.log_lines.order_by("id"),
+    }
     return render(request, "web/tasks/task.html", context)
 
 
 @signed_in
 @require_safe
 def part(request: HttpRequest, task_id: int) -> HttpResponse:
-    """What changes on the page of a task, and the log lines behind the last one known."""
-    found = _own(request, task_id)
-    context = _shown(found)
-    known = task_list.ids(request.GET.get("after", "0")) or [0]
-    context["lines"] = found.log_lines.filter(id__gt=known[0]).order_by("id")
+    """The changing parts of a task's page, and the log lines after the one in ``after``."""
+    task = _get_own_task(request, task_id)
+    context = _task_context(task)
+    line_ids = task_list.parse_ids(request.GET.get("after", "0")) or [0]
+    context["lines"] = task.log_lines.filter(id__gt=line_ids[0]).order_by("id")
     return render(request, "web/tasks/part.html", context)
 
 
 @signed_in
 @require_POST
 def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
-    found = _own(request, task_id)
+    task = _get_own_task(request, task_id)
     try:
-        lifecycle.cancel(found.pk, by_id=user_of(request).pk)
+        lifecycle.cancel(task.pk, by_id=user_of(request).pk)
     except Rejected as error:
-        _note(request, error)
+        _show_error(request, error)
     except Task.DoesNotExist:
         raise Http404 from None
     return redirect("task", task_id)
@@ -126,14 +132,14 @@ def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_POST
 def retry(request: HttpRequest, task_id: int) -> HttpResponse:
-    found = _own(request, task_id)
+    task = _get_own_task(request, task_id)
     try:
-        intake.known_type(found.task_type)
-        return redirect("task", lifecycle.retry(found).pk)
+        intake.known_type(task.task_type)
+        return redirect("task", lifecycle.retry(task).pk)
     except InvalidInput as error:
         notes.error(request, messages.of_field_error(error.field_errors[0]))
     except Rejected as error:
-        _note(request, error)
+        _show_error(request, error)
     except Task.DoesNotExist:
         raise Http404 from None
     return redirect("task", task_id)
@@ -142,11 +148,11 @@ def retry(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_POST
 def delete(request: HttpRequest, task_id: int) -> HttpResponse:
-    found = _own(request, task_id)
+    task = _get_own_task(request, task_id)
     try:
-        deletion.delete(found)
+        deletion.delete(task)
     except Rejected as error:
-        _note(request, error)
+        _show_error(request, error)
         return redirect("task", task_id)
     notes.success(request, _("Deleted: %(done)s.") % {"done": f"№ {task_id}"})
     return redirect("tasks")
@@ -155,37 +161,32 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_safe
 def events(request: HttpRequest) -> HttpResponse:
-    """Where the stream is. The ASGI server learns here whose it is, and answers itself."""
+    """Name the user in a header: the ASGI server calls this view and then serves the stream."""
     return HttpResponse(status=406, headers={USER: str(user_of(request).pk)})
 
 
-def _own(request: HttpRequest, task_id: int) -> Task:
-    """The task of whoever asks; raises Http404 alike for another's and for none."""
-    mine = Task.objects.owned_by(user_of(request).pk).defer("checkpoint")
-    found = mine.filter(pk=task_id).first() if task_id <= LARGEST_ID else None
-    if found is None:
+def _get_own_task(request: HttpRequest, task_id: int) -> Task:
+    """The user's task. Raises Http404 if it does not exist or belongs to another user."""
+    own_tasks = Task.objects.owned_by(user_of(request).pk).defer("checkpoint")
+    task = own_tasks.filter(pk=task_id).first() if task_id <= LARGEST_ID else None
+    if task is None:
         raise Http404
-    return found
+    return task
 
 
-def _shown(found: Task) -> dict[str, Any]:
-    attempts = history.attempts(found)
-    spans = timeline.spans(found, attempts)
+def _task_context(task: Task) -> dict[str, Any]:
+    spans = timeline.build_spans(task, history.attempts(task))
     return {
-        "task": found,
+        "task": task,
         "spans": spans,
-        "strip": timeline.strip(spans),
-        "is_active": found.status not in TERMINAL,
-        "can_retry": found.status in (Status.ERROR, Status.CANCELLED),
-        "failure": messages.of_failure(found.error_message),
+        "strip": timeline.build_strip(spans),
+        "is_active": task.status not in TERMINAL,
+        "can_retry": task.status in (Status.ERROR, Status.CANCELLED),
+        "failure": messages.of_failure(task.error_message),
     }
 
 
-def _lines(found: Task) -> list[LogLine]:
-    return list(found.log_lines.order_by("id"))
-
-
-def _quota(user_id: int) -> dict[str, Any]:
+def _quota_context(user_id: int) -> dict[str, Any]:
     limits = quotas.limits(user_id)
     holders = Task.objects.filter(id__in=limits.tasks[:HOLDERS_SHOWN]).order_by("id")
     return {
@@ -198,7 +199,7 @@ def _quota(user_id: int) -> dict[str, Any]:
     }
 
 
-def _chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
+def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
     account = Account.objects.filter(user_id=user_id).first()
     return [
         {
@@ -206,33 +207,29 @@ def _chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
             "label": status.label,
             "count": getattr(account, status.value, "") if status in TERMINAL else "",
             "chosen": status.value in filters.statuses,
-            "address": filters.address(status=status.value),
+            "query_string": filters.query_string(status=status.value),
         }
         for status in Status
     ]
 
 
-def _cancel(found: "QuerySet[Task]", user_id: int) -> int:
+def _cancel(selected: "QuerySet[Task]", user_id: int) -> int:
     done = 0
-    for each in found.values_list("id", flat=True):
-        try:
-            lifecycle.cancel(each, by_id=user_id)
+    for task_id in selected.values_list("id", flat=True):
+        with suppress(NotCancellable, Task.DoesNotExist):
+            lifecycle.cancel(task_id, by_id=user_id)
             done += 1
-        except (NotCancellable, Task.DoesNotExist):
-            continue
     return done
 
 
-def _delete(found: "QuerySet[Task]") -> int:
+def _delete(selected: "QuerySet[Task]") -> int:
     done = 0
-    for each in found:
-        try:
-            deletion.delete(each)
+    for task in selected:
+        with suppress(StillActive):
+            deletion.delete(task)
             done += 1
-        except StillActive:
-            continue
     return done
 
 
-def _note(request: HttpRequest, error: Rejected) -> None:
+def _show_error(request: HttpRequest, error: Rejected) -> None:
     notes.error(request, messages.of(error.code, error.code, error.params))

@@ -1,1 +1,1 @@
-"""The pages. A view parses, calls one function, renders."""
+"""The views of the staff pages. A view parses, calls one function, renders."""

@@ -1,25 +1,25 @@
-"""What staff did."""
+"""The audit log: the actions of staff."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from taskyard.core.models import AuditEntry
-from taskyard.web.staff.decorators import ACTIONS, position, to_read
+from taskyard.web.staff.decorators import ACTIONS, page_start, staff_view
 
-PAGE = 100
+PAGE_SIZE = 100
 
 
-@to_read
+@staff_view
 def audit(request: HttpRequest) -> HttpResponse:
-    before = position(request)
+    before = page_start(request)
     lines = AuditEntry.objects.order_by("-id")
     if before is not None:
         lines = lines.filter(id__lt=before)
-    page = list(lines[: PAGE + 1])
+    page = list(lines[: PAGE_SIZE + 1])
     context = {
         "page": "staff-audit",
-        "lines": [(line, ACTIONS.get(line.action, line.action)) for line in page[:PAGE]],
-        "older": page[PAGE - 1].pk if len(page) > PAGE else None,
-        "begun": before is not None,
+        "lines": [(line, ACTIONS.get(line.action, line.action)) for line in page[:PAGE_SIZE]],
+        "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE else None,
+        "is_continued": before is not None,
     }
     return render(request, "web/staff/audit.html", context)

@@ -1,4 +1,4 @@
-"""What failed lately, by task type, code, exception and place in the author's code."""
+"""Recent failures, grouped by task type, error code, exception and location in the code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from taskyard.core.models import Task
 from taskyard.web.staff import history_stats
-from taskyard.web.staff.decorators import to_read
+from taskyard.web.staff.decorators import staff_view
 
 WINDOWS = {
     "1h": (_("the last hour"), timedelta(hours=1)),
@@ -24,7 +24,7 @@ MOST_GROUPS = 200
 
 @dataclass
 class Group:
-    """Failures alike; ``message`` is the latest's."""
+    """Failures with the same key; ``message`` is that of the latest one."""
 
     task_type: str
     error_code: str
@@ -38,25 +38,25 @@ class Group:
 
     @property
     def search(self) -> str:
-        """The query that finds these tasks among all."""
-        asked = {"status": "error", "task_type": self.task_type, "error_code": self.error_code}
+        """The query string that searches for these tasks."""
+        criteria = {"status": "error", "task_type": self.task_type, "error_code": self.error_code}
         if self.exception and self.error_code == "exception":
-            # A message names a class without where it stands.
-            asked["exception"] = self.exception.rpartition(".")[2]
+            # A message begins with the class name without its module.
+            criteria["exception"] = self.exception.rpartition(".")[2]
         if self.location:
-            asked["location"] = self.location
-        return urlencode(asked)
+            criteria["location"] = self.location
+        return urlencode(criteria)
 
 
-@to_read
+@staff_view
 def errors(request: HttpRequest) -> HttpResponse:
     chosen = request.GET.get("window", "24h")
     if chosen not in WINDOWS:
         chosen = "24h"
     label, length = WINDOWS[chosen]
-    failures = history_stats.explained(since=timezone.now() - length)
+    failures = history_stats.failures_with_exceptions(since=timezone.now() - length)
     groups = sorted(_groups(failures), key=lambda group: (-group.count, group.task_type))
-    _give_messages(groups[:MOST_GROUPS])
+    _load_messages(groups[:MOST_GROUPS])
     context = {
         "page": "staff-errors",
         "windows": [(key, name, key == chosen) for key, (name, _length) in WINDOWS.items()],
@@ -70,18 +70,18 @@ def errors(request: HttpRequest) -> HttpResponse:
 
 
 def _groups(failures: list[history_stats.Failure]) -> Iterator[Group]:
-    """The latest failure comes first."""
-    found: dict[tuple[str, str, str, str], Group] = {}
-    for each in failures:
-        key = each.task_type, each.error_code, each.exception, each.location
-        if key not in found:
-            found[key] = Group(*key, 0, each.finished_at, each.finished_at, each.task_id)
-        found[key].count += 1
-        found[key].first_at = each.finished_at
-    yield from found.values()
+    """Group the failures, which are ordered from the latest to the oldest."""
+    groups: dict[tuple[str, str, str, str], Group] = {}
+    for failure in failures:
+        key = failure.task_type, failure.error_code, failure.exception, failure.location
+        at = failure.finished_at
+        group = groups.setdefault(key, Group(*key, 0, at, at, failure.task_id))
+        group.count += 1
+        group.first_at = at
+    yield from groups.values()
 
 
-def _give_messages(groups: list[Group]) -> None:
+def _load_messages(groups: list[Group]) -> None:
     latest = Task.objects.filter(id__in=[group.task_id for group in groups])
     messages = dict(latest.values_list("id", "error_message"))
     for group in groups:

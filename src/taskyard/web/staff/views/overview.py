@@ -1,25 +1,25 @@
-"""What happens now, and what happened lately, on one page."""
+"""The overview: the current state and the recent history of the system."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from taskyard.core import queues, stats
 from taskyard.web.staff import charts, history_stats
-from taskyard.web.staff.decorators import to_read
-from taskyard.web.view_helpers import asks_for_part
+from taskyard.web.staff.decorators import staff_view
+from taskyard.web.view_helpers import is_htmx_request
 
 
-@to_read
+@staff_view
 def overview(request: HttpRequest) -> HttpResponse:
-    """The page asks for itself again every few seconds, and takes the part that moves."""
-    seen = history_stats.history()
+    """The overview page, or only its changing part, which the page requests every 5 s."""
+    past = history_stats.history()
     workers = stats.workers()
     context = {
         "page": "staff-overview",
         "total": stats.total(stats.depths().values()),
         "ended": stats.ended(),
-        "past": seen,
-        "charts": [charts.draw(seen.hour), charts.draw(seen.day)],
+        "past": past,
+        "charts": [charts.draw(past.hour), charts.draw(past.day)],
         "workers": workers,
         "alive": [each for each in workers if each.alive],
         "slots": sum(each.slots for each in workers if each.alive),
@@ -28,5 +28,5 @@ def overview(request: HttpRequest) -> HttpResponse:
         "database": stats.database(),
         "paused": sorted(queues.paused()),
     }
-    name = "overview_now" if asks_for_part(request) else "overview"
+    name = "overview_now" if is_htmx_request(request) else "overview"
     return render(request, f"web/staff/{name}.html", context)

@@ -1,4 +1,4 @@
-"""Queues and task types: how full, how fast; pausing and resuming."""
+"""Queues and task types: their depth and throughput; pause and resume queues."""
 
 from django.contrib import messages as notes
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,19 +10,19 @@ from taskyard.core import queues as core_queues
 from taskyard.core import stats
 from taskyard.core.models import PausedQueue, Task
 from taskyard.web.staff import history_stats
-from taskyard.web.staff.decorators import to_act, to_read
+from taskyard.web.staff.decorators import staff_action, staff_view
 from taskyard.web.view_helpers import user_of
 
 
-@to_read
+@staff_view
 def queues(request: HttpRequest) -> HttpResponse:
     depths = stats.depths()
-    seen = history_stats.history()
+    past = history_stats.history()
     paused = {each.name: each for each in PausedQueue.objects.select_related("paused_by")}
     serving = [name for each in stats.workers() if each.alive for name in each.queues]
     known = {each.name: each for each in registry.all()}
-    names = {*registry.queues(), *paused, *(queue for queue, _type in depths), *seen.queues}
-    types = {*known, *(task_type for _queue, task_type in depths), *seen.types}
+    names = {*registry.queues(), *paused, *(queue for queue, _type in depths), *past.queues}
+    types = {*known, *(task_type for _queue, task_type in depths), *past.types}
     context = {
         "page": "staff-queues",
         "queues": [
@@ -32,7 +32,7 @@ def queues(request: HttpRequest) -> HttpResponse:
                 "depth": stats.total(
                     each for (queue, _type), each in depths.items() if queue == name
                 ),
-                "hour": seen.queues.get(name, history_stats.LastHour()),
+                "hour": past.queues.get(name, history_stats.LastHour()),
                 "workers": serving.count(name),
             }
             for name in sorted(names)
@@ -44,16 +44,16 @@ def queues(request: HttpRequest) -> HttpResponse:
                 "depth": stats.total(
                     each for (_queue, kind), each in depths.items() if kind == name
                 ),
-                "hour": seen.types.get(name, history_stats.LastHour()),
+                "hour": past.types.get(name, history_stats.LastHour()),
             }
             for name in sorted(types)
         ],
-        "past": seen,
+        "past": past,
     }
     return render(request, "web/staff/queues.html", context)
 
 
-@to_act
+@staff_action
 def pause(request: HttpRequest) -> HttpResponse:
     name = _known(request)
     core_queues.pause(name, by_id=user_of(request).pk)
@@ -61,7 +61,7 @@ def pause(request: HttpRequest) -> HttpResponse:
     return redirect("staff-queues")
 
 
-@to_act
+@staff_action
 def resume(request: HttpRequest) -> HttpResponse:
     name = _known(request)
     core_queues.resume(name, by_id=user_of(request).pk)
@@ -70,11 +70,11 @@ def resume(request: HttpRequest) -> HttpResponse:
 
 
 def _known(request: HttpRequest) -> str:
-    """The queue that a form names; raises Http404."""
+    """The queue in the form. Raises Http404 if no task and no task type uses it."""
     name = request.POST.get("queue", "")
     if name in registry.queues() or name in core_queues.paused():
         return name
-    # Work of a type that is not installed here any more.
+    # Its task type may have been uninstalled while it has active tasks.
     if "\0" not in name and Task.objects.active().filter(queue=name).exists():
         return name
     raise Http404

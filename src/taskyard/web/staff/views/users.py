@@ -1,4 +1,4 @@
-"""Users: how much they have and may have; changing that, and suspending them."""
+"""Users: their tasks and limits; change a limit, suspend and restore a user."""
 
 from typing import Any
 
@@ -14,82 +14,82 @@ from taskyard.accounts.models import User
 from taskyard.accounts.usernames import LONGEST, name_key
 from taskyard.core import quotas
 from taskyard.core.models import Account
-from taskyard.web.staff.decorators import LARGEST_ID, position, to_act, to_read
-from taskyard.web.view_helpers import next_address, user_of
+from taskyard.web.staff.decorators import LARGEST_ID, page_start, staff_action, staff_view
+from taskyard.web.view_helpers import next_url, user_of
 
-PAGE = 50
+PAGE_SIZE = 50
 LARGEST_LIMIT = 2**31 - 1
 
 
 class LimitForm(forms.Form):
-    """Empty: as many as everybody."""
+    """The limit of active tasks; empty for the common limit."""
 
     limit = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_LIMIT)
 
 
-@to_read
+@staff_view
 def users(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("name", "")[:LONGEST]
     order = "active" if request.GET.get("order") == "active" else "new"
-    before = position(request)
-    found = User.objects.select_related("account")
+    before = page_start(request)
+    matching = User.objects.select_related("account")
     if name:
-        found = found.filter(username_key__startswith=name_key(name))
+        matching = matching.filter(username_key__startswith=name_key(name))
     if before is not None:
-        found = found.filter(id__lt=before)
+        matching = matching.filter(id__lt=before)
     if order == "active":
-        # Those who have most now. Its end is no place to go on from: numbers move.
-        found = found.filter(account__active__gt=0).order_by("-account__active", "id")
+        # This order has only one page, since the numbers change between requests.
+        matching = matching.filter(account__active__gt=0).order_by("-account__active", "id")
     else:
-        found = found.order_by("-id")
-    page = list(found[: PAGE + 1])
+        matching = matching.order_by("-id")
+    page = list(matching[: PAGE_SIZE + 1])
     context = {
         "page": "staff-users",
         "name": name,
         "order": order,
-        "rows": [_row(user) for user in page[:PAGE]],
-        "older": page[PAGE - 1].pk if len(page) > PAGE and order == "new" else None,
+        "rows": [_row(user) for user in page[:PAGE_SIZE]],
+        "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE and order == "new" else None,
         "common_limit": settings.TASKYARD_ACTIVE_LIMIT,
         "largest_limit": LARGEST_LIMIT,
     }
     return render(request, "web/staff/users.html", context)
 
 
-@to_act
+@staff_action
 def limit(request: HttpRequest, user_id: int) -> HttpResponse:
     user = _user(user_id)
     form = LimitForm(request.POST)
     if not form.is_valid():
         text = form["limit"].errors.as_text().removeprefix("* ")
         notes.error(request, f"{user.username}: {text}")
-        return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
+        return HttpResponseRedirect(next_url(request, default="staff-users"))
     quotas.change_limit(user.pk, form.cleaned_data["limit"], by_id=user_of(request).pk)
     notes.success(request, _("The limit of %(user)s has been changed.") % {"user": user.username})
-    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
+    return HttpResponseRedirect(next_url(request, default="staff-users"))
 
 
-@to_act
+@staff_action
 def suspend(request: HttpRequest, user_id: int) -> HttpResponse:
     user = _user(user_id)
     if suspension.suspend(user, by=user_of(request)):
         notes.success(request, _("Suspended: %(user)s.") % {"user": user.username})
     else:
         notes.error(request, _refusal(user))
-    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
+    return HttpResponseRedirect(next_url(request, default="staff-users"))
 
 
-@to_act
+@staff_action
 def restore(request: HttpRequest, user_id: int) -> HttpResponse:
     user = _user(user_id)
     if suspension.restore(user, by=user_of(request)):
         notes.success(request, _("Restored: %(user)s.") % {"user": user.username})
     else:
         notes.error(request, _refusal(user))
-    return HttpResponseRedirect(next_address(request, otherwise="staff-users"))
+    return HttpResponseRedirect(next_url(request, default="staff-users"))
 
 
 def _row(user: User) -> dict[str, Any]:
-    # Who was made by a command and has submitted nothing has no account yet.
+    # A user has no account row before the first submit.
     account = getattr(user, "account", None) or Account()
     common = account.active_limit is None
     return {
@@ -108,7 +108,7 @@ def _refusal(user: User) -> str:
 
 def _user(user_id: int) -> User:
     """Raises Http404."""
-    found = User.objects.filter(id=user_id).first() if user_id <= LARGEST_ID else None
-    if found is None:
+    user = User.objects.filter(id=user_id).first() if user_id <= LARGEST_ID else None
+    if user is None:
         raise Http404
-    return found
+    return user

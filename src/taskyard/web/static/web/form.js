@@ -1,11 +1,11 @@
-// The form of a new task. Without scripts each button here is an ordinary one, and the server
-// answers with the changed form; with them only the fields are exchanged.
+// The form of a new task. Without scripts each button submits the form, and the server returns the
+// changed page; with scripts only the fields are replaced.
 const form = document.getElementById("new-task");
 const zone = document.getElementById("zone");
 
-// Times are typed in the person's own zone, which only the browser knows. What stands in a field
-// from the start is a moment in UTC.
-function local(moment) {
+// Users type times in their own time zone, which only the browser knows; the server renders the
+// fields in UTC. Returns null if the local time is ambiguous.
+function toLocalTime(moment) {
   const date = new Date(moment);
   const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60000);
   const text = shifted.toISOString().replace("Z", "").replace(/\.000$/, "");
@@ -14,8 +14,8 @@ function local(moment) {
 
 if (zone && !zone.value) {
   const inputs = [...form.querySelectorAll("input[data-moment]")];
-  const texts = inputs.map((input) => local(input.dataset.moment));
-  // An hour that comes twice a year can be said in UTC only.
+  const texts = inputs.map((input) => toLocalTime(input.dataset.moment));
+  // Keep UTC if a time is in the hour that repeats when daylight saving time ends.
   if (texts.every(Boolean)) {
     zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
     inputs.forEach((input, index) => (input.value = texts[index]));
@@ -30,12 +30,12 @@ zone?.addEventListener("focus", () => {
 async function changeRows(button) {
   const body = new FormData(form);
   body.append(button.name, button.value);
-  const answer = await fetch(form.action, { method: "POST", body });
-  if (!answer.ok) throw new Error(answer.status);
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.getElementById("fields");
-  document.getElementById("fields").replaceWith(document.adoptNode(fresh));
-  (fresh.querySelector("[autofocus]") ?? fresh.querySelector(`button[value="${CSS.escape(button.value)}"]`))?.focus();
+  const response = await fetch(form.action, { method: "POST", body });
+  if (!response.ok) throw new Error(response.status);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fields = page.getElementById("fields");
+  document.getElementById("fields").replaceWith(document.adoptNode(fields));
+  (fields.querySelector("[autofocus]") ?? fields.querySelector(`button[value="${CSS.escape(button.value)}"]`))?.focus();
   form.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
@@ -46,11 +46,12 @@ form?.addEventListener("click", (event) => {
   event.preventDefault();
   if (busy) return;
   busy = true;
-  // Where it cannot be had so, the button does what it does without scripts.
+  // If the request fails, submit the form as without scripts.
   changeRows(button).catch(() => form.requestSubmit(button)).finally(() => (busy = false));
 });
 
-// Several lines pasted into a value of a list are as many values; into a text they stay lines.
+// Lines pasted into a value of a list become values of their own. Lines pasted into a single-line
+// text turn the input into a textarea.
 form?.addEventListener("paste", (event) => {
   const text = event.clipboardData?.getData("text/plain").replace(/\r\n?/g, "\n") ?? "";
   const input = event.target;

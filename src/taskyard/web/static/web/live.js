@@ -1,14 +1,15 @@
-import { tick } from "./page.js";
+import { updateTime } from "./page.js";
 import { SharedStream } from "./stream.js";
 
-// The page stays live: a stream says which tasks have changed, and a few times a second at most
-// the page fetches what it shows of them. Nothing here needs a reload.
-const PAUSE_MS = 250;
-const SAY_MS = 5000;
-const AGAIN_MS = 3000;
+// Live updates: a stream sends the ids of the tasks that have changed, and the page fetches the
+// HTML of these tasks, four times a second at most.
+const FETCH_INTERVAL_MS = 250;
+const ANNOUNCE_INTERVAL_MS = 5000;
+const RETRY_MS = 3000;
+const LOG_INTERVAL_MS = 1500;
 const RUNNING = "#task-head .state.in_progress:not(.suspended)";
 
-// ---- the difference between what is shown and what is new, and no more than that
+// ---- Replace only the parts of the page that differ, so that focus and selection stay.
 
 function patch(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
@@ -19,19 +20,20 @@ function patch(old, fresh) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    // What the person has opened or the scripts have said stays.
+    // Users set `open`, and scripts set `title`.
     if (!fresh.hasAttribute(name) && name !== "open" && name !== "title") old.removeAttribute(name);
   }
   const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
-  const alike =
+  const isSameStructure =
     before.length === after.length &&
     before.every((node, index) => node.nodeName === after[index].nodeName && node.id === after[index].id);
-  if (!alike) old.replaceChildren(...after);
-  else if (old.localName === "live-time") tick(old);
+  if (!isSameStructure) old.replaceChildren(...after);
+  else if (old.localName === "live-time") updateTime(old);
   else before.forEach((node, index) => patch(node, after[index]));
 }
 
-function take(html) {
+// Patch each element of the HTML that has an id. Returns the new elements.
+function applyParts(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   for (const fresh of template.content.querySelectorAll("[id]")) {
@@ -43,24 +45,24 @@ function take(html) {
 }
 
 function append(list, fresh) {
-  const follows = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
+  const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
   for (const line of [...fresh.children]) {
     if (!document.getElementById(line.id)) list.append(line);
   }
-  if (follows) list.scrollTop = list.scrollHeight;
+  if (isAtEnd) list.scrollTop = list.scrollHeight;
 }
 
-// ---- the feed
+// ---- <task-feed> keeps the tasks inside it current.
 
 class TaskFeed extends HTMLElement {
   #changed = new Set();
   #timer = 0;
   #busy = false;
-  #last = 0;
-  #saidAt = -SAY_MS;
-  #saying = 0;
-  #toSay = "";
-  #over = false;
+  #fetchedAt = 0;
+  #announcedAt = -ANNOUNCE_INTERVAL_MS;
+  #announceTimer = 0;
+  #announcement = "";
+  #ended = false;
   #stream = null;
 
   connectedCallback() {
@@ -69,125 +71,125 @@ class TaskFeed extends HTMLElement {
       const { id } = JSON.parse(event.detail.data);
       if (this.dataset.one && this.dataset.one !== String(id)) return;
       this.#changed.add(id);
-      this.#soon();
+      this.#scheduleFetch();
     });
-    // Something may have changed that nobody told: all that is shown is asked for.
+    // Events may have been missed: fetch all tasks on the page.
     this.addEventListener("stream-gap", () => {
       const rows = [...this.querySelectorAll("tr.task")].map((row) => Number(row.id.slice(5)));
       for (const id of this.dataset.one ? [Number(this.dataset.one)] : rows) this.#changed.add(id);
-      this.#soon();
+      this.#scheduleFetch();
     });
-    // A window that nobody sees fetches nothing.
+    // A hidden window fetches nothing; it catches up when it becomes visible.
     document.addEventListener("visibilitychange", () => {
-      if (this.#changed.size) this.#soon();
+      if (this.#changed.size) this.#scheduleFetch();
     });
     this.#stream = new SharedStream(this, this.dataset.stream, this.dataset.owner);
-    // A log line is no change of the task: while it runs, they are asked for.
+    // Log lines send no events: poll them while the task runs.
     if (this.dataset.one) {
       const lines = document.getElementById("task-lines");
       lines.scrollTop = lines.scrollHeight;
-      const asking = setInterval(() => {
-        if (this.#over) clearInterval(asking);
-        else if (!document.hidden && this.querySelector(RUNNING)) this.#soon();
-      }, 1500);
+      const timer = setInterval(() => {
+        if (this.#ended) clearInterval(timer);
+        else if (!document.hidden && this.querySelector(RUNNING)) this.#scheduleFetch();
+      }, LOG_INTERVAL_MS);
     }
   }
 
-  #soon(pause = PAUSE_MS) {
-    if (this.#timer || this.#busy || this.#over || document.hidden) return;
-    const wait = Math.max(0, this.#last + pause - performance.now());
+  #scheduleFetch(interval = FETCH_INTERVAL_MS) {
+    if (this.#timer || this.#busy || this.#ended || document.hidden) return;
+    const wait = Math.max(0, this.#fetchedAt + interval - performance.now());
     this.#timer = setTimeout(() => this.#fetch(), wait);
   }
 
   async #fetch() {
     this.#timer = 0;
     this.#busy = true;
-    this.#last = performance.now();
-    const asked = [...this.#changed].slice(0, 200);
-    asked.forEach((id) => this.#changed.delete(id));
-    let pause = PAUSE_MS;
+    this.#fetchedAt = performance.now();
+    const ids = [...this.#changed].slice(0, 200);
+    ids.forEach((id) => this.#changed.delete(id));
+    let interval = FETCH_INTERVAL_MS;
     try {
-      const answer = await fetch(this.#address(asked), { headers: { "HX-Request": "true" } });
-      if (answer.status === 401) tell();
-      else if (answer.status === 404) location.reload();
-      else if (!answer.ok) throw new Error(answer.status);
-      else this.#show(take(await answer.text()));
+      const response = await fetch(this.#url(ids), { headers: { "HX-Request": "true" } });
+      if (response.status === 401) showSignedOut();
+      else if (response.status === 404) location.reload();
+      else if (!response.ok) throw new Error(response.status);
+      else this.#update(applyParts(await response.text()));
     } catch {
-      asked.forEach((id) => this.#changed.add(id));
-      pause = AGAIN_MS;
+      ids.forEach((id) => this.#changed.add(id));
+      interval = RETRY_MS;
     }
     this.#busy = false;
-    if (this.#changed.size) this.#soon(pause);
+    if (this.#changed.size) this.#scheduleFetch(interval);
   }
 
-  #address(asked) {
+  #url(ids) {
     if (this.dataset.one) {
       const last = document.getElementById("task-lines").lastElementChild;
       return `${this.dataset.parts}?after=${last ? last.id.replace("line-", "") : 0}`;
     }
-    const shown = asked.filter((id) => document.getElementById(`task-${id}`));
+    const shown = ids.filter((id) => document.getElementById(`task-${id}`));
     const newest = this.dataset.newest ? `&newest=${this.dataset.newest}` : "";
     return `${this.dataset.parts}?ids=${shown.join(",")}${newest}&${this.dataset.filters}`;
   }
 
-  #show(fresh) {
-    this.#over = fresh.getElementById("task-over") !== null;
-    if (this.#over) {
-      // Nothing more will change: the stream is let go.
-      this.dispatchEvent(new CustomEvent("over", { bubbles: true }));
+  #update(fresh) {
+    this.#ended = fresh.getElementById("task-over") !== null;
+    if (this.#ended) {
+      this.dispatchEvent(new CustomEvent("task-end", { bubbles: true }));
       this.#stream.end();
     }
     const state = document.querySelector("#task-head .state");
-    this.#say((state ?? document.getElementById("news")).textContent.trim());
+    this.#announce((state ?? document.getElementById("news")).textContent.trim());
   }
 
-  // For those who listen instead of looking: what is new, and not too often.
-  #say(text) {
-    this.#toSay = text;
-    if (!text || this.#saying) return;
-    const wait = this.#over ? 0 : Math.max(0, this.#saidAt + SAY_MS - performance.now());
-    this.#saying = setTimeout(() => {
-      this.#saying = 0;
-      this.#saidAt = performance.now();
+  // For screen readers: the latest text, once per ANNOUNCE_INTERVAL_MS at most.
+  #announce(text) {
+    this.#announcement = text;
+    if (!text || this.#announceTimer) return;
+    const interval = this.#ended ? 0 : ANNOUNCE_INTERVAL_MS;
+    const wait = Math.max(0, this.#announcedAt + interval - performance.now());
+    this.#announceTimer = setTimeout(() => {
+      this.#announceTimer = 0;
+      this.#announcedAt = performance.now();
       const announcer = this.querySelector("[data-announcer]");
-      if (announcer.textContent !== this.#toSay) announcer.textContent = this.#toSay;
+      if (announcer.textContent !== this.#announcement) announcer.textContent = this.#announcement;
     }, wait);
   }
 }
 
 customElements.define("task-feed", TaskFeed);
 
-// ---- how the connection is
+// ---- <connection-state> shows the state of the connection.
 
-let tell = () => {};
+let showSignedOut = () => {};
 
-// What is known stands in fields, and what is shown follows from them, in whatever order it came.
+// Events set the fields, in any order, and the fields determine the state that is shown.
 class ConnectionState extends HTMLElement {
   #signedOut = false;
   #lost = false;
   #away = false;
-  #over = false;
+  #ended = false;
   #timer = 0;
 
   connectedCallback() {
-    tell = () => this.#learn(() => (this.#signedOut = true));
-    const on = (target, name, act) =>
-      target.addEventListener(name, (event) => this.#learn(() => act(event)));
+    showSignedOut = () => this.#apply(() => (this.#signedOut = true));
+    const on = (target, name, change) =>
+      target.addEventListener(name, (event) => this.#apply(() => change(event)));
     on(document, "stream-open", () => (this.#lost = this.#signedOut = false));
     on(document, "stream-lost", (event) => {
       this.#lost = true;
       this.#signedOut = event.detail.status === 401;
     });
     on(document, "hints", (event) => (this.#away = event.detail.data === "away"));
-    on(document, "over", () => (this.#over = true));
+    on(document, "task-end", () => (this.#ended = true));
     on(window, "offline", () => {});
     on(window, "online", () => {});
   }
 
-  #learn(act) {
-    act();
+  #apply(change) {
+    change();
     let state = "";
-    if (this.#over) state = "";
+    if (this.#ended) state = "";
     else if (this.#signedOut) state = "signed-out";
     else if (!navigator.onLine) state = "offline";
     else if (this.#lost) state = "reconnecting";

@@ -1,4 +1,6 @@
-// What every page has: the menu closes when the person goes on elsewhere.
+// Scripts of every page.
+
+// Close the menu on a click outside of it, or on Escape.
 const menu = document.querySelector("details.menu");
 
 document.addEventListener("click", (event) => {
@@ -11,7 +13,7 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// One press, one task; and what cannot be undone is asked for twice.
+// Ignore a second submit within 3 s, and ask for confirmation of irreversible actions.
 document.addEventListener("submit", (event) => {
   const { target: form, submitter } = event;
   const question = submitter?.dataset.confirm;
@@ -23,12 +25,12 @@ document.addEventListener("submit", (event) => {
   setTimeout(() => delete form.dataset.sent, 3000);
 });
 
-// What is done to the tasks that are selected waits until one is.
+// Disable the buttons for selected tasks while no task is selected.
 const selection = document.querySelector("[data-selection]");
 if (selection) {
   const boxes = () => [...selection.querySelectorAll('input[name="task"]')];
   const all = selection.querySelector("[data-pick-all]");
-  const show = () => {
+  const update = () => {
     const count = boxes().filter((box) => box.checked).length;
     selection.querySelector("[data-selected]").textContent = count;
     selection.querySelectorAll('button[name="do"]').forEach((button) => (button.disabled = !count));
@@ -38,20 +40,25 @@ if (selection) {
   all.hidden = false;
   selection.addEventListener("change", (event) => {
     if (event.target === all) boxes().forEach((box) => (box.checked = all.checked));
-    show();
+    update();
   });
-  // Also for what the browser remembers of the page when the person comes back.
-  window.addEventListener("pageshow", show);
-  show();
+  // The browser may restore checked boxes when the user comes back to the page.
+  window.addEventListener("pageshow", update);
+  update();
 }
 
-// What scripts do by themselves needs no button.
+// Hide the buttons that scripts make unnecessary.
 document.querySelectorAll("[data-without-scripts]").forEach((button) => (button.hidden = true));
 
-// ---- times, on one clock: the person's own, written as their browser writes times
+// ---- Times: <live-time> shows a time in the browser's time zone and format, and keeps durations
+// current.
 
-const units = (document.documentElement.dataset.units || "d h min s ms").split(" ");
-const SIZES = [86400, 3600, 60, 1];
+const unitNames = (document.documentElement.dataset.units || "d h min s ms").split(" ");
+const SECONDS_PER_UNIT = [86400, 3600, 60, 1];
+const tenths = new Intl.NumberFormat(document.documentElement.lang || "en", {
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
 const day = { year: "numeric", month: "short", day: "numeric" };
 const clock = { hour: "2-digit", minute: "2-digit" };
 const second = { ...clock, second: "2-digit" };
@@ -64,28 +71,29 @@ const FORMATS = Object.fromEntries(
   }).map(([kind, options]) => [kind, new Intl.DateTimeFormat(navigator.languages, options)]),
 );
 
-function span(seconds, parts) {
+// The same as `format_duration` in durations.py.
+function formatDuration(seconds, parts) {
   seconds = Math.max(0, seconds);
-  if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${units[4]}`;
-  if (seconds < 10 && parts > 1) return `${seconds.toFixed(1)} ${units[3]}`;
-  let left = Math.floor(seconds);
-  const said = [];
-  SIZES.forEach((size, index) => {
-    if (said.length < parts && (left >= size || (size === 1 && !said.length))) {
-      said.push(`${Math.floor(left / size)} ${units[index]}`);
-      left %= size;
+  if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${unitNames[4]}`;
+  if (seconds < 10 && parts > 1) return `${tenths.format(seconds)} ${unitNames[3]}`;
+  let rest = Math.floor(seconds);
+  const texts = [];
+  SECONDS_PER_UNIT.forEach((size, index) => {
+    if (texts.length < parts && (rest >= size || (size === 1 && !texts.length))) {
+      texts.push(`${Math.floor(rest / size)} ${unitNames[index]}`);
+      rest %= size;
     }
   });
-  return said.join(" ");
+  return texts.join(" ");
 }
 
-export function tick(element) {
+export function updateTime(element) {
   const moment = new Date(element.getAttribute("datetime"));
-  const passed = (Date.now() - moment) / 1000;
+  const seconds = (Date.now() - moment) / 1000;
   const { kind } = element.dataset;
   const title = FORMATS.full.format(moment);
   if (element.title !== title) element.title = title;
-  const text = kind in FORMATS ? FORMATS[kind].format(moment) : span(passed, kind === "ago" ? 1 : 2);
+  const text = kind in FORMATS ? FORMATS[kind].format(moment) : formatDuration(seconds, kind === "ago" ? 1 : 2);
   const inner = element.firstElementChild ?? element;
   if (inner.textContent !== text) inner.textContent = text;
 }
@@ -94,9 +102,9 @@ customElements.define(
   "live-time",
   class extends HTMLElement {
     connectedCallback() {
-      // A parser may not have come to what is inside.
-      if (this.firstElementChild) tick(this);
-      else queueMicrotask(() => tick(this));
+      // The parser may not have read the children yet.
+      if (this.firstElementChild) updateTime(this);
+      else queueMicrotask(() => updateTime(this));
       for (const title of this.closest("figure")?.querySelectorAll("title[data-moment]") ?? []) {
         const moment = new Date(title.dataset.moment);
         title.textContent = title.textContent.replace(/^.*? UTC:/, `${FORMATS.minute.format(moment)}:`);
@@ -105,7 +113,7 @@ customElements.define(
   },
 );
 setInterval(() => {
-  if (!document.hidden) document.querySelectorAll('live-time:is([data-kind="ago"], [data-kind="span"])').forEach(tick);
+  if (!document.hidden) document.querySelectorAll('live-time:is([data-kind="ago"], [data-kind="span"])').forEach(updateTime);
 }, 1000);
 const zoneName = document.querySelector(".clock-label span");
 if (zoneName) zoneName.textContent = FORMATS.clock.resolvedOptions().timeZone;

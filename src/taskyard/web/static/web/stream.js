@@ -1,10 +1,10 @@
-// One stream for all windows of a person: browsers open six connections to a server at most.
+// One stream for all windows of a user, because browsers open at most six connections to a server.
 //
-// Of the windows that can be seen, the one that holds a lock reads the stream and tells the others.
-// When it is closed or hidden the next one goes on from the last event that was told. Without locks
-// or channels each window that can be seen has a stream of its own.
-const QUIET_MS = 40000; // the server speaks every 15 s
-const LOOK_MS = 5000;
+// The visible window that holds a Web Lock (the leader) reads the stream and broadcasts the events
+// to the others. If it is closed or hidden, the next window gets the lock and resumes after the last
+// event. Without locks or BroadcastChannel each visible window reads a stream of its own.
+const SILENCE_LIMIT_MS = 40000; // the server sends a comment every 15 s
+const CHECK_INTERVAL_MS = 5000;
 const PAUSES_MS = [500, 1000, 2000, 4000];
 const SIGNED_OUT_MS = 15000;
 
@@ -16,53 +16,52 @@ const sleep = (milliseconds, signal) =>
 
 export class SharedStream {
   #feed;
-  #address;
+  #path;
   #name;
   #channel = null;
-  #last;
-  #reading = null; // of a window that reads the stream, or waits to do so
-  #leads = false;
+  #lastId;
+  #reading = null; // the AbortController while this window reads the stream or waits for the lock
+  #isLeader = false;
   #state = { open: false, hints: "here", status: 0 };
-  #heardAt = Date.now();
-  #over = false;
+  #receivedAt = Date.now();
+  #ended = false;
 
-  // Events on the feed: task and hints as the server says them, stream-open, stream-lost with the
-  // status, and stream-gap when something may have been missed.
+  // Dispatches events on the feed: `task` and `hints` from the server, `stream-open`, `stream-lost`
+  // with the status, and `stream-gap` if events may have been missed.
   constructor(feed, address, owner) {
     const url = new URL(address, location.href);
     this.#feed = feed;
-    this.#last = url.searchParams.get("since");
-    this.#address = url.pathname;
+    this.#lastId = url.searchParams.get("since");
+    this.#path = url.pathname;
     this.#name = `taskyard-events-${owner}`;
     if (navigator.locks && window.BroadcastChannel) {
       this.#channel = new BroadcastChannel(this.#name);
-      this.#channel.onmessage = ({ data }) => this.#hear(data, false);
-      setInterval(() => this.#stealFromTheDead(), LOOK_MS);
+      this.#channel.onmessage = ({ data }) => this.#receive(data, false);
+      setInterval(() => this.#replaceSilentLeader(), CHECK_INTERVAL_MS);
     }
     document.addEventListener("visibilitychange", () => this.#update());
     this.#update();
   }
 
   end() {
-    this.#over = true;
+    this.#ended = true;
     this.#update();
     this.#channel?.close();
     this.#channel = null;
   }
 
   #update() {
-    const wanted = !this.#over && !document.hidden;
-    if (!wanted) {
+    if (this.#ended || document.hidden) {
       this.#reading?.abort();
       this.#reading = null;
     } else if (!this.#reading) {
-      this.#heardAt = Date.now();
-      this.#begin(false);
+      this.#receivedAt = Date.now();
+      this.#requestLock(false);
       this.#channel?.postMessage({ kind: "hello" });
     }
   }
 
-  #begin(steal) {
+  #requestLock(steal) {
     const reading = new AbortController();
     this.#reading = reading;
     const lead = () => this.#lead(reading.signal);
@@ -72,7 +71,7 @@ export class SharedStream {
     }
     const options = steal ? { steal } : { signal: reading.signal };
     navigator.locks.request(this.#name, options, lead).catch(() => {
-      // Given up, or taken by another window, behind which this one waits.
+      // The request was aborted, or another window stole the lock: wait for it again.
       reading.abort();
       if (this.#reading === reading) {
         this.#reading = null;
@@ -81,17 +80,17 @@ export class SharedStream {
     });
   }
 
-  // A window that stands still, as with a question on the screen, tells nothing.
-  #stealFromTheDead() {
-    if (!this.#reading || this.#leads || Date.now() - this.#heardAt < QUIET_MS) return;
+  // A blocked leader, for example with an open dialog, broadcasts nothing: steal its lock.
+  #replaceSilentLeader() {
+    if (!this.#reading || this.#isLeader || Date.now() - this.#receivedAt < SILENCE_LIMIT_MS) return;
     const waiting = this.#reading;
-    this.#heardAt = Date.now();
-    this.#begin(true);
+    this.#receivedAt = Date.now();
+    this.#requestLock(true);
     waiting.abort();
   }
 
   async #lead(signal) {
-    this.#leads = true;
+    this.#isLeader = true;
     let failures = 0;
     while (!signal.aborted) {
       let status = 0;
@@ -101,59 +100,60 @@ export class SharedStream {
         // The connection broke.
       }
       if (signal.aborted) break;
-      this.#tell({ kind: "lost", status });
+      this.#broadcast({ kind: "lost", status });
       const pause = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)];
       failures += 1;
       await sleep(status === 401 ? SIGNED_OUT_MS : pause, signal);
     }
-    this.#leads = false;
+    this.#isLeader = false;
   }
 
   async #read(signal, opened) {
     const headers = { "HX-Request": "true" };
-    const address = `${this.#address}?since=${encodeURIComponent(this.#last ?? "")}`;
-    const answer = await fetch(address, { headers, signal, cache: "no-store" });
-    if (answer.status !== 200) return answer.status;
+    const url = `${this.#path}?since=${encodeURIComponent(this.#lastId ?? "")}`;
+    const response = await fetch(url, { headers, signal, cache: "no-store" });
+    if (response.status !== 200) return response.status;
     opened();
-    this.#tell({ kind: "open", from: this.#last });
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    this.#broadcast({ kind: "open", from: this.#lastId });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let [text, event] = ["", {}];
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return 0;
       const lines = (text + value).split("\n");
       text = lines.pop();
-      for (const line of lines) event = this.#line(line, event);
+      for (const line of lines) event = this.#parseLine(line, event);
     }
   }
 
-  #line(line, event) {
+  // Returns the event with the field of this line; an empty line ends the event.
+  #parseLine(line, event) {
     if (!line) {
-      if (event.data !== undefined) this.#tell({ kind: "event", ...event });
-      else if (event.id) this.#tell({ kind: "position", id: event.id });
+      if (event.data !== undefined) this.#broadcast({ kind: "event", ...event });
+      else if (event.id) this.#broadcast({ kind: "position", id: event.id });
       return {};
     }
-    if (line.startsWith(":")) this.#tell({ kind: "beat" });
-    const at = line.indexOf(": ");
-    return at > 0 ? { ...event, [line.slice(0, at)]: line.slice(at + 2) } : event;
+    if (line.startsWith(":")) this.#broadcast({ kind: "beat" });
+    const colon = line.indexOf(": ");
+    return colon > 0 ? { ...event, [line.slice(0, colon)]: line.slice(colon + 2) } : event;
   }
 
-  #tell(message) {
+  #broadcast(message) {
     this.#channel?.postMessage(message);
-    this.#hear(message, true);
+    this.#receive(message, true);
   }
 
-  #hear(message, own) {
+  #receive(message, isOwn) {
     if (message.kind === "hello") {
-      if (this.#leads) this.#channel.postMessage({ kind: "state", ...this.#state, last: this.#last });
+      if (this.#isLeader) this.#channel.postMessage({ kind: "state", ...this.#state, lastId: this.#lastId });
       return;
     }
-    this.#heardAt = Date.now();
-    if (message.kind === "state") this.#catchUp(message);
+    this.#receivedAt = Date.now();
+    if (message.kind === "state") this.#applyState(message);
     else if (message.kind === "open") {
       this.#state = { ...this.#state, open: true, status: 0 };
       this.#emit("stream-open");
-      if (!own && message.from !== this.#last) this.#emit("stream-gap");
+      if (!isOwn && message.from !== this.#lastId) this.#emit("stream-gap");
     } else if (message.kind === "lost") {
       this.#state = { ...this.#state, open: false, status: message.status };
       this.#emit("stream-lost", { status: message.status });
@@ -161,20 +161,20 @@ export class SharedStream {
       if (message.event === "hints") this.#state.hints = message.data;
       this.#emit(message.event, { data: message.data });
     }
-    if (message.id) this.#last = message.id;
+    if (message.id) this.#lastId = message.id;
   }
 
-  // What another window knows, for one that has come or is seen again.
-  #catchUp({ open, hints, status, last }) {
-    if (this.#leads) return;
+  // The leader's answer to `hello`, which a window sends when it opens or becomes visible.
+  #applyState({ open, hints, status, lastId }) {
+    if (this.#isLeader) return;
     this.#state = { open, hints, status };
     if (!open) this.#emit("stream-lost", { status });
     else {
       this.#emit("stream-open");
       this.#emit("hints", { data: hints });
     }
-    if (last !== this.#last) this.#emit("stream-gap");
-    this.#last = last;
+    if (lastId !== this.#lastId) this.#emit("stream-gap");
+    this.#lastId = lastId;
   }
 
   #emit(name, detail = {}) {
