@@ -114,7 +114,7 @@ class PostgreSQL:
 def own_postgresql(
     *, max_connections: int = 200, primary: str | None = None
 ) -> Iterator[PostgreSQL]:
-    """A running server that nobody else uses; a standby of ``primary``, if given."""
+    """A running server for this test alone; a standby of ``primary``, if given."""
     with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
         server = PostgreSQL(Path(name), max_connections=max_connections, primary=primary)
         try:

@@ -23,7 +23,7 @@ FIXED = {
 COMMANDS_HEAD = """\
 # Command line
 
-The commands of whoever submits tasks. They ask a server over its API and nothing else; the [operator's commands](commands.md) are under the same word. Made from the code by `python -m tools.reference`. Begin with the [tutorial](../tutorial.md), or see a [recording](../recording.md).
+The commands for users who submit tasks. They only use a server's API; the [operator's commands](commands.md) are subcommands of the same program. This page is generated from the code by `python -m tools.reference`. Begin with the [tutorial](../tutorial.md), or see a [recording](../recording.md).
 
 | exit code | meaning |
 | --- | --- |
@@ -48,7 +48,7 @@ What a command found goes to stdout: a table on a terminal, tab-separated lines 
 
 A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. Files are UTF-8, with or without a byte order mark, or UTF-16 with one. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
 
-A command that the server does not answer tries again: for 3 s, or for 60 s where it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). Doing so is safe: every submit carries an idempotency key. `retry` has none and is sent again only where it surely did not arrive.
+If the server does not answer, a command tries again: for 3 s, or for 60 s if it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). This is safe, because every submit and every `retry` carries an idempotency key.
 
 `taskyard --install-completion` teaches the shell all commands, options and the server's task types.
 """

@@ -204,7 +204,7 @@ def _successor(kind: type[Kind], user: User, token: RefreshToken, made_at: datet
 
 
 def _following(token: RefreshToken, kind: type[AccessToken] | type[RefreshToken]) -> str:
-    """The identifier of the token that follows ``token``; without our key nobody can compute it."""
+    """The identifier of the token that follows ``token``; it cannot be computed without our key."""
     return salted_hmac(f"taskyard.{kind.token_type}", token["jti"], algorithm="sha256").hexdigest()[
         :32
     ]

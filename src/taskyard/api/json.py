@@ -80,7 +80,7 @@ class Renderer(BaseRenderer):
 
 
 class JsonOnlyNegotiation(BaseContentNegotiation):
-    """Responds with JSON whatever the request accepts."""
+    """Respond with JSON, and ignore the request's ``Accept`` header."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         if len(request.content_type) > LONGEST_CONTENT_TYPE:

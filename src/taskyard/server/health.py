@@ -25,7 +25,7 @@ LIVENESS_PATHS = ("/livez", "/livez/")
 READINESS_PATHS = ("/readyz", "/readyz/")
 PATHS = (*LIVENESS_PATHS, *READINESS_PATHS)
 TIMEOUT_SECONDS = 2.0
-# Each check of the database writes, and anybody may send the request.
+# Each check writes to the database, and the request needs no token.
 CACHE_SECONDS = 1.0
 # One write of SQLite may take seconds, and other writes wait for it; that is no outage yet.
 STALE_SECONDS = 5.0

@@ -22,8 +22,8 @@ try:
             _env["DATABASE_URL"],
             home=_env["TASKYARD_HOME"],
             for_worker=_env["TASKYARD_PROCESS"] == "worker",
-            # A request is answered within five seconds; a worker that hears nothing for as long
-            # as its lease lasts has lost its tasks. Commands such as migrate may take their time.
+            # A request is answered within five seconds; a worker without an answer for as
+            # long as its lease lasts has lost its tasks. Commands such as migrate may take their time.
             answer_seconds={"web": 4.0, "worker": _env["TASKYARD_LEASE_SECONDS"]}.get(
                 _env["TASKYARD_PROCESS"]
             ),

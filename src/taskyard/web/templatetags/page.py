@@ -75,7 +75,7 @@ class UnknownUser:
 
 @register.simple_tag(takes_context=True)
 def person(context: dict[str, Any]) -> Any:
-    """The signed-in user; None if nobody has signed in."""
+    """The signed-in user; None if no user has signed in."""
     request = context.get("request")
     if request is None:
         return None
