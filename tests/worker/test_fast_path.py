@@ -14,17 +14,17 @@ def test_a_process_begins_with_care() -> None:
 
 def test_a_type_shows_that_it_is_quick_and_may_lose_that_again() -> None:
     fast_types = FastTypes()
-    fast_types.note("sum", 0.0001)
+    fast_types.record("sum", 0.0001)
     assert quick(fast_types) == {"sum"}
-    fast_types.note("sum", 0.5)
+    fast_types.record("sum", 0.5)
     assert fast_types.batch_sizes() is None
-    fast_types.note("sum", 0.0001)
+    fast_types.record("sum", 0.0001)
     fast_types.evict(["sum"])
     assert fast_types.batch_sizes() is None
 
 
 def test_what_reports_or_sleeps_or_comes_alone_is_always_claimed() -> None:
     fast_types = FastTypes()
-    fast_types.note("countdown", 0.0001)  # asks its run
-    fast_types.note("returns-nothing", 0.0001)  # not in batches
+    fast_types.record("countdown", 0.0001)  # asks its run
+    fast_types.record("returns-nothing", 0.0001)  # not in batches
     assert fast_types.batch_sizes() is None

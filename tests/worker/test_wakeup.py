@@ -27,11 +27,11 @@ def queue() -> str:
 
 @pytest.fixture
 def waiting(queue: str) -> Iterator[str]:
-    """To this queue a process listens."""
-    keeper = IdleListener([queue], "keeper")
-    assert next(keeper.wakeups()) == queue
+    """A queue to which a process listens."""
+    listener = IdleListener([queue], "keeper")
+    assert next(listener.wakeups()) == queue
     yield queue
-    keeper.release()
+    listener.release()
 
 
 def messages(queue: str) -> int:
@@ -39,7 +39,7 @@ def messages(queue: str) -> int:
         return int(redis.llen(wakeup.keys_of(queue).messages))
 
 
-def test_a_bell_that_rings_sends_no_second_message(queue: str) -> None:
+def test_no_second_message_is_sent_while_one_is_under_way(queue: str) -> None:
     for _ in range(3):
         wakeup.notify(queue)
     assert messages(queue) == 1
@@ -48,7 +48,7 @@ def test_a_bell_that_rings_sends_no_second_message(queue: str) -> None:
     assert messages(queue) == 2
 
 
-def test_who_keeps_vigil_is_called_once_and_without_a_message(waiting: str) -> None:
+def test_a_listener_is_called_once_and_without_a_message(waiting: str) -> None:
     for _ in range(3):
         wakeup.notify(waiting)
     with client() as redis:
@@ -62,23 +62,21 @@ def test_who_keeps_vigil_is_called_once_and_without_a_message(waiting: str) -> N
     assert messages(waiting) == 0
 
 
-def test_whatever_was_committed_before_the_vigil_is_looked_for(queue: str) -> None:
+def test_a_new_listener_polls_for_earlier_tasks(queue: str) -> None:
     assert next(IdleListener([queue], "keeper").wakeups()) == queue
 
 
-def test_others_are_woken_by_a_message_all_the_same(waiting: str) -> None:
+def test_a_message_can_be_sent_although_a_process_listens(waiting: str) -> None:
     wakeup.send_message(waiting)
     wakeup.send_message(waiting)
     assert messages(waiting) == 1
 
 
-def test_two_never_wait_at_one_bell(waiting: str) -> None:
+def test_two_processes_never_listen_to_one_queue(waiting: str) -> None:
     assert list(IdleListener([waiting], "another").wakeups()) == []
 
 
-def test_of_several_queues_only_those_are_kept_at_which_nobody_waits(
-    waiting: str, queue: str
-) -> None:
+def test_a_process_listens_to_the_queues_that_have_no_listener(waiting: str, queue: str) -> None:
     free = f"{queue}-free"
     wakeups = IdleListener([waiting, free], "another").wakeups()
     assert next(wakeups) == free
@@ -87,38 +85,38 @@ def test_of_several_queues_only_those_are_kept_at_which_nobody_waits(
     assert next(wakeups) == free
 
 
-def test_nobody_waits_while_a_message_is_under_way(queue: str) -> None:
+def test_no_process_listens_while_a_message_is_under_way(queue: str) -> None:
     wakeup.notify(queue)
     assert list(IdleListener([f"{queue}-other", queue], "keeper").wakeups()) == []
 
 
-def test_nor_while_one_of_several_messages_stands_in_the_broker(queue: str) -> None:
+def test_no_process_listens_while_the_broker_has_a_message(queue: str) -> None:
     for _ in range(2):
         wakeup.notify(queue)
         wakeup.acknowledge(queue)
     assert list(IdleListener([queue], "keeper").wakeups()) == []
 
 
-def test_who_has_rung_for_others_is_called_to_no_other_queue(queue: str) -> None:
+def test_a_process_that_has_sent_a_message_is_not_called(queue: str) -> None:
     full, other = f"{queue}-full", f"{queue}-other"
-    keeper = IdleListener([full, other], "keeper")
-    assert next(keeper.wakeups()) == full
-    Consumer(keeper)._send_message(full)
+    listener = IdleListener([full, other], "keeper")
+    assert next(listener.wakeups()) == full
+    Consumer(listener)._send_message(full)
     wakeup.notify(other)
     assert (messages(full), messages(other)) == (1, 1)
 
 
-def test_what_was_said_to_somebody_who_died_alone_becomes_a_message(waiting: str) -> None:
+def test_a_call_to_a_dead_listener_becomes_a_message(waiting: str) -> None:
     wakeup.notify(waiting)
     idle_listener.end([waiting])
-    assert messages(waiting) == 0, "he is waiting still, for all that is known"
+    assert messages(waiting) == 0, "its key has not expired"
     time.sleep(HELD_SECONDS + 0.1)
     idle_listener.end([waiting])
     idle_listener.end([waiting])
     assert messages(waiting) == 1
 
 
-def test_who_is_waited_for_by_a_message_leaves_the_vigil(waiting: str) -> None:
+def test_a_listener_stops_when_a_message_is_under_way(waiting: str) -> None:
     wakeups = IdleListener([waiting], "keeper").wakeups()
     wakeup.notify(waiting)
     assert next(wakeups) == waiting
@@ -126,15 +124,15 @@ def test_who_is_waited_for_by_a_message_leaves_the_vigil(waiting: str) -> None:
     assert list(wakeups) == []
 
 
-def test_a_call_that_was_not_heard_becomes_a_message(queue: str) -> None:
-    keeper = IdleListener([queue], "keeper")
-    assert next(keeper.wakeups()) == queue
+def test_an_unanswered_call_becomes_a_message(queue: str) -> None:
+    listener = IdleListener([queue], "keeper")
+    assert next(listener.wakeups()) == queue
     wakeup.notify(queue)
-    keeper.release()
+    listener.release()
     assert messages(queue) == 1
 
 
-def test_a_process_that_died_on_its_vigil_is_not_waited_for(waiting: str) -> None:
+def test_the_key_of_a_dead_listener_is_removed(waiting: str) -> None:
     wakeup.notify(waiting)
     idle_listener.end([waiting], "somebody else")
     assert messages(waiting) == 0
@@ -142,14 +140,14 @@ def test_a_process_that_died_on_its_vigil_is_not_waited_for(waiting: str) -> Non
     assert messages(waiting) == 1
 
 
-def test_a_process_that_says_nothing_is_not_waited_for_long(waiting: str) -> None:
+def test_the_key_of_a_silent_listener_expires(waiting: str) -> None:
     wakeup.notify(waiting)
     time.sleep(HELD_SECONDS + 0.1)
     wakeup.notify(waiting)
     assert messages(waiting) == 1
 
 
-def test_a_vigil_is_kept_for_longer_than_it_is_held_at_once(waiting: str) -> None:
+def test_a_listener_renews_its_key(waiting: str) -> None:
     wakeups = IdleListener([waiting], "keeper").wakeups()
     later = threading.Timer(HELD_SECONDS + WAIT_SECONDS, wakeup.notify, [waiting])
     later.start()
@@ -158,7 +156,7 @@ def test_a_vigil_is_kept_for_longer_than_it_is_held_at_once(waiting: str) -> Non
     assert messages(waiting) == 0
 
 
-def test_after_the_broker_was_emptied_everything_is_looked_for_again(queue: str) -> None:
+def test_a_listener_polls_again_after_the_broker_was_emptied(queue: str) -> None:
     wakeups = IdleListener([queue], "keeper").wakeups()
     assert next(wakeups) == queue
     with client() as redis:
@@ -169,7 +167,9 @@ def test_after_the_broker_was_emptied_everything_is_looked_for_again(queue: str)
     assert messages(queue) == 0
 
 
-def test_a_worker_that_drains_waits_no_more(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_a_draining_worker_stops_listening(
+    queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process_table = ProcessTable()
     monkeypatch.setattr(identity, "process_table", lambda: process_table)
     wakeups = IdleListener([queue], "keeper").wakeups()
@@ -180,7 +180,7 @@ def test_a_worker_that_drains_waits_no_more(queue: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bulk_rings_once_it_is_committed(queue: str, django_user_model: Any) -> None:
+def test_a_bulk_submit_sends_a_message_after_its_commit(queue: str, django_user_model: Any) -> None:
     owner = django_user_model.objects.create_user("owner", password="password123")
     rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
     with transaction.atomic():
@@ -190,7 +190,7 @@ def test_a_bulk_rings_once_it_is_committed(queue: str, django_user_model: Any) -
 
 
 @pytest.mark.django_db
-def test_work_that_nobody_was_woken_for_is_seen(queue: str, django_user_model: Any) -> None:
+def test_work_whose_wake_up_was_lost_is_found(queue: str, django_user_model: Any) -> None:
     owner = django_user_model.objects.create_user("owner", password="password123")
     rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
     lifecycle.submit_all(owner.pk, rows)

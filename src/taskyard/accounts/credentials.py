@@ -1,4 +1,4 @@
-"""Authenticate: the one place that turns a request's ``Authorization`` header into a user.
+"""Authenticate requests: the only module that turns an ``Authorization`` header into a user.
 
 ``authenticate`` verifies the token and uses no database, so an event loop can call it. Its answer
 looks the user up when that is needed (``LazyUser.verified``).

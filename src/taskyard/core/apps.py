@@ -1,4 +1,4 @@
-"""The Django app: loads the task types once the models are ready."""
+"""The Django app of the record: loads the task types when the models are ready."""
 
 from importlib import import_module
 

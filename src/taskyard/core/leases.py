@@ -1,7 +1,7 @@
 """Leases: which workers are believed alive, by the database's clock.
 
-An id is drawn at random by the process that inserts the row, so no two workers ever have the same
-one, in a restored database neither. A lease is extended by its id and never made anew under it.
+The worker draws its id at random, so two workers never have the same id, even after a restore of
+the database. A lease that is gone is never made again under its id.
 """
 
 import os
@@ -17,12 +17,12 @@ from django.db.models.functions import Now
 import taskyard
 from taskyard.core.models import Worker
 
-# A browser's numbers are exact up to 53 bits.
+# Numbers of JavaScript are exact up to 53 bits.
 ID_BITS = 52
 
 
 def take(*, concurrency: int, queues: Sequence[str], dead: Iterable[int] = ()) -> int:
-    """Enter this process as a worker; its id. The leases of the workers in ``dead`` end at once."""
+    """Insert a lease for this process; its id. Delete the leases of the workers in ``dead``."""
     Worker.objects.filter(id__in=list(dead)).delete()
     worker = Worker(
         id=secrets.randbits(ID_BITS) or 1,
@@ -38,14 +38,14 @@ def take(*, concurrency: int, queues: Sequence[str], dead: Iterable[int] = ()) -
 
 
 def renew(worker_id: int) -> bool:
-    """Beat: extend the lease. False when it had run out, and the tasks may have been taken."""
+    """Extend the lease. False if it ran out; then other workers may have taken the tasks."""
     return bool(Worker.objects.alive().filter(id=worker_id).update(lease_until=_expiry()))
 
 
 def revive(worker_id: int) -> bool:
-    """Extend a lease that ran out; false where it is no longer there.
+    """Extend a lease that ran out; false if the row is gone.
 
-    What was taken meanwhile is guarded by its fence.
+    Tasks that other workers took meanwhile are protected by their fence.
     """
     return bool(Worker.objects.filter(id=worker_id).update(lease_until=_expiry()))
 
@@ -56,12 +56,12 @@ def delete_expired() -> int:
 
 
 def end(worker_id: int) -> None:
-    """Leave in good order."""
+    """Delete the lease of a worker that stops."""
     Worker.objects.filter(id=worker_id).delete()
 
 
 def leads(worker_id: int) -> bool:
-    """Whether this is the oldest worker alive, which does what one at a time should do."""
+    """Whether this is the oldest worker alive, which does the work of one worker at a time."""
     oldest = Worker.objects.alive().order_by("started_at", "id").values_list("id", flat=True)
     return oldest.first() == worker_id
 

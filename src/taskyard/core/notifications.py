@@ -18,8 +18,8 @@ from django.db import transaction
 from taskyard.core.types import Change
 
 STOP_SECONDS = 3.0
-# The thread sends the first batch at once. Then it waits for each batch that it has sent, up to a
-# limit, so that the batches that follow are sent together.
+# The thread sends the first batch at once. Then it waits, the longer the more batches it has sent,
+# so that the batches that follow are sent together.
 WAIT_SECONDS_PER_BATCH, LONGEST_WAIT_SECONDS = 0.003, 0.010
 QueueNotifier = Callable[[str], None]
 ChangePublisher = Callable[[list[Change]], None]
@@ -50,7 +50,7 @@ def on_commit(queues: Iterable[str], changes: Iterable[Change]) -> None:
 
 
 class Notifier(threading.Thread):
-    """Sends what was committed, all that has come in the meantime together."""
+    """Sends the batches that were committed; those that came in the meantime together."""
 
     def __init__(self) -> None:
         super().__init__(name="notifier", daemon=True)

@@ -1,8 +1,8 @@
-"""What a worker leaves on its machine while it lives: a small file that it holds a lock on.
+"""The presence file of a worker: a small file on its machine that the living worker locks.
 
-By it another process of the machine knows that the worker is dead, whatever hostnames, process
-ids and namespaces say, for a clone of the machine has neither the lock nor, after its start, the
-boot id. And by it `taskyard worker --check` knows whether the worker holds its lease.
+If the file is not locked, the worker is dead. Hostnames, process ids and namespaces do not prove
+this. A clone of the machine has another boot id, so it takes no file of the original for its own.
+`taskyard worker --check` reads the file to see whether the worker holds its lease.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ from django.conf import settings
 
 PREFIX = "taskyard-lease-"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-# All in one page, and of one length, so that no reader sees half of it.
+# Less than a page, and always the same length, so that no reader sees a half-written file.
 LENGTH = 1024
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A worker of this installation on this machine, as its file has it."""
+    """The contents of a presence file of this installation on this machine."""
 
     worker: int
     pid: int
@@ -39,7 +39,7 @@ class Seen:
 
     @property
     def silent_seconds(self) -> float:
-        """For how long it has not renewed its lease."""
+        """The time since the worker last renewed its lease."""
         return now() - self.renewed_at
 
     @property
@@ -49,7 +49,7 @@ class Seen:
 
 
 class Presence:
-    """This process's file. The system lets go of the lock when the process ends, however."""
+    """The presence file of this process. The system unlocks it when the process ends in any way."""
 
     def __init__(self) -> None:
         descriptor, path = tempfile.mkstemp(prefix=PREFIX)
@@ -58,25 +58,26 @@ class Presence:
         self._seen = Seen(0, os.getpid(), _installation(), _boot(), 0.0)
 
     def waits(self, state: str) -> None:
-        """It has no lease, and why."""
+        """Note that the worker has no lease yet; ``state`` is the reason."""
         self._write(state=state)
 
     def renewed(self, worker: int) -> None:
-        """It holds the lease of this id, from now on for ``TASKYARD_LEASE_SECONDS``."""
+        """Note that the worker has now renewed the lease with the id ``worker``."""
         self._write(worker=worker, renewed_at=now(), state="")
 
     def end(self) -> None:
+        """Remove the file."""
         self._path.unlink(missing_ok=True)
 
     def _write(self, **changed: Any) -> None:
         self._seen = Seen(**{**asdict(self._seen), **changed})
         text = json.dumps({**asdict(self._seen), "state": self._seen.state[:100]})
-        with suppress(OSError):  # a full disk is no reason to stop
+        with suppress(OSError):  # a full disk must not stop the worker
             os.pwrite(self._descriptor, text.encode()[:LENGTH].ljust(LENGTH), 0)
 
 
 def seen() -> Iterator[Seen]:
-    """The workers of this installation and this user that are here, or died here."""
+    """The presence files of this installation and this user: of living and of dead workers."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError, ValueError, TypeError):
             if (found := _read(path)) is not None:
@@ -84,7 +85,7 @@ def seen() -> Iterator[Seen]:
 
 
 def forget_dead() -> list[int]:
-    """The ids of the workers that have died here; their files go."""
+    """Remove the files of dead workers; the ids of these workers."""
     dead = []
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError, ValueError, TypeError):
@@ -96,14 +97,14 @@ def forget_dead() -> list[int]:
 
 
 def now() -> float:
-    """Seconds by a clock that nobody sets and that goes on while the machine sleeps."""
+    """Seconds by a clock that cannot be set and that runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _read(path: Path) -> Seen | None:
-    """None for a file of another installation, another user, or an earlier start of the machine.
+    """Read a file; None if it is of another installation, another user or an earlier boot.
 
-    Not for this process's own: to close a file is to give up the lock on it.
+    A process must not read its own file so, because to close a file releases the locks on it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
@@ -132,7 +133,7 @@ def _installation() -> str:
 
 
 def _boot() -> str:
-    """Which start of which machine this is; where that is unknown, nothing is known to be dead."""
+    """The id of this boot of the machine. Empty if unknown; then no worker counts as dead."""
     try:
         return BOOT.read_text().strip()
     except OSError:

@@ -1,8 +1,8 @@
 """The one bounded client of Redis or Valkey: no call waits longer than a second.
 
-After a failure the next calls fail at once for a few seconds, so that a broker that is down or
-hung costs a request a second once, not every time. A broker that answers with an error (out of
-memory, a read-only replica, too few rights) is taken for one that is away.
+After a failure the next calls fail at once for a few seconds. So only one request waits for a
+broker that is down or hangs, not every request. A broker that answers with an error (out of memory,
+a read-only replica, missing rights) is treated as unavailable.
 """
 
 import logging
@@ -20,12 +20,12 @@ from taskyard.core.installation import installation_id
 from taskyard.core.redis_connection import connect
 
 OPEN_SECONDS = 3.0
-# An error answers at once, so to ask again costs nothing.
+# An error comes at once, so we can retry sooner.
 REFUSED_SECONDS = 1.0
 PREFIX = "taskyard"
 REGISTRY = f"{PREFIX}:installations"
 FORGET_SECONDS = 7 * 86_400
-# All that the work needs of a broker: a script, a write that may need memory, a message.
+# Uses every ability of the broker that we need: a script, a write that needs memory, a message.
 _TRY = """
 local now = redis.call('TIME')[1]
 redis.call('ZADD', KEYS[1], now, ARGV[1])
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class BrokerUnavailable(Exception):
-    """Redis cannot be used, or could not a moment ago."""
+    """Redis cannot be used, or it could not a moment ago and was not asked again."""
 
 
 class BrokerRefuses(BrokerUnavailable):
@@ -60,7 +60,7 @@ class CircuitBreaker:
 
     @contextmanager
     def guarding(self, *failures: type[Exception]) -> Iterator[None]:
-        """Raises BrokerUnavailable at once while open, and if the block fails so."""
+        """Raises BrokerUnavailable while open, and if the block raises one of ``failures``."""
         if time.monotonic() < self._closed_again_at:
             raise BrokerUnavailable("failed a moment ago")
         try:
@@ -80,7 +80,10 @@ class CircuitBreaker:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the server answered; redis-py takes some errors of its for a lost connection."""
+    """Whether the server answered with an error.
+
+    redis-py raises some of these errors as ConnectionError, with a status code.
+    """
     return isinstance(error, ResponseError) or getattr(error, "status_code", None) is not None
 
 
@@ -94,7 +97,7 @@ _connected = cache(connect)
 def client(own: CircuitBreaker | None = None) -> Iterator[Redis]:
     """The shared client, as a context: ``with client() as redis``. Raises BrokerUnavailable.
 
-    A breaker of its ``own`` is for what may fail without a word about the rest.
+    Pass an ``own`` breaker if a failure of this call must not open the shared breaker.
     """
     if not settings.REDIS_URL:
         raise BrokerUnavailable("no broker is configured: set REDIS_URL")
@@ -105,7 +108,7 @@ def client(own: CircuitBreaker | None = None) -> Iterator[Redis]:
 def key(*parts: str) -> str:
     """The name of a key or channel of this installation. Raises BrokerUnavailable.
 
-    Every name of ours is made here, so that installations, and others, can share a Redis.
+    All our names are made here, so that several installations and other programs can share a Redis.
     """
     try:
         return ":".join((PREFIX, installation_id(), *parts))
@@ -114,14 +117,14 @@ def key(*parts: str) -> str:
 
 
 def try_broker() -> None:
-    """Ask of the broker what the work needs of it. Raises BrokerUnavailable, BrokerRefuses."""
+    """Use every ability of the broker that we need. Raises BrokerUnavailable, BrokerRefuses."""
     keys = REGISTRY, key("probe")
     with client(CircuitBreaker()) as redis:
         redis.eval(_TRY, len(keys), *keys, installation_id(), FORGET_SECONDS, key("live"))
 
 
 def broker_state() -> BrokerState:
-    """Whether the broker can be used, found by use within a second or two."""
+    """Use the broker and return its state, within a second or two."""
     try:
         try_broker()
     except BrokerRefuses:

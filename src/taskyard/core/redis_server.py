@@ -1,4 +1,4 @@
-"""Which kind of server a Redis is, and whether it can serve at all."""
+"""Check the mode and the eviction policy of a Redis server."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from taskyard.core.redis_connection import connect
 
 
 def why_unusable(url: str) -> str | None:
-    """What is wrong with a Redis that cannot serve; None too for one that cannot be asked.
+    """Why Taskyard cannot use a Redis; None if it can, or if the server does not answer.
 
-    A cluster spreads our keys over its servers, where no script can reach them together. One
-    that evicts may drop wake-ups.
+    A cluster spreads our keys over its servers, and no script can use them together. A server that
+    evicts keys may drop wake-ups.
     """
     if (kind := mode(url)) not in (None, "standalone"):
         return (
@@ -25,7 +25,7 @@ def why_unusable(url: str) -> str | None:
 
 
 def maxmemory_policy(url: str) -> str | None:
-    """The server's policy, or None when it is away or may not be asked."""
+    """The server's eviction policy; None if it does not answer or forbids the command."""
     with connect(url) as client:
         try:
             return str(client.config_get("maxmemory-policy")["maxmemory-policy"])
@@ -34,13 +34,13 @@ def maxmemory_policy(url: str) -> str | None:
 
 
 def mode(url: str) -> str | None:
-    """``standalone``, ``cluster`` or ``sentinel``; None when it is away or cannot say."""
+    """``standalone``, ``cluster`` or ``sentinel``; None if the server does not answer or is old."""
     with connect(url) as client:
         try:
-            said: Any = client.execute_command("HELLO")
+            reply: Any = client.execute_command("HELLO")
         except RedisError:
             return None
-    if not isinstance(said, dict):
-        said = dict(zip(said[::2], said[1::2], strict=False))
-    found = said.get("mode")
-    return None if found is None else str(found)
+    if not isinstance(reply, dict):
+        reply = dict(zip(reply[::2], reply[1::2], strict=False))
+    server_mode = reply.get("mode")
+    return None if server_mode is None else str(server_mode)

@@ -22,18 +22,18 @@ try:
             _env["DATABASE_URL"],
             home=_env["TASKYARD_HOME"],
             for_worker=_env["TASKYARD_PROCESS"] == "worker",
-            # A request is answered within five seconds; a worker without an answer for as
-            # long as its lease lasts has lost its tasks. Commands such as migrate may take their time.
+            # A request is answered within five seconds. A worker without an answer for as long as
+            # its lease has lost its tasks. Commands such as migrate may take long.
             answer_seconds={"web": 4.0, "worker": _env["TASKYARD_LEASE_SECONDS"]}.get(
                 _env["TASKYARD_PROCESS"]
             ),
         )
     }
     if _env["TASKYARD_PROCESS"] == "command":
-        # One that is typed in another folder makes nothing there; `migrate` makes the folder first.
+        # A command that runs in another folder creates no database there; only `migrate` does.
         DATABASES["default"].pop("TASKYARD_HOME", None)
     if _env["TASKYARD_PROCESS"] == "worker":
-        # Handlers have a connection of their own: planned and timed as they like.
+        # The connection of handlers has no settings of ours for planner and timeouts.
         DATABASES["default"]["HANDLER_OPTIONS"] = database(
             _env["DATABASE_URL"], home=_env["TASKYARD_HOME"], for_worker=False
         )["OPTIONS"]
@@ -124,12 +124,12 @@ MIDDLEWARE = [
     "taskyard.server.middleware.SiteQuery",
 ]
 
-# Browser applications of other origins use the API with a bearer token; a session is never theirs.
+# Browser applications of other origins use the API with a bearer token, never with a session.
 if _env["TASKYARD_CORS_ORIGINS"]:
     MIDDLEWARE.insert(2, "corsheaders.middleware.CorsMiddleware")
     CORS_URLS_REGEX = "^/api/"
     CORS_ALLOW_ALL_ORIGINS = "*" in _env["TASKYARD_CORS_ORIGINS"]
-    CORS_ALLOWED_ORIGINS = [each for each in _env["TASKYARD_CORS_ORIGINS"] if each != "*"]
+    CORS_ALLOWED_ORIGINS = [origin for origin in _env["TASKYARD_CORS_ORIGINS"] if origin != "*"]
     CORS_ALLOW_METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     CORS_ALLOW_HEADERS = cors.REQUEST_HEADERS
     CORS_EXPOSE_HEADERS = cors.ANSWER_HEADERS
@@ -167,12 +167,12 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     },
     {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
     {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
-    # Left out of the basic policy: it refuses the README's own example, password123.
+    # Not in the basic policy, because it refuses password123, the example of the README.
     *([{"NAME": f"{_VALIDATION}.CommonPasswordValidator"}] if _STRICT else []),
 ]
 
 LANGUAGE_CODE = "ru"
-# Kept for a year.
+# One year.
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
@@ -181,11 +181,11 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-# The files of the installed apps are served from where they lie: nothing to collect, nothing stale.
+# Static files are served from the installed apps, so `collectstatic` is not needed.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# The parser of the API has its own, smaller bounds (256 KiB, bulk 8 MiB).
+# The parser of the API has its own limits (256 KiB, bulk 8 MiB).
 MAX_BODY_BYTES = 8 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = TASKYARD_FORM_BYTES
 
@@ -236,7 +236,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    # Local files: the docs work without the internet.
+    # Local files, so that the docs work without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -1,6 +1,6 @@
 """The Celery app and its one task, the wake-up message.
 
-Celery starts and replaces the processes and carries the messages. Nothing else of it is used.
+Celery starts and replaces the processes and delivers the messages. We use nothing else of it.
 """
 
 import os
@@ -16,7 +16,7 @@ from kombu import Connection, Queue
 from taskyard.core.task_modules import UnusableModule
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
-# Other commands of Celery (`inspect`, `status`) speak to a terminal, as commands do.
+# Other commands of Celery (`inspect`, `status`) write to a terminal.
 os.environ.setdefault("TASKYARD_PROCESS", "worker" if "worker" in sys.argv else "command")
 if not apps.ready and not apps.loading:
     try:
@@ -37,25 +37,26 @@ RECONNECT_SECONDS = 5
 
 
 class Broker(Connection):
-    """Keeps Celery's keys and channels below our own (``core/redis.py``), queues included.
+    """Prefixes Celery's keys, channels and queues with the installation's (``core/redis.py``).
 
-    It looks for a broker that is away every few seconds; Celery's own pauses grow to thirty.
+    While the broker is away, it tries again every ``RECONNECT_SECONDS``; Celery's own pauses grow
+    to thirty seconds.
     """
 
-    def __init__(self, *args: Any, **how: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Raises BrokerUnavailable when the installation is not known."""
-        options = how.pop("transport_options", None) or {}
-        how["transport_options"] = {**options, "global_keyprefix": key(CELERY, "")}
-        super().__init__(*args, **how)
+        options = kwargs.pop("transport_options", None) or {}
+        kwargs["transport_options"] = {**options, "global_keyprefix": key(CELERY, "")}
+        super().__init__(*args, **kwargs)
 
-    def ensure_connection(self, *args: Any, **how: Any) -> Any:
-        how.setdefault("interval_max", RECONNECT_SECONDS)
-        return super().ensure_connection(*args, **how)
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("interval_max", RECONNECT_SECONDS)
+        return super().ensure_connection(*args, **kwargs)
 
 
 celery_host.remember()
-# Without Celery's Django fixup: it closes the database's connection before and after each message,
-# and a new one costs more than most tasks.
+# Without Celery's Django fixup, which closes the database connection before and after each message:
+# a new connection costs more than most tasks.
 broker = redis_url.parse(settings.REDIS_URL) if settings.REDIS_URL else None
 app = Celery(
     "taskyard", broker=broker.celery_url() if broker else None, set_as_current=False, fixups=[]
@@ -71,7 +72,7 @@ app.conf.update(
         "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "retry_on_timeout": False,
         "max_retries": 0,
-        # A broker that forgot our connection without a word is noticed after two of these.
+        # A connection that the broker has dropped silently is noticed after two of these.
         "health_check_interval": 5,
     },
     imports=["taskyard.worker.celery_signals"],
@@ -83,7 +84,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
     worker_consumer="taskyard.worker.celery_consumer:WakeUpConsumer",
-    # A broker that refuses is away.
+    # Treat a broker that refuses as one that is away.
     broker_channel_error_retry=True,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
@@ -94,7 +95,7 @@ app.amqp.Connection = Broker
 
 @app.task(name=WAKE_UP, ignore_result=True)
 def wake_up(queue: str) -> None:
-    """Queue ``queue`` has work, or had: look, and do what is there."""
+    """Poll ``queue``, because it has work or had some."""
     from taskyard.worker import consumer
 
     consumer.consume(queue)

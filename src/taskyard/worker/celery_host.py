@@ -1,6 +1,6 @@
-"""The Celery app of the project around us, which its shared tasks belong to, in handlers too.
+"""Keep the host project's Celery app current, so that its shared tasks work in handlers.
 
-Celery makes the app of a worker the default one in its processes. Ours is an inner affair.
+In a worker's processes Celery makes the worker's app the default one, which is ours.
 """
 
 from celery import Celery, _state
@@ -9,13 +9,13 @@ _host: Celery | None = None
 
 
 def remember() -> None:
-    """Note which app is current or default before a worker makes ours so."""
+    """Store the current or default app, before Celery replaces it by ours."""
     global _host
     _host = _state._tls.current_app or _state.default_app  # type: ignore[attr-defined]
 
 
 def give_back() -> None:
-    """Make it the current app of this thread, and the default of all others, if there was one."""
+    """Make the stored app, if any, current in this thread and the default of all others."""
     if _host is not None:
         _host.set_current()
         _host.set_default()

@@ -1,7 +1,7 @@
-"""What Celery tells us of its processes: when a worker starts, forks, is ready, and ends.
+"""Receivers of Celery's signals: a worker starts, forks, receives a message, and shuts down.
 
-Celery logs what a receiver of a signal raises and goes on; a worker that goes on without its
-lease or its watchdog would do harm, so here such a process ends.
+If a receiver raises, Celery logs the exception and continues. A worker that continued without its
+lease or its watchdog would do harm, so our receivers exit.
 """
 
 import gc
@@ -33,7 +33,8 @@ from taskyard.worker import (
 from taskyard.worker.handler_database import database
 
 logger = logging.getLogger(__name__)
-# Of a handler's forks: kept, for closing them would end the handler's own.
+# Connections in a process that a handler forked. They stay open, because to close them here would
+# close them in the handler's process too.
 _inherited: list[Any] = []
 
 
@@ -53,7 +54,7 @@ def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[...,
 @signals.celeryd_init.connect
 @ends_the_process_if_it_fails
 def wait_for_the_database(conf: Any, options: dict[str, Any], **kwargs: Any) -> None:
-    """Before Celery names anything in the broker: the names depend on the database."""
+    """Wait before Celery uses any name in the broker, because the names depend on the database."""
     if not settings.REDIS_URL:
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
     if why := why_unusable(settings.REDIS_URL):
@@ -69,20 +70,20 @@ def _refuse_other_pools(pool: Any) -> None:
 
 @signals.worker_init.connect
 @ends_the_process_if_it_fails
-def enter_before_the_fork(sender: Any, **kwargs: Any) -> None:
+def prepare_before_fork(sender: Any, **kwargs: Any) -> None:
     _refuse_other_pools(sender.pool_cls)
     entry.register(concurrency=sender.concurrency)
     reaper.start(identity.process_table())
     process_tree.adopt_orphans()
     identity.processes = sender.concurrency
-    # What was loaded stays, and its pages are shared with the children as long as nobody writes.
+    # The children share the pages of loaded modules until one of them writes to a page.
     gc.collect()
     gc.freeze()
 
 
 @signals.worker_process_init.connect
 @ends_the_process_if_it_fails
-def capture_what_handlers_say(**kwargs: Any) -> None:
+def capture_output(**kwargs: Any) -> None:
     task_log.install()
 
 
@@ -109,7 +110,7 @@ def begin_a_process(**kwargs: Any) -> None:
 
 
 def _begin_a_fork() -> None:
-    """What a handler forks ends no task, and must not talk on its connections: it opens its own."""
+    """In a process that a handler forked: it must end no task and use no inherited connection."""
     identity.is_fork = True
     for inherited in connections.all(initialized_only=True):
         _inherited.append(inherited)
@@ -118,9 +119,9 @@ def _begin_a_fork() -> None:
 
 
 @signals.task_received.connect
-def note_the_bell(**kwargs: Any) -> None:
+def note_message(**kwargs: Any) -> None:
     if watchdog.current:
-        watchdog.current.heard_at = time.monotonic()
+        watchdog.current.consumed_at = time.monotonic()
 
 
 @signals.worker_shutting_down.connect
@@ -132,15 +133,15 @@ def drain_the_processes(**kwargs: Any) -> None:
 
 @signals.worker_shutdown.connect
 @ends_the_process_if_it_fails
-def leave_in_good_order(**kwargs: Any) -> None:
+def shut_down(**kwargs: Any) -> None:
     if watchdog.current:
         watchdog.current.stop()
-    entry.leave()
+    entry.deregister()
     if not _is_exit_code(state.should_stop) and not _is_exit_code(state.should_terminate):
         logger.critical("Celery ended without being told: leaving, to be started again")
         os._exit(os.EX_TEMPFAIL)
 
 
 def _is_exit_code(value: Any) -> bool:
-    """Whether a signal has asked Celery for the end: 0 says so too."""
+    """Whether a signal asked Celery to stop; the exit code can be 0."""
     return value is not None and value is not False

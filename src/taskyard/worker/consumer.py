@@ -1,7 +1,7 @@
-"""What a process does from a wake-up until it goes back to Celery.
+"""Run ready tasks from a wake-up until the process goes back to Celery.
 
-It runs what is ready, then listens for calls as an idle process. A Celery message is needed only
-if no process listens.
+After the ready tasks the process listens for calls. A Celery message is needed only if no process
+listens.
 """
 
 import logging
@@ -22,16 +22,16 @@ from taskyard.worker.queues import served_queues
 from taskyard.worker.wakeup import acknowledge, notify, send_message
 
 SLICE_SECONDS = 1.0
-# Where several tasks came at once, more are on their way: each look costs a transaction.
+# After several tasks at once more will come soon; to wait saves transactions.
 BATCH_DELAY_SECONDS = 0.020
-# A connection that has not been used for so long is looked at before it is.
+# A connection that was idle for so long is checked before its next use.
 CONNECTION_CHECK_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PollResult:
-    """What one look at a queue brought: how many tasks have ended, and whether more wait."""
+    """The result of polling a queue: how many tasks have ended, and whether more wait."""
 
     ended: int
     more: bool = False
@@ -41,7 +41,10 @@ NOTHING = PollResult(0)
 
 
 def consume(queue: str) -> None:
-    """A message has come: do what is ready in a queue, then whatever this process is called for."""
+    """Handle a wake-up message: run the ready tasks of ``queue``, then listen for calls.
+
+    If the database is away, pass the message on instead.
+    """
     acknowledge(queue)
     if identity.process_table().cut_off:
         notify(queue)
@@ -50,19 +53,19 @@ def consume(queue: str) -> None:
 
 
 def poll(queue: str) -> None:
-    """The same without a message.
+    """Run the ready tasks of ``queue``, then listen for calls.
 
-    It goes back to Celery after it has sent a message, because it may be the one to get it, and
-    if the database does not answer.
+    It goes back to Celery after it has sent a message, because this process may be the one that
+    Celery gives it to, and if the database does not answer.
     """
-    # From now on the parent knows this process, even if it dies while it waits.
+    # From now on the parent knows this process, even if it dies while it listens.
     identity.process_table().release()
     identity.state()
     listener = IdleListener(served_queues(), name(identity.worker_id, os.getpid()))
     consumer = Consumer(listener)
     try:
-        for called in chain([queue], listener.wakeups()):
-            consumer.drain_queue(called)
+        for next_queue in chain([queue], listener.wakeups()):
+            consumer.drain_queue(next_queue)
             if consumer.over or lifespan.lifespan.is_over:
                 break
     finally:
@@ -76,38 +79,38 @@ class Consumer:
         self._worked_at = -CONNECTION_CHECK_SECONDS
 
     def drain_queue(self, queue: str) -> None:
-        """Run what is ready in a queue, for ``SLICE_SECONDS``; then leave the rest to others."""
+        """Run the ready tasks of a queue for ``SLICE_SECONDS``; then wake others for the rest."""
         now = time.monotonic()
         if now - self._worked_at >= CONNECTION_CHECK_SECONDS:
             connection.close_if_unusable_or_obsolete()
         until = now + SLICE_SECONDS
         while not identity.process_table().draining and time.monotonic() < until:
-            found = self._poll(queue)
+            result = self._poll(queue)
             self._worked_at = time.monotonic()
-            if lifespan.lifespan.is_over and found.more:
+            if lifespan.lifespan.is_over and result.more:
                 break
-            if not found.more:
-                if found.ended > 1:
+            if not result.more:
+                if result.ended > 1:
                     time.sleep(BATCH_DELAY_SECONDS)
                 return
         self._send_message(queue)
 
     def _poll(self, queue: str) -> PollResult:
-        together = self._run_fast_path(queue)
-        if together is not None:
-            return together
+        result = self._run_fast_path(queue)
+        if result is not None:
+            return result
         claimed, more = executor.claim(queue, on_failure=partial(self._give_up, queue))
         if more:
             self._send_message(queue)
         if not claimed:
             return PollResult(0, more)
-        # These may take their time, and nobody may wait for it.
+        # These may take long, and meanwhile calls must go to other processes.
         self._listener.release()
         ended = executor.run_claimed(claimed)
         return PollResult(ended, more or ended < len(claimed))
 
     def _run_fast_path(self, queue: str) -> PollResult | None:
-        """Run what is quick in one transaction; None where the next task must be claimed."""
+        """Run quick tasks in one transaction; None if the next task must be claimed."""
         batch_sizes = fast_types.batch_sizes()
         if batch_sizes is None or identity.process_table().fast_path_paused:
             return None
@@ -121,8 +124,8 @@ class Consumer:
                 connection.close()
                 self._give_up(queue)
                 return NOTHING
-            # One of them cannot be stored, or waits for a lock on its owner's quota; claimed, each
-            # is looked at by itself.
+            # The database refuses a task's result, or the quota of its owner is locked. If all are
+            # claimed first, only that task fails or waits.
             logger.warning("run again: %s", error)
             fast_types.evict(list(batch_sizes))
             return None
@@ -135,11 +138,11 @@ class Consumer:
     def _send_message(self, queue: str) -> None:
         self.over = True
         send_message(queue)
-        # There is enough to do here: what comes to the other queues is for others too.
+        # This process is busy, so calls for the other queues must go to other processes.
         self._listener.release()
 
     def _give_up(self, queue: str) -> None:
-        """The database does not answer here: another may do it, and be called from now on."""
+        """Leave the queue to other processes, because the database does not answer this one."""
         self.over = True
         self._listener.release()
         notify(queue)

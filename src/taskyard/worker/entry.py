@@ -1,4 +1,4 @@
-"""A worker's way in: it has a lease before it starts a process or takes a message."""
+"""Start and end of a worker: it takes a lease before it starts a process or takes a message."""
 
 import logging
 import os
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 
 
 def wait_for_database() -> None:
-    """Until it has what this version needs. SIGTERM and SIGINT end the wait, and this process."""
+    """Wait until the database answers and is migrated. SIGTERM and SIGINT end the process."""
     identity.parent_pid = os.getpid()
     identity.dead = presence.forget_dead()
     identity.presence()
-    with _leaving_when_told():
-        _answered(installation_id)
+    with _exit_on_signals():
+        _retry_until_answered(installation_id)
 
 
 def register(concurrency: int) -> None:
-    """Take a lease, however long that is refused; keep its id where children inherit it."""
+    """Take a lease, and retry until the database grants it. Children inherit its id."""
     queues = served_queues()
-    with _leaving_when_told():
-        identity.worker_id = _answered(
+    with _exit_on_signals():
+        identity.worker_id = _retry_until_answered(
             lambda: leases.take(concurrency=concurrency, queues=queues, dead=identity.dead)
         )
     identity.presence().renewed(identity.worker_id)
@@ -47,8 +47,8 @@ def register(concurrency: int) -> None:
     logger.info("worker entered", extra={"worker": identity.worker_id})
 
 
-def leave() -> None:
-    """End the lease: what is still held may be taken at once."""
+def deregister() -> None:
+    """End the lease, so that other workers can take the tasks that are still held at once."""
     identity.presence().end()
     try:
         leases.end(identity.worker_id)
@@ -58,14 +58,17 @@ def leave() -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """Leave, with one line, because of how this worker was started."""
+    """Exit with one line, because the worker was started in a way that cannot work."""
     sys.stderr.write(f"taskyard: {message}\n")
     raise SystemExit(2)
 
 
-def _answered(ask: Callable[[], Answer]) -> Answer:
-    """What the database answers, once it does and is migrated; meanwhile one line says why not."""
-    said, said_at = "", 0.0
+def _retry_until_answered(ask: Callable[[], Answer]) -> Answer:
+    """Call ``ask`` when the database is migrated, and return its answer.
+
+    Until then log the reason: when it changes, and every ``REPEAT_SECONDS``.
+    """
+    logged, logged_at = "", 0.0
     while True:
         why = "the database is not migrated: run `taskyard migrate`"
         try:
@@ -74,29 +77,29 @@ def _answered(ask: Callable[[], Answer]) -> Answer:
         except Error as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             connection.close()
-        if why != said or time.monotonic() - said_at > REPEAT_SECONDS:
-            said, said_at = why, time.monotonic()
+        if why != logged or time.monotonic() - logged_at > REPEAT_SECONDS:
+            logged, logged_at = why, time.monotonic()
             identity.presence().waits(why)
             logger.warning("no lease yet: %s", why)
         time.sleep(PAUSE_SECONDS)
 
 
 def _migrated() -> bool:
-    """Whether the database has all that this version of the record needs."""
+    """Whether the database has all migrations of ``core`` in this version."""
     executor = MigrationExecutor(connection)
-    wanted = executor.loader.graph.leaf_nodes(Worker._meta.app_label)
-    return bool(wanted) and not executor.migration_plan(wanted)
+    latest = executor.loader.graph.leaf_nodes(Worker._meta.app_label)
+    return bool(latest) and not executor.migration_plan(latest)
 
 
 @contextmanager
-def _leaving_when_told() -> Iterator[None]:
+def _exit_on_signals() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         identity.presence().end()
         raise SystemExit(0)
 
-    before = {each: signal.signal(each, leave) for each in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""The event loop of a process, for handlers that are coroutines; kept from task to task.
+"""The event loop of a process, in which async handlers run, one after the other.
 
-A timeout and a cancel reach a handler as ``asyncio`` knows it: its task is cancelled, at an
-``await``. Whatever it leaves running on the loop is cancelled when it ends.
+A timeout or a cancellation cancels the handler's ``asyncio`` task, at an ``await``. When a handler
+ends, the tasks that it left running on the loop are cancelled.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from taskyard.catalog.task_type import InvalidResult
 from taskyard.worker import lifespan
 from taskyard.worker.handler_database import database
 
-# What is left running has so long to clean up after itself.
+# Cancelled tasks have so long to clean up.
 LEFTOVER_SECONDS = 1.0
-# Of several things that were raised together, the first of these decides.
+# If several exceptions were raised together, the first of these classes decides.
 BEFORE_A_BUG = (Cancelled, TimedOut, Fail, InvalidResult, InvalidInput)
 AFTER_A_BUG = (Retry, Suspend)
 
 
 class EventLoop:
-    """Of one process, begun by its first handler that needs it."""
+    """The event loop of one process. Its first async handler starts it."""
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
@@ -44,7 +44,7 @@ class EventLoop:
     def run(
         self, handler: Coroutine[Any, Any, Any], *, seconds: float | None, run: Run | None
     ) -> Any:
-        """Run a handler to its end. Raises whatever it raises, TimedOut, Cancelled."""
+        """Run a handler to its end. Raises the handler's exception, TimedOut or Cancelled."""
         runner = self._runner = self._runner or asyncio.Runner()
         self._is_clean = False
         try:
@@ -53,7 +53,7 @@ class EventLoop:
             )
         finally:
             if not self._is_clean:
-                # Left in the middle, or with what does not end: neither it nor the process is kept.
+                # It was interrupted, or a task does not end: replace the loop and the process.
                 self._runner = None
                 lifespan.lifespan.end()
 
@@ -76,7 +76,7 @@ class EventLoop:
         await asyncio.wait([task])
         if run is not None:
             watcher.cancel()
-        self._is_clean = await _cancel_what_is_left()
+        self._is_clean = await _cancel_remaining()
         if database.was_used:
             await sync_to_async(connections.close_all)()
         if task.cancelled() and reasons:
@@ -90,38 +90,38 @@ async def _watch(run: Run, stop: Callable[[Stop], None]) -> None:
     stop(Cancelled())
 
 
-async def _cancel_what_is_left() -> bool:
-    """Whether nothing runs any more on this loop."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def _cancel_remaining() -> bool:
+    """Cancel the tasks that still run on this loop; whether all have ended."""
+    remaining = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in remaining:
         task.cancel()
-    if not left:
+    if not remaining:
         return True
-    ended, going_on = await asyncio.wait(left, timeout=LEFTOVER_SECONDS)
+    ended, running = await asyncio.wait(remaining, timeout=LEFTOVER_SECONDS)
     for task in ended:
         if not task.cancelled():
-            task.exception()  # asked for, so that nobody complains that nobody has
-    return not going_on
+            task.exception()  # otherwise asyncio logs that the exception was never retrieved
+    return not running
 
 
 def deciding(error: BaseException) -> BaseException:
-    """Of what several tasks of a handler raised together, what its attempt ends with.
+    """The exception that decides how an attempt ends, if several tasks of a handler raised.
 
-    A bug goes before Retry and a sleep; the longest of several sleeps is slept.
+    A bug comes before Retry and a sleep; of several sleeps the longest counts.
     """
     raised = list(_leaves(error))
     if len(raised) == 1:
         return raised[0]
     for kind in BEFORE_A_BUG:
-        for each in raised:
-            if isinstance(each, kind):
-                return each
-    if not all(isinstance(each, AFTER_A_BUG) for each in raised):
+        for leaf in raised:
+            if isinstance(leaf, kind):
+                return leaf
+    if not all(isinstance(leaf, AFTER_A_BUG) for leaf in raised):
         return error
-    for each in raised:
-        if isinstance(each, Retry):
-            return each
-    sleeps = [each for each in raised if isinstance(each, Suspend)]
+    for leaf in raised:
+        if isinstance(leaf, Retry):
+            return leaf
+    sleeps = [leaf for leaf in raised if isinstance(leaf, Suspend)]
     return max(sleeps, key=lambda sleep: sleep.wake_at)
 
 
@@ -129,8 +129,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
-    for each in error.exceptions:
-        yield from _leaves(each)
+    for inner in error.exceptions:
+        yield from _leaves(inner)
 
 
 event_loop = EventLoop()

@@ -1,4 +1,4 @@
-"""Run tasks, in a worker's child process: call, catch everything, finish."""
+"""Run tasks in a worker's child process: call the handler, catch everything, write the end."""
 
 import contextvars
 import json
@@ -34,7 +34,12 @@ from taskyard.worker.fast_path import (
     FastTypes,
 )
 from taskyard.worker.handler_database import database
-from taskyard.worker.reporter import PAUSE_SECONDS, Reporter, retry_until_answered, to_the_end
+from taskyard.worker.reporter import (
+    PAUSE_SECONDS,
+    Reporter,
+    retry_until_database_answers,
+    to_the_end,
+)
 from taskyard.worker.timer import deferring, time_limit
 from taskyard.worker.tracebacks import describe, frames_of
 
@@ -46,9 +51,9 @@ fast_types = FastTypes()
 
 
 def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
-    """Run claimed tasks and write how they ended; how many have.
+    """Run claimed tasks and write their results; how many have ended.
 
-    The rest is handed back where the worker drains, or this process has to be replaced.
+    If the worker drains or this process must be replaced, the other tasks become ready again.
     """
     process_table = identity.process_table()
     endings: list[AttemptResult] = []
@@ -62,7 +67,7 @@ def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
             endings.append(execute(task))
             now = time.perf_counter()
             _record_duration(task, now - began)
-            if now - cleaned_at > QUICK_SECONDS:  # time to grow, or to start something
+            if now - cleaned_at > QUICK_SECONDS:  # long enough to use memory or start processes
                 _clean_up_after(len(endings) - cleaned)
                 cleaned, cleaned_at = len(endings), time.perf_counter()
     _clean_up_after(len(endings) - cleaned)
@@ -77,10 +82,10 @@ def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
 def run_in_transaction(
     locked: lifecycle.LockedTasks, *, on_claim: Callable[[], None]
 ) -> list[AttemptResult]:
-    """Run tasks that are locked but not claimed, as many as fit into the transaction's time.
+    """Run tasks that are locked but not claimed, for ``TRANSACTION_BUDGET_SECONDS``.
 
-    One that turns to the database is claimed first, so that no transaction of ours is open while
-    it does; it is the last. ``on_claim`` is called then, for it may take its time.
+    If a handler uses the database, its task is claimed before, so that no transaction of ours is
+    open meanwhile. This task is the last, and ``on_claim`` is called, because it may take long.
     """
     process_table = identity.process_table()
     endings: list[AttemptResult] = []
@@ -132,26 +137,26 @@ def _record_duration(task: ClaimedTask, seconds: float) -> None:
         fast_types.exclude(task.task_type)
         database.make_as_new()
     else:
-        fast_types.note(task.task_type, seconds)
+        fast_types.record(task.task_type, seconds)
 
 
 def _clean_up_after(tasks: int) -> None:
-    """Put the process in order; one that has children left is replaced, as one that is old is."""
-    identity.state().put_back()
+    """Restore the process state; have the process replaced if children remain or a limit is met."""
+    identity.state().restore()
     lifespan.lifespan.note(tasks)
     if process_tree.end_children():
         lifespan.lifespan.end()
 
 
 def execute(task: ClaimedTask) -> AttemptResult:
-    """Call the task's handler and say how the attempt ended. Lets nothing out."""
+    """Call the task's handler and return the result of the attempt. Raises nothing."""
     task_log.begin(task)
     try:
         ending = _execute(task)
         if log := task_log.end():
             to_the_end(task, log.keep)
         return ending
-    except BaseException as error:  # what the handler said of itself cannot be written down
+    except BaseException as error:  # the handler's result or log cannot be written
         task_log.end()
         name = type(error).__name__
         logger.error("ending untold", extra={"task": task.id, "error": name})
@@ -196,21 +201,21 @@ def _attempt(task: ClaimedTask, task_type: TaskType, run: Run | None) -> Attempt
         if run is None:
             return AttemptResult(task, Status.COMPLETED, result)
         return _end(task, run, Status.COMPLETED, result=result)
-    except BaseException as error:  # SystemExit and MemoryError too: a task never ends its worker
+    except BaseException as error:  # also SystemExit: a task must not end its worker
         return _ending_of(deciding(error), task, task_type, run)
 
 
 def _call(task: ClaimedTask, task_type: TaskType, run: Run | None) -> bytes:
     """Run the handler to its end; its result as JSON text."""
     try:
-        # What it sets of context variables is not for the next.
+        # In a copy, so that the next handler does not see the context variables that this one sets.
         result = contextvars.copy_context().run(task_type.call, run, task.input_data)
         if isinstance(result, CoroutineType):
             result = event_loop.run(result, seconds=task.timeout_seconds, run=run)
         return task_type.encode_result(result)
     finally:
         if identity.is_fork:
-            os._exit(os.EX_OK)  # the handler forked, and this process was given no task
+            os._exit(os.EX_OK)  # a process that the handler forked has no task
 
 
 def _ending_of(
@@ -231,7 +236,7 @@ def _ending_of(
         case Retry():
             return _try_again(task, run, task_type, "retry", str(error), after=error.after)
     if isinstance(error, MemoryError):
-        clear_frames(error.__traceback__)  # what the handler held; to say more needs memory
+        clear_frames(error.__traceback__)  # frees the handler's objects: to log needs memory
     traceback = describe(error)
     logger.warning(
         "attempt failed",
@@ -243,12 +248,12 @@ def _ending_of(
             "traceback": frames_of(error),
         },
     )
-    message = f"{type(error).__name__}: {_words_of(error)}"
+    message = f"{type(error).__name__}: {_message_of(error)}"
     ending = _try_again(task, run, task_type, "exception", message)
     return ending._replace(traceback=traceback)
 
 
-def _words_of(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
@@ -277,10 +282,11 @@ def _end(
     status: Status,
     code: str = "",
     message: str = "",
-    **how: Any,
+    **fields: Any,
 ) -> AttemptResult:
-    said = sanitize(code)[:100], sanitize(message)[:MESSAGE_LENGTH]
-    ending = AttemptResult(task, status, how.pop("result", "null"), *said, **how)
+    result = fields.pop("result", "null")
+    code, message = sanitize(code)[:100], sanitize(message)[:MESSAGE_LENGTH]
+    ending = AttemptResult(task, status, result, code, message, **fields)
     if run is None:
         return ending
     return ending._replace(
@@ -291,25 +297,30 @@ def _end(
 
 
 def _hand_back(tasks: TaskQuerySet) -> None:
-    """All of them, if need be in several turns: what this process holds nobody else rescues."""
+    """Make the tasks of this process ready again; repeat until none is left.
+
+    Nobody rescues a task while the process that holds it lives.
+    """
     mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
 
     def hand_back() -> bool:
         lifecycle.rescue(mine, reason_of=lambda task: LossReason.UNCHARGED)
         return mine.exists()
 
-    while retry_until_answered(hand_back):
+    while retry_until_database_answers(hand_back):
         time.sleep(PAUSE_SECONDS)
 
 
 def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[ClaimedTask], bool]:
-    """Claim; where the answer to a claim was lost with the connection, give back what it took.
+    """Claim tasks; whether more wait.
 
-    Until the database can be asked for that, ``on_failure`` has been called.
+    If the connection fails, the claim may have been committed. Then call ``on_failure``, and when
+    the database answers again make the claimed tasks ready again.
     """
     me = identity.worker_id
     process = os.getpid()
-    batch_sizes = lifespan.lifespan.fit({known.name: known.batch for known in registry.all()})
+    sizes = {task_type.name: task_type.batch for task_type in registry.all()}
+    batch_sizes = lifespan.lifespan.fit(sizes)
     try:
         return lifecycle.claim(queue, batch_sizes, worker_id=me, process=process)
     except (DatabaseError, InterfaceError) as error:
@@ -323,28 +334,28 @@ def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[ClaimedTa
 
 
 def _finish(endings: list[AttemptResult]) -> None:
-    """Write the endings; where one cannot be stored, only that task fails.
+    """Write the endings. If the database refuses one of them, only that task fails.
 
-    Where an owner's quota is locked, only the endings of that owner's tasks wait.
+    If an owner's quota is locked, only the endings of that owner's tasks wait.
     """
     left = deque([endings])
     while left:
-        some = left.popleft()
+        batch = left.popleft()
         try:
-            retry_until_answered(partial(lifecycle.finish, some), unless=Outage.BUSY)
+            retry_until_database_answers(partial(lifecycle.finish, batch), unless=Outage.BUSY)
         except DatabaseError as error:
-            if len(some) > 1:
-                left.extend([ending] for ending in some)
+            if len(batch) > 1:
+                left.extend([ending] for ending in batch)
             elif is_outage(error):
                 logger.warning("database away: %s", error)
-                left.append(some)
+                left.append(batch)
                 time.sleep(PAUSE_SECONDS)
             else:
-                _refuse(some[0], error)
+                _fail(batch[0], error)
 
 
-def _refuse(ending: AttemptResult, error: DatabaseError) -> None:
-    """End a task in error whose ending the database does not store."""
+def _fail(ending: AttemptResult, error: DatabaseError) -> None:
+    """End a task in error, because the database refused its result."""
     logger.error("ending refused: %s", error, extra={"task": ending.task.id})
     refused = AttemptResult(
         task=ending.task,
@@ -352,4 +363,4 @@ def _refuse(ending: AttemptResult, error: DatabaseError) -> None:
         error_code="result_invalid",
         error_message=MESSAGES["result_refused"],
     )
-    retry_until_answered(lambda: lifecycle.finish([refused]))
+    retry_until_database_answers(lambda: lifecycle.finish([refused]))

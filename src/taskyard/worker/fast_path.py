@@ -1,7 +1,7 @@
-"""Which task types are so quick that claiming them costs more than running them.
+"""Which task types are so quick that to claim a task costs more than to run it.
 
-A process finds out by itself, and begins anew when it is replaced: what killed its predecessor is
-met with care, one claimed attempt at a time.
+Each process measures this itself and starts without any. So after a process was killed by a task,
+its successor claims this task before it runs it.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from taskyard.catalog.task_type import TaskType, registry
 
 QUICK_SECONDS = 0.005
-# How long the tasks of one transaction may run together; others wait for its locks.
+# How long the tasks of one transaction may run in total; other processes wait for its locks.
 TRANSACTION_BUDGET_SECONDS = 0.025
-# A task that takes so long after all has its process ended, and is begun again with care.
+# If a task runs longer without a claim, the watchdog kills its process; then it is claimed first.
 UNCLAIMED_LIMIT_SECONDS = 1.0
 
 
@@ -20,8 +20,8 @@ class FastTypes:
         self._quick: set[str] = set()
         self._excluded: set[str] = set()
 
-    def note(self, task_type: str, seconds: float) -> None:
-        """One task of this type took so long."""
+    def record(self, task_type: str, seconds: float) -> None:
+        """Record how long one task of this type took."""
         if seconds > QUICK_SECONDS:
             self._quick.discard(task_type)
         elif task_type in self._quick or task_type in self._excluded:
@@ -30,19 +30,22 @@ class FastTypes:
             self._quick.add(task_type)
 
     def exclude(self, task_type: str) -> None:
-        """This one uses the database itself: its tasks are always claimed."""
+        """Always claim tasks of this type, because its handler uses the database."""
         self._excluded.add(task_type)
         self._quick.discard(task_type)
 
     def evict(self, task_types: Sequence[str]) -> None:
-        """These are to be claimed until they have shown again that they are quick."""
+        """Claim tasks of these types until a task of the type was quick again."""
         self._quick.difference_update(task_types)
 
     def batch_sizes(self) -> dict[str, int] | None:
-        """How many of each type may be run in one transaction; None where none may."""
+        """How many tasks of each type may run in one transaction; None if no type is quick."""
         if not self._quick:
             return None
-        return {known.name: known.batch * (known.name in self._quick) for known in registry.all()}
+        return {
+            task_type.name: task_type.batch if task_type.name in self._quick else 0
+            for task_type in registry.all()
+        }
 
 
 def may_be_quick(task_type: TaskType) -> bool:

@@ -1,8 +1,8 @@
-"""The default database as handlers see it: over a connection of their own (ADR 23).
+"""Give handlers a connection of their own to the default database (ADR 23).
 
-While a handler runs, ``connections["default"]`` of the process's main thread is the handler's. It
-is opened by the handler's first statement and is as new for the next handler. What Taskyard itself
-writes goes over ours, from whatever thread or event loop it is asked.
+While a handler runs, ``connections["default"]`` of the process's main thread is the handler's
+connection. The handler's first statement opens it, and it is reset for the next handler. Taskyard's
+own statements use our connection, from any thread or event loop.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from django.db.utils import load_backend
 from taskyard.worker.timer import deferring
 
 Answer = TypeVar("Answer")
-# What DISCARD ALL does, without that the client's prepared statements would be gone.
+# The parts of DISCARD ALL, except that the client's prepared statements stay.
 _AS_NEW = """
     CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
     SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
@@ -31,7 +31,7 @@ _AS_NEW = """
 
 
 class HandlerDatabase:
-    """Of one process, which runs one handler at a time."""
+    """The two connections of one process, which runs one handler at a time."""
 
     def __init__(self) -> None:
         self.was_used = False
@@ -44,19 +44,19 @@ class HandlerDatabase:
         self._thread: ThreadPoolExecutor | None = None
 
     def begin(self) -> None:
-        """In a new process: what it has is ours, and what is opened from now on the handlers'."""
+        """In a new process: make a connection for us. Later connections are the handlers'."""
         ours = copy.deepcopy(connections.settings[DEFAULT])
         connections[DEFAULT] = load_backend(ours["ENGINE"]).DatabaseWrapper(ours, DEFAULT)
         theirs = connections.settings[DEFAULT]
         theirs["OPTIONS"] = theirs.get("HANDLER_OPTIONS") or theirs.get("OPTIONS", {})
 
     def forget(self) -> None:
-        """In a fork: nothing of it may be used."""
+        """In a process that a handler forked: drop all state, because it must not be used."""
         self.__init__()  # type: ignore[misc]
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """In this block the default connection is the handlers'."""
+        """In this block the default connection is the handler's."""
         if self._theirs is None:
             self._theirs = self._connection()
         self._ours = connections[DEFAULT]
@@ -70,7 +70,7 @@ class HandlerDatabase:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """In this block the default connection of this thread is ours, and nobody else's."""
+        """In this block the default connection of this thread is ours. One thread at a time."""
         with self._lock:
             if self._ours is None:
                 yield
@@ -86,25 +86,25 @@ class HandlerDatabase:
                     connections[DEFAULT] = before
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Ask over our connection, from any thread, also from one in which an event loop runs."""
+        """Call ``question`` with our connection, from any thread, also in a running event loop."""
         if threading.current_thread() is threading.main_thread() and not in_a_loop():
             with deferring(), self.ours():
                 return question()
         return self.ask_later(question).result()
 
     def ask_later(self, question: Callable[[], Answer]) -> "Future[Answer]":
-        """The same, in a thread, without waiting for the answer."""
+        """The same in a thread, without waiting for the answer."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="taskyard-reports")
         return self._thread.submit(self._ask_here, question)
 
     def holds_the_file(self) -> bool:
-        """Whether this thread's own transaction keeps us from writing: on SQLite, until its end."""
-        here = _of_this_thread()
-        return here is not None and here.vendor == "sqlite" and _in_transaction(here)
+        """Whether the handler's transaction in this thread blocks our writes: on SQLite only."""
+        current = _of_this_thread()
+        return current is not None and current.vendor == "sqlite" and _in_transaction(current)
 
     def make_as_new(self) -> None:
-        """Let the next handler meet nothing of what this one has done to its connections."""
+        """Reset or replace the connections that the handler has changed, for the next handler."""
         self.before_use = None
         if len(settings.DATABASES) > 1:
             _drop_unfinished()
@@ -128,7 +128,7 @@ class HandlerDatabase:
         return theirs.connection is None or not self.was_used or self._is_reset(theirs)
 
     def _is_reset(self, theirs: Any) -> bool:
-        """Whether the session is as a new one; on SQLite a new one is cheap."""
+        """Reset a session; whether it is like a new one. False on SQLite, as a new one is cheap."""
         if theirs.vendor != "postgresql":
             return False
         session = theirs.connection
@@ -138,22 +138,23 @@ class HandlerDatabase:
                 return False
             session.execute(_AS_NEW, prepare=False)
             theirs.init_connection_state()
-        except Exception:  # the driver's own, and Django's
+        except Exception:  # of the driver or of Django
             return False
         return True
 
     def _connection(self) -> BaseDatabaseWrapper:
-        """A new one, not yet open, that says when it is used."""
-        given = copy.deepcopy(connections.settings[DEFAULT])
-        self._pristine = copy.deepcopy(given)
-        theirs: BaseDatabaseWrapper = load_backend(given["ENGINE"]).DatabaseWrapper(given, DEFAULT)
+        """A new connection for the handler, not open yet, that notes its first use."""
+        options = copy.deepcopy(connections.settings[DEFAULT])
+        self._pristine = copy.deepcopy(options)
+        backend = load_backend(options["ENGINE"])
+        theirs: BaseDatabaseWrapper = backend.DatabaseWrapper(options, DEFAULT)
         ensure = theirs.ensure_connection
 
         def ensure_connection() -> None:
             self.was_used = True
-            if (told := self.before_use) is not None:
+            if (before_use := self.before_use) is not None:
                 self.before_use = None
-                told()
+                before_use()
             ensure()
 
         theirs.ensure_connection = ensure_connection  # type: ignore[method-assign]
@@ -171,16 +172,16 @@ class HandlerDatabase:
                 self._ours.dec_thread_sharing()
 
     def note(self, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-        """A connection was opened: by a handler's thread, or to another database.
+        """Note that a connection was opened, by a handler's thread or to another database.
 
-        Outside of ``lent`` it is ours, with which the next handler has nothing to do.
+        Outside of ``lent`` the connection is ours.
         """
         if self._ours is not None and connection is not self._ours:
             self.was_used = True
 
 
 def in_a_loop() -> bool:
-    """Whether an event loop runs in this thread, in which Django refuses to be used."""
+    """Whether an event loop runs in this thread. There Django refuses database access."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -189,10 +190,10 @@ def in_a_loop() -> bool:
 
 
 def _of_this_thread() -> BaseDatabaseWrapper | None:
-    """The default connection of this thread, if there is one."""
-    for found in connections.all(initialized_only=True):
-        if found.alias == DEFAULT:
-            return found
+    """The default connection of this thread, if it has one."""
+    for connection in connections.all(initialized_only=True):
+        if connection.alias == DEFAULT:
+            return connection
     return None
 
 
@@ -203,14 +204,14 @@ def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _drop_unfinished() -> None:
-    for found in connections.all(initialized_only=True):
-        if found.alias != DEFAULT and (_in_transaction(found) or found.errors_occurred):
-            _close(found)
-            del connections[found.alias]
+    for other in connections.all(initialized_only=True):
+        if other.alias != DEFAULT and (_in_transaction(other) or other.errors_occurred):
+            _close(other)
+            del connections[other.alias]
 
 
 def _close(connection: BaseDatabaseWrapper) -> None:
-    with suppress(Exception):  # it may be in any state, and is thrown away
+    with suppress(Exception):  # it may be in any state, and nobody uses it again
         connection.close()
 
 

@@ -6,7 +6,7 @@ from taskyard.core.presence import Presence
 from taskyard.worker.process_state import ProcessState
 from taskyard.worker.process_table import ProcessTable
 
-# No worker: the database gives nothing to whoever claims without a lease.
+# 0 is no worker: a claim without a lease gets no tasks.
 worker_id: int = 0
 parent_pid: int = 0
 processes: int = 1
@@ -28,5 +28,5 @@ def presence() -> Presence:
 
 @cache
 def state() -> ProcessState:
-    """This process as it was before its first task."""
+    """The state of this process before its first task."""
     return ProcessState()

@@ -12,11 +12,12 @@ from taskyard.worker import identity
 from taskyard.worker.wakeup import keys_of, notify
 
 HELD_SECONDS = 2.0
-# A process that waits does nothing else, so it must notice a drain and a failed broker soon.
+# While it waits, a process notices neither a drain nor a failed broker.
 WAIT_SECONDS = 0.5
 
-# For each queue 0 where another waits, 1 where we do, 2 where we do from now on. Nothing at all
-# where a message is under way: we may be the one who has to hear it. A key may stand for several.
+# Answers for each queue 0 if another process listens, 1 if we listen, 2 if we listen from now on.
+# The answer is empty if a message is under way, because Celery may have to give it to this process.
+# One message_sent key may stand for several messages, so the list of messages is checked too.
 _HOLD = """
 local answer = {}
 for queue = 1, #KEYS, 4 do
@@ -25,13 +26,13 @@ for queue = 1, #KEYS, 4 do
 end
 for queue = 1, #KEYS, 4 do
     local holder = redis.call('GET', KEYS[queue + 1])
-    local found = holder == ARGV[1] and 1 or holder and 0 or 2
-    if found > 0 then redis.call('SET', KEYS[queue + 1], ARGV[1], 'PX', ARGV[2]) end
-    answer[#answer + 1] = found
+    local state = holder == ARGV[1] and 1 or holder and 0 or 2
+    if state > 0 then redis.call('SET', KEYS[queue + 1], ARGV[1], 'PX', ARGV[2]) end
+    answer[#answer + 1] = state
 end
 return answer
 """
-# For each queue whether somebody has been called who will not come.
+# Answers for each queue 1 if a call to this listener was not answered.
 _RELEASE = """
 local answer = {}
 for queue = 1, #KEYS, 4 do
@@ -60,7 +61,7 @@ class IdleListener:
         self._renew_at = 0.0
 
     def wakeups(self) -> Iterator[str]:
-        """Each queue that has to be looked at, as soon as that is known.
+        """Yield each queue that must be polled, as soon as that is known.
 
         Ends if the worker drains, if the broker or the database is away, or if other processes
         listen to all the queues.
@@ -71,8 +72,8 @@ class IdleListener:
                 yield from self._hold()
                 if not self._held:
                     return
-                if (called := self._wait()) is not None:
-                    yield called
+                if (queue := self._wait()) is not None:
+                    yield queue
                 elif identity.process_table().found_work_at > looked_at:
                     looked_at = time.monotonic()
                     yield from tuple(self._held)
@@ -86,32 +87,33 @@ class IdleListener:
             end(held, self._holder)
 
     def _hold(self) -> list[str]:
-        """Hold each queue to which no other process listens; the queues that are new.
+        """Listen to each queue to which no other process listens; the queues that are new.
 
-        Earlier tasks were announced to another process, or the last listener left them.
+        The new queues must be polled, because tasks that came before notified another process, or
+        the last listener did not run them.
         """
         if time.monotonic() < self._renew_at:
             return []
         self._renew_at = time.monotonic() + WAIT_SECONDS
         keys = _keys(self._queues)
         with client() as redis:
-            found = redis.eval(_HOLD, len(keys), *keys, self._holder, int(HELD_SECONDS * 1000))
-        if not found:
+            states = redis.eval(_HOLD, len(keys), *keys, self._holder, int(HELD_SECONDS * 1000))
+        if not states:
             self.release()
             return []
-        answers = list(zip(self._queues, found, strict=True))
-        self._held = [queue for queue, answer in answers if answer]
-        return [queue for queue, answer in answers if answer == 2]
+        by_queue = list(zip(self._queues, states, strict=True))
+        self._held = [queue for queue, state in by_queue if state]
+        return [queue for queue, state in by_queue if state == 2]
 
     def _wait(self) -> str | None:
-        """The next queue that calls; None where none does for ``WAIT_SECONDS``."""
+        """The queue of the next call; None after ``WAIT_SECONDS`` without a call."""
         by_key = {keys_of(queue).calls: queue for queue in self._held}
         with client(_waiting) as redis:
-            called = redis.blpop(list(by_key), timeout=WAIT_SECONDS)
-        if called is None:
+            call = redis.blpop(list(by_key), timeout=WAIT_SECONDS)
+        if call is None:
             return None
-        queue = by_key[str(called[0])]
-        # BLPOP takes the first key that has a call: the queue that was served goes to the end.
+        queue = by_key[str(call[0])]
+        # BLPOP takes the first key that has a call, so the queue that was served goes to the end.
         self._held.remove(queue)
         self._held.append(queue)
         return queue
@@ -125,15 +127,15 @@ def name(worker_id: int, process: int) -> str:
 def end(queues: Sequence[str], holder: str = "") -> bool:
     """Remove this listener, and notify other processes of a call that it did not answer.
 
-    Without a name: of calls to a listener that is gone. False if the broker is away.
+    Without ``holder``: of a call to a listener whose key has expired. False if the broker is away.
     """
     keys = _keys(queues)
     try:
         with client() as redis:
-            called = redis.eval(_RELEASE, len(keys), *keys, holder)
+            answers = redis.eval(_RELEASE, len(keys), *keys, holder)
     except BrokerUnavailable:
         return False
-    for queue, unanswered in zip(queues, called, strict=True):
+    for queue, unanswered in zip(queues, answers, strict=True):
         if unanswered:
             notify(queue)
     return True

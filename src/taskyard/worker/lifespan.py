@@ -1,8 +1,8 @@
-"""How long a process of the pool lives: so many tasks, so much memory, then Celery forks another.
+"""Limits of a pool process: after so many tasks, or above so much memory, Celery replaces it.
 
-For Celery a process that listens is busy with one task without an end, so its own limits would
-never be asked. Ours are asked between tasks of Taskyard, and Celery's pool is told when to replace
-the process by the number that it compares with: it ends and is forked as Celery's flags say.
+To Celery a process that listens runs one Celery task without end, so Celery never checks its own
+limits. We check ours between tasks of Taskyard. The pool compares its count of finished tasks with
+a number; ``Replacement`` stands in for this number and makes the pool replace the process.
 """
 
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from billiard.process import current_process
 
-# Of the machine's memory, or the container's, all processes together may take so much.
+# The part of the machine's or container's memory that all processes together may use.
 SHARE_OF_MEMORY = 0.75
 KIB = 1024
 
 
 class Lifespan:
-    """Of this process; what is None is not limited."""
+    """The limits of this process; None is no limit."""
 
     def __init__(self, *, tasks: int | None = None, memory_kib: int | None = None) -> None:
         self._tasks_left = tasks
@@ -26,7 +26,7 @@ class Lifespan:
         self._is_over = False
 
     def note(self, tasks: int) -> None:
-        """So many tasks have ended here."""
+        """Count tasks that have ended in this process, and check its memory."""
         if self._tasks_left is not None:
             self._tasks_left -= tasks
             self._is_over |= self._tasks_left <= 0
@@ -34,7 +34,7 @@ class Lifespan:
             self._is_over |= memory_kib() > self._memory_kib
 
     def end(self) -> None:
-        """A task has left behind what the next must not meet."""
+        """Have the process replaced, because a task left something that could harm the next."""
         self._is_over = True
 
     @property
@@ -43,14 +43,14 @@ class Lifespan:
         return self._is_over
 
     def fit(self, batch_sizes: dict[str, int]) -> dict[str, int]:
-        """How many of each type may be taken together by a process that still runs so many."""
+        """Reduce batch sizes to the number of tasks that this process may still run."""
         if self._tasks_left is None:
             return batch_sizes
-        return {name: min(cap, max(1, self._tasks_left)) for name, cap in batch_sizes.items()}
+        return {name: min(size, max(1, self._tasks_left)) for name, size in batch_sizes.items()}
 
 
 class Replacement(int):
-    """What Celery's pool compares a process's finished tasks with: the lifespan decides."""
+    """The number with which Celery's pool compares its finished tasks; the lifespan decides."""
 
     lifespan: Lifespan
 
@@ -70,12 +70,12 @@ class Replacement(int):
 
 
 lifespan = Lifespan()
-# Open from the start of the process: to open it costs more than to read it.
+# A file descriptor that stays open, because to open the file costs more than to read it.
 _statm: int | None = None
 
 
 def begin(*, tasks: int | None, memory_kib: int | None) -> None:
-    """In a new process of the pool: its limits, unless Celery's own flags give others."""
+    """Set the limits of a new pool process. Celery's own flags override them."""
     global lifespan, _statm
     if sys.platform == "linux":
         _statm = os.open("/proc/self/statm", os.O_RDONLY)
@@ -88,22 +88,22 @@ def begin(*, tasks: int | None, memory_kib: int | None) -> None:
 
 
 def memory_kib() -> int:
-    """What this process has in memory; elsewhere than on Linux, what it once had."""
+    """The resident memory of this process; except on Linux, its maximum so far."""
     global _statm
     if sys.platform == "linux" and _statm is None:
         _statm = os.open("/proc/self/statm", os.O_RDONLY)
     if _statm is not None:
         return int(os.pread(_statm, 100, 0).split()[1]) * resource.getpagesize() // KIB
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most // KIB if sys.platform == "darwin" else most
+    maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return maximum // KIB if sys.platform == "darwin" else maximum
 
 
 def fair_share_kib(processes: int) -> int:
-    """What each of so many processes may take of the machine's memory, or the container's."""
+    """The memory that each of ``processes`` may use of the machine's or container's."""
     limits = [os.sysconf("SC_PHYS_PAGES") * resource.getpagesize()]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             limits.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # there is none, or it is "max"
+        except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
     return int(min(limits) * SHARE_OF_MEMORY / processes) // KIB

@@ -1,8 +1,7 @@
-"""The small periodic work that every worker carries: wake, look for work, rescue, purge.
+"""The periodic work of workers: release tasks that are due, look for work, rescue, purge.
 
-Waking and looking are done by every worker, so that neither is late because one of them died or
-knows other queues; the rest by the oldest one alive. Each step is guarded, so two at once do no
-harm.
+Every worker releases and looks, because one worker may die or serve other queues. Only the oldest
+worker alive does the rest. Each step is a guarded statement, so two workers at once do no harm.
 """
 
 import logging
@@ -17,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def release_due() -> set[str]:
-    """Make ready what has waited long enough; the queues to notify."""
+    """Make tasks ready whose time has come; the queues to notify."""
     return lifecycle.release_due()
 
 
 def ready(served: Sequence[str], *, up_to: int) -> dict[str, int]:
-    """How many tasks wait in each of these queues, ``up_to`` so many; only those where some do."""
+    """Count the ready tasks of each queue, up to ``up_to``; queues without any are left out."""
     closed = queues.paused()
     counts = {
         queue: len(Task.objects.ready_in([queue]).values_list("id")[:up_to])
@@ -33,16 +32,16 @@ def ready(served: Sequence[str], *, up_to: int) -> dict[str, int]:
 
 
 def sweep(worker_id: int) -> None:
-    """Take tasks from the dead; each worker finds by itself what has become ready so."""
+    """Take tasks from dead workers. Workers find the tasks that become ready by polling."""
     if leases.leads(worker_id):
         lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
 def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.SWEEP) -> int | None:
-    """Delete what is past its time, ``at_most`` tasks of it: terminal tasks, keys, leases, and
-    what other apps registered.
+    """Delete expired rows: terminal tasks, ``at_most`` of them, idempotency keys, leases; and run
+    the registered cleanups.
 
-    Where to go on soon; None when there is nothing more to do for now.
+    Returns the ``beyond_id`` of the next call; None when nothing more has to be deleted for now.
     """
     if not leases.leads(worker_id):
         return None
@@ -53,7 +52,7 @@ def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.SWEEP) -> i
     deleted, go_on_at = _purge_tasks(beyond_id, at_most)
     if keys or deleted:
         logger.info("purged", extra={"tasks": deleted, "keys": keys})
-    # Keys may be left where no tasks are; no task has a number below 1.
+    # Keys may be left when no tasks are; -1 continues with them, because no task id is below 1.
     return (beyond_id or -1) if go_on_at is None and keys == at_most else go_on_at
 
 

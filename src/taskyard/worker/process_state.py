@@ -1,7 +1,7 @@
-"""What a handler may change of its process, put back before the next one runs.
+"""Restore the process state that a handler may have changed, before the next handler runs.
 
-Only what the next handler would be harmed by. Modules, the environment's variables and threads
-stay as they are: libraries keep what they need in them.
+Only changes that could harm the next handler are undone. Modules, environment variables and threads
+stay, because libraries keep their own state there.
 """
 
 import gc
@@ -22,7 +22,7 @@ STANDARD_STREAMS = (0, 1, 2)
 
 
 class ProcessState:
-    """As it is when this is made."""
+    """A snapshot of the process when this object is made."""
 
     def __init__(self) -> None:
         self._directory = os.open(".", os.O_RDONLY)
@@ -30,20 +30,20 @@ class ProcessState:
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        self._handlers = {which: signal.getsignal(which) for which in SIGNALS}
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
         self._locale = locale.setlocale(locale.LC_ALL)
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
-        self._copies = [(number, os.dup(number), _identity(number)) for number in STANDARD_STREAMS]
+        self._copies = [(stream, os.dup(stream), _identity(stream)) for stream in STANDARD_STREAMS]
         self._recursion = sys.getrecursionlimit()
 
-    def put_back(self) -> None:
-        """Make the process as it was, where it is not."""
+    def restore(self) -> None:
+        """Restore the snapshot."""
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for which, handler in self._handlers.items():
-            if signal.getsignal(which) is not handler:
-                signal.signal(which, handler)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        self._put_back_streams()
+        self._restore_streams()
         os.umask(self._umask)
         if _directory() != self._path:
             os.fchdir(self._directory)
@@ -55,17 +55,17 @@ class ProcessState:
         sys.setrecursionlimit(self._recursion)
         socket.setdefaulttimeout(None)
 
-    def _put_back_streams(self) -> None:
+    def _restore_streams(self) -> None:
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        for number, copy, identity in self._copies:
-            if _identity(number) != identity:
-                os.dup2(copy, number)
+        for stream, copy, identity in self._copies:
+            if _identity(stream) != identity:
+                os.dup2(copy, stream)
 
 
 def _identity(descriptor: int) -> tuple[int, int] | None:
     with suppress(OSError):
-        found = os.fstat(descriptor)
-        return found.st_dev, found.st_ino
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
     return None
 
 

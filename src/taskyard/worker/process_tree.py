@@ -1,8 +1,8 @@
-"""The processes that handlers start: found through ``/proc``, and ended with their task.
+"""Find the processes that handlers start, through ``/proc``, and kill them when the task ends.
 
-Each process of the pool leads a session of its own and adopts what descends from it and loses its
-parent (``PR_SET_CHILD_SUBREAPER``), so nobody leaves its tree. Linux only; elsewhere the processes
-of a session are not known, and a handler has to end what it starts.
+Each process of the pool leads a session of its own and is the subreaper of its descendants
+(``PR_SET_CHILD_SUBREAPER``): a descendant that loses its parent becomes its child, and so stays in
+its tree. Linux only; on other systems a handler has to end the processes that it starts.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-# As `multiprocessing` knows any program; Celery puts a process of its own in its place.
+# The main process as `multiprocessing` sees it. Celery replaces it by an object of its own.
 _main = multiprocessing.current_process()
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -32,38 +32,38 @@ class Entry(NamedTuple):
     session: int
     zombie: bool
     born: int
-    """When it started, in the kernel's ticks: two processes of one id differ in it."""
+    """When it started, in the kernel's ticks. Two processes that had one id differ in this."""
 
 
 def adopt_orphans() -> None:
-    """From now on what descends from this process and loses its parent becomes its child."""
+    """Make this process the parent of its descendants that lose theirs."""
     if _libc is not None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def outlive_the_parent() -> None:
-    """Undo what Celery asked of the kernel: the reaper ends this process, after its children."""
+    """Undo Celery's parent death signal: the reaper kills this process, after its descendants."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def allow_children() -> None:
-    """Let handlers use ``multiprocessing``, which sees Celery's process as a daemon's."""
+    """Let handlers use ``multiprocessing``, which refuses children to Celery's daemon process."""
     multiprocessing.process._current_process = _main  # type: ignore[attr-defined]
     sys.modules["__main__"].__spec__ = find_spec("taskyard.core.spawned")
 
 
 def table() -> dict[int, Entry]:
-    """All processes of this machine that can be seen, by their ids."""
-    found = {}
+    """All processes of this machine that this one can see, by their ids."""
+    entries = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            found[int(path.parent.name)] = _entry(path)
-    return found
+            entries[int(path.parent.name)] = _entry(path)
+    return entries
 
 
 def born(process: int) -> int:
-    """When a process started, in the kernel's ticks; 0 where that is not known."""
+    """When a process started, in the kernel's ticks; 0 if that is not known."""
     try:
         return _entry(Path(f"/proc/{process}/stat")).born
     except OSError:
@@ -80,21 +80,21 @@ def is_child(process: int) -> bool:
 
 
 def _entry(stat: Path) -> Entry:
-    """Field by field as proc(5) has them, after the name, which may hold anything."""
+    """Parse the fields of proc(5) after the process's name, which may contain any character."""
     fields = stat.read_text(errors="replace").rpartition(") ")[2].split()
     return Entry(int(fields[1]), int(fields[3]), fields[0] in "ZX", int(fields[19]))
 
 
 def descendants(root: int, among: dict[int, Entry]) -> list[int]:
-    """What descends from a process, parents before their children."""
-    found = [root]
-    for parent in found:
-        found += [pid for pid, entry in among.items() if entry.parent == parent]
-    return found[1:]
+    """The descendants of a process, parents before their children."""
+    pids = [root]
+    for parent in pids:
+        pids += [pid for pid, entry in among.items() if entry.parent == parent]
+    return pids[1:]
 
 
 def end_tree(root: int) -> None:
-    """Kill a process and all that descends from it; stopped first, so that nobody forks on."""
+    """Kill a process and its descendants. They are stopped first, so that none can fork."""
     stopped: list[int] = []
     while new := [pid for pid in (root, *descendants(root, table())) if pid not in stopped]:
         _send(signal.SIGSTOP, new)
@@ -103,23 +103,23 @@ def end_tree(root: int) -> None:
 
 
 def end_session(leader: int, *, began: int) -> None:
-    """Kill what is left of a process of the pool, which led a session, and what descends from it.
+    """Kill all processes in the session of a pool process, and their descendants.
 
-    ``began`` says when it was born: another program that has got its id meanwhile is not harmed.
+    ``began`` is when the leader started. Another process that has its id now is not killed.
     """
-    found = table()
-    if leader in found and found[leader].born != began:
+    entries = table()
+    if leader in entries and entries[leader].born != began:
         return
-    members = [pid for pid, entry in found.items() if entry.session == leader]
+    members = [pid for pid, entry in entries.items() if entry.session == leader]
     for pid in members:
-        if not found[pid].zombie:
+        if not entries[pid].zombie:
             end_tree(pid)
 
 
 def end_children() -> bool:
-    """Kill what a handler has left behind; whether that was anything.
+    """Kill the processes that a handler has left; whether there were any.
 
-    The resource tracker of ``multiprocessing`` is kept: it belongs to this process.
+    The resource tracker of ``multiprocessing`` lives on, because it belongs to this process.
     """
     if not _has_children():
         return False
@@ -136,22 +136,27 @@ def end_children() -> bool:
 
 
 def end_orphans(known: Callable[[], set[int]]) -> None:
-    """Of a worker's parent: kill and bury the children that are not its own, but adopted.
+    """In a worker's parent: kill and reap the children that it adopted.
 
-    ``known`` is asked after the look around, for its own processes are known before they lead a
-    session. The first process of a container also adopts what is no handler's; that is let live.
+    ``known`` returns the processes of the pool. It is called after ``/proc`` was read, because the
+    pool knows a process before that process leads a session. The first process of a container also
+    adopts processes that no handler started, so it kills none.
     """
     me, session = os.getpid(), os.getsid(0)
-    found = {p: e for p, e in table().items() if e.parent == me and e.session != session}
-    for pid in found.keys() - known():
-        if not found[pid].zombie and me != 1:
+    adopted = {
+        pid: entry
+        for pid, entry in table().items()
+        if entry.parent == me and entry.session != session
+    }
+    for pid in adopted.keys() - known():
+        if not adopted[pid].zombie and me != 1:
             end_tree(pid)
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
 
 def _has_children() -> bool:
-    """One system call, for it is asked after every task."""
+    """Whether this process has children: one system call, because it runs after every task."""
     if _libc is None:
         return False
     try:
@@ -161,7 +166,7 @@ def _has_children() -> bool:
     return True
 
 
-def _send(what: signal.Signals, processes: list[int]) -> None:
+def _send(number: signal.Signals, processes: list[int]) -> None:
     for pid in processes:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, what)
+            os.kill(pid, number)

@@ -1,8 +1,8 @@
-"""The purge: a thread of the worker's parent that deletes what is past its time, in batches.
+"""The purge: a thread of the worker's parent that deletes expired rows, in batches.
 
-It takes turns with the watchdog, whose connection to the database and whose lock it shares: no
-connection is open while the parent forks. A batch is as large as can be deleted in
-``BATCH_SECONDS``, so that others wait no longer for a row, on SQLite for the whole database.
+It shares the watchdog's connection to the database and its lock, because no connection may be open
+while the parent forks. A batch is as large as can be deleted in ``BATCH_SECONDS``, so that others
+wait no longer for a row, or on SQLite for the whole database.
 """
 
 import logging
@@ -16,9 +16,9 @@ from taskyard.worker import identity, maintenance
 
 ROUND_SECONDS = 60.0
 BATCH_SECONDS = 0.1
-# Of the time that the batches take, so much is left to others.
+# The pause after a batch, as a share of the time that the batch took.
 PAUSE_SHARE = 1 / 3
-# Below the smallest the time is that of the round trips, and fewer rows would not shorten it.
+# Batches below the smallest size take no less time, because round trips take most of it.
 SMALLEST, LARGEST = 1000, 20_000
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Purge(threading.Thread):
             pause = took * PAUSE_SHARE if self._beyond_id else ROUND_SECONDS
 
     def _delete_batch(self) -> float:
-        """Delete the next ones; how long it took."""
+        """Delete the next batch; how long it took, in seconds."""
         with self._lock:
             began = time.monotonic()
             go_on_at = maintenance.purge(

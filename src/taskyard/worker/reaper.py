@@ -1,9 +1,9 @@
-"""The reaper: a process that ends what a worker's parent leaves behind, however that ends.
+"""The reaper: a process that kills the processes that remain when a worker's parent has died.
 
-The kernel tells a child that its parent has died, but not its grandchildren: what a handler
-started would run on. The reaper waits for the end of a pipe of which only the parent has the other
-end, and then ends each process of the pool with all that descends from it. It leads a session of
-its own and ignores what can be ignored.
+The kernel signals the death of a parent to its children, but not to its grandchildren, so processes
+that a handler started would run on. The reaper waits until a pipe is closed of which only the
+parent has the other end. Then it kills each process of the pool with all its descendants. It has a
+session of its own and ignores the signals that a process can ignore.
 """
 
 import os
@@ -18,13 +18,13 @@ _lifeline = -1
 
 
 def start(process_table: ProcessTable) -> None:
-    """Start the reaper of this process and of the children that have a slot."""
+    """Start the reaper of this process and of the children that are in the process table."""
     global _lifeline
     process_table.leave_to_the_reaper()
     reader, writer = os.pipe()
     middle = os.fork()
     if middle == 0:
-        # Nobody's child: no part of the pool, and not to be waited for.
+        # Fork twice, so that the reaper is no child of the parent, which would have to reap it.
         os.setsid()
         if os.fork() == 0:
             _wait(reader, process_table)
@@ -35,35 +35,35 @@ def start(process_table: ProcessTable) -> None:
 
 
 def ensure(process_table: ProcessTable) -> None:
-    """Start another reaper where the first has died."""
+    """Start another reaper if the first has died."""
     if _lifeline < 0:
         return
     poll = select.poll()
-    poll.register(_lifeline, 0)  # an error is told of in any case: nobody reads any more
+    poll.register(_lifeline, 0)  # reports errors only, such as a pipe that has no reader
     if poll.poll(0):
         os.close(_lifeline)
         start(process_table)
 
 
-def _let_go() -> None:
-    """In a new process: only the parent's end counts."""
+def _close_lifeline() -> None:
+    """In a child: close its copy of the pipe, so that only the parent holds the pipe open."""
     global _lifeline
     if _lifeline >= 0:
         os.close(_lifeline)
         _lifeline = -1
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_lifeline)
 
 
 def _wait(reader: int, process_table: ProcessTable) -> NoReturn:
     try:
-        for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(which, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
         os.chdir("/")
-        nowhere = os.open(os.devnull, os.O_RDWR)
+        null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
+            os.dup2(null, descriptor)
         os.closerange(3, reader)
         os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
         os.read(reader, 1)

@@ -1,4 +1,4 @@
-"""What a running handler says of itself reaches the database at once, from wherever it says it."""
+"""Write a running handler's progress, checkpoints and log lines to the database."""
 
 import logging
 import threading
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Carries what a handler tells its Run, from any of its threads, also from an event loop.
+    """Writes the reports of a handler's Run, from any of its threads or its event loop.
 
-    On SQLite one connection writes at a time. While the handler's own transaction is open,
-    progress and lines are put off, and a checkpoint is a part of that transaction.
+    On SQLite one connection writes at a time. While the handler's own transaction is open, progress
+    and lines are deferred, and a checkpoint is written in that transaction.
     """
 
     def __init__(self, task: ClaimedTask) -> None:
@@ -38,17 +38,17 @@ class Reporter:
 
     def report(self, run: Run) -> bool:
         """Save progress and lines; whether the handler should stop."""
-        quietly = database.holds_the_file()
+        deferred = database.holds_the_file()
         if not in_a_loop():
-            return database.ask(lambda: self._report(run, quietly=quietly))
-        # The loop does not wait: the answer to the report before is young enough.
+            return database.ask(lambda: self._report(run, deferred=deferred))
+        # Do not block the event loop: answer with the result of the report before.
         before = self._last
         if before is None or before.done():
-            self._last = database.ask_later(lambda: self._report(run, quietly=quietly))
+            self._last = database.ask_later(lambda: self._report(run, deferred=deferred))
         return before is not None and before.done() and before.result()
 
     def keep(self, run: Run, checkpoint: str) -> bool:
-        """Make a checkpoint durable, with what was said before it; whether it is current."""
+        """Write a checkpoint and the log lines before it; whether the attempt is still current."""
         if database.holds_the_file():
             return lifecycle.keep_checkpoint(self._task, checkpoint)
 
@@ -56,32 +56,32 @@ class Reporter:
             with self._writing:
                 if self._is_over:
                     return False
-                self._write_down(run)
+                self._flush_logs(run)
                 return lifecycle.keep_checkpoint(self._task, checkpoint)
 
-        return retry_until_answered(keep)
+        return retry_until_database_answers(keep)
 
     def look_up(self) -> About:
-        """What the handler asks of its task that no claim brings."""
-        return retry_until_answered(lambda: history.about(self._task.id))
+        """The fields of the task that a claim does not return."""
+        return retry_until_database_answers(lambda: history.about(self._task.id))
 
     def close(self, run: Run) -> None:
-        """The handler has ended: write its last lines; threads that it left behind say no more."""
+        """Write the last lines of a handler that has ended. Its threads can report no more."""
         with self._writing:
             self._is_over = True
-        to_the_end(self._task, lambda: self._write_down(run))
+        to_the_end(self._task, lambda: self._flush_logs(run))
 
-    def _report(self, run: Run, *, quietly: bool) -> bool:
+    def _report(self, run: Run, *, deferred: bool) -> bool:
         with self._writing:
             if self._is_over:
                 return True
             try:
                 progress = run.last_progress
-                news = progress if progress != self._progress and not quietly else None
-                state = lifecycle.report(self._task, news)
-                if not quietly:
+                changed = progress if progress != self._progress and not deferred else None
+                state = lifecycle.report(self._task, changed)
+                if not deferred:
                     self._progress = progress
-                    self._write_down(run)
+                    self._flush_logs(run)
                     task_log.keep()
             except (DatabaseError, InterfaceError) as error:
                 if not is_outage(error):
@@ -91,7 +91,7 @@ class Reporter:
                 return False
             return state is not AttemptState.CURRENT
 
-    def _write_down(self, run: Run) -> None:
+    def _flush_logs(self, run: Run) -> None:
         lines, dropped = run.take_lines()
         if not lines and not dropped:
             return
@@ -111,15 +111,21 @@ class Reporter:
 
 
 def to_the_end(task: ClaimedTask, write: Callable[[], None]) -> None:
-    """Write lines however long the database is away; what it refuses is left out."""
+    """Write lines, and retry while the database is away. Lines that it refuses are dropped."""
     try:
-        retry_until_answered(write)
+        retry_until_database_answers(write)
     except DatabaseError as error:
         logger.error("lines refused: %s", error, extra={"task": task.id})
 
 
-def retry_until_answered(ask: Callable[[], Answer], *, unless: Outage | None = None) -> Answer:
-    """Ask over our connection until the database answers: nobody goes on while it holds tasks."""
+def retry_until_database_answers(
+    ask: Callable[[], Answer], *, unless: Outage | None = None
+) -> Answer:
+    """Call ``ask`` over our connection until the database answers.
+
+    The process must not continue before, because it holds tasks. Raises the database's other
+    errors, and ``unless`` if the outage is of this kind.
+    """
 
     def ask_or_close() -> Answer:
         try:

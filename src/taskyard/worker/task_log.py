@@ -1,8 +1,8 @@
-"""What a handler logs and prints reaches its task's log, and the server's log with its task's id.
+"""Copy a handler's log records and output to its task's log, and mark them in the server's log.
 
-A process runs one handler at a time. A record belongs to it if the handler's thread wrote it, or a
-thread that was started since the handler began; a thread that an earlier task left behind may say
-what is another owner's.
+A process runs one handler at a time. A record belongs to the handler if the handler's thread wrote
+it, or a thread that started after the handler began. A thread that an earlier task left running may
+write data of another owner, so its records belong to no task.
 """
 
 import io
@@ -19,33 +19,33 @@ from taskyard.core.types import ClaimedTask, Line
 
 LEAST_LEVEL = logging.INFO
 LINES_A_REPORT = 100
-# Our own records, and those of what carries us, say nothing of the handler's work.
+# Records of Taskyard and of its libraries do not belong to the handler.
 NOT_THE_HANDLERS = ("taskyard", "celery", "kombu", "amqp", "billiard", "django.db")
 
 
 class TaskLog:
-    """The lines of one attempt that are not kept yet."""
+    """The log lines of one attempt that are not written to the database yet."""
 
     def __init__(self, task: ClaimedTask) -> None:
         self.task = task
         self._lines: list[Line] = []
         self._dropped = 0
         self._kept: int | None = None
-        self._saying = threading.Lock()
+        self._lock = threading.Lock()
 
     def add(self, level: str, message: str) -> None:
-        """Take a line; beyond a hundred at a time they are only counted."""
+        """Add a line; lines above ``LINES_A_REPORT`` at a time are only counted."""
         seconds = time.monotonic() - _running.began_at
         at = self.task.claimed_at + timedelta(seconds=seconds)
-        with self._saying:
+        with self._lock:
             if len(self._lines) >= LINES_A_REPORT:
                 self._dropped += 1
                 return
             self._lines.append(Line(at, sanitize(message)[: history.LINE_LENGTH], level))
 
     def keep(self) -> None:
-        """Write down what there is. Raises DatabaseError, InterfaceError."""
-        with self._saying:
+        """Write the lines to the database. Raises DatabaseError, InterfaceError."""
+        with self._lock:
             lines, self._lines = self._lines, []
             dropped, self._dropped = self._dropped, 0
         if not lines and not dropped:
@@ -57,32 +57,33 @@ class TaskLog:
                 self.task.id, self.task.attempt, lines, kept=self._kept, dropped=dropped
             )
         except BaseException:
-            with self._saying:
+            with self._lock:
                 self._lines, self._dropped = lines + self._lines, self._dropped + dropped
             raise
 
 
 class Running:
-    """What this process runs now. To begin costs next to nothing: most handlers log nothing."""
+    """The task that this process runs. ``begin`` is cheap, because most handlers log nothing."""
 
     def __init__(self) -> None:
         self._task: ClaimedTask | None = None
         self._log: TaskLog | None = None
-        self._strangers: frozenset[int | None] = frozenset()
+        self._older_threads: frozenset[int | None] = frozenset()
         self.began_at = 0.0
-        # Whether anything was printed since the last task ended: to ask each stream costs more.
+        # Whether the handler printed anything; this is cheaper than a look at each stream.
         self.printed = False
 
     def begin(self, task: ClaimedTask) -> None:
-        """From now on what is logged and printed belongs to this task."""
+        """From now on records and output belong to this task."""
         self.began_at = time.monotonic()
-        if self._strangers or threading.active_count() > 1:
-            mine = threading.get_ident()
-            self._strangers = frozenset(t.ident for t in threading.enumerate() if t.ident != mine)
+        if self._older_threads or threading.active_count() > 1:
+            current = threading.get_ident()
+            threads = (thread.ident for thread in threading.enumerate())
+            self._older_threads = frozenset(ident for ident in threads if ident != current)
         self._task, self._log = task, None
 
     def end(self) -> TaskLog | None:
-        """The log of the task, if it has one; nothing belongs to it any more."""
+        """The log of the task, if it has one. From now on records belong to no task."""
         if self.printed:
             self.printed = False
             for stream in (sys.stdout, sys.stderr):
@@ -93,15 +94,15 @@ class Running:
 
     @property
     def log(self) -> TaskLog | None:
-        """The log of the task that this thread works for."""
-        if self._task is None or threading.get_ident() in self._strangers:
+        """The log of the running task, if this thread belongs to it."""
+        if self._task is None or threading.get_ident() in self._older_threads:
             return None
         if self._log is None:
             self._log = TaskLog(self._task)
         return self._log
 
     def keep(self) -> None:
-        """Write down what the task has logged so far."""
+        """Write the task's lines so far to the database."""
         if self._log is not None:
             self._log.keep()
 
@@ -110,8 +111,8 @@ _running = Running()
 begin, end, keep = _running.begin, _running.end, _running.keep
 
 
-class ToTheTask(logging.Handler):
-    """Gives the records of a running handler to its task."""
+class TaskLogHandler(logging.Handler):
+    """Adds the records of a running handler to its task's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = _running.log
@@ -119,14 +120,14 @@ class ToTheTask(logging.Handler):
             return
         try:
             message = record.getMessage()
-        except Exception:  # arguments that do not fit fail no task, as in logging itself
+        except Exception:  # wrong arguments fail no task, as in logging itself
             message = f"{record.msg} {record.args}"
         if record.exc_info:
             message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
         log.add(record.levelname, message)
 
 
-class MarkWithTheTask(logging.Filter):
+class TaskFields(logging.Filter):
     """Adds task, task type and attempt to the records of a running handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -141,13 +142,13 @@ class MarkWithTheTask(logging.Filter):
 
 
 class Printed(io.TextIOBase):
-    """In the place of standard output or error: each line becomes a record and a task's line."""
+    """Replaces standard output or error; its lines become records and lines of the task's log."""
 
     def __init__(self, original: TextIO, name: str, level: int) -> None:
         self._original = original
         self._logger = logging.getLogger(f"taskyard.{name}")
         self._level = level
-        self._begun = threading.local()
+        self._unfinished = threading.local()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -161,22 +162,22 @@ class Printed(io.TextIOBase):
 
     def write(self, text: str) -> int:
         _running.printed = True
-        *lines, rest = (getattr(self._begun, "text", "") + text).split("\n")
-        self._begun.text = rest[-history.LINE_LENGTH :]
+        *lines, rest = (getattr(self._unfinished, "text", "") + text).split("\n")
+        self._unfinished.text = rest[-history.LINE_LENGTH :]
         for line in lines:
-            self._say(line)
+            self._log(line)
         return len(text)
 
     def end_line(self) -> None:
-        """Say what was printed without an end of line."""
-        if rest := getattr(self._begun, "text", ""):
-            self._begun.text = ""
-            self._say(rest)
+        """Log the text after the last end of line."""
+        if rest := getattr(self._unfinished, "text", ""):
+            self._unfinished.text = ""
+            self._log(rest)
 
     def close(self) -> None:
-        """Stay open: the next task prints too."""
+        """Stay open, because the next task prints too."""
 
-    def _say(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         if not line.strip():
             return
         if log := _running.log:
@@ -185,10 +186,10 @@ class Printed(io.TextIOBase):
 
 
 def install() -> None:
-    """Capture what this process logs and prints from now on."""
+    """From now on capture the records and the output of this process."""
     root = logging.getLogger()
     for handler in root.handlers:
-        handler.addFilter(MarkWithTheTask())
-    root.addHandler(ToTheTask(LEAST_LEVEL))
+        handler.addFilter(TaskFields())
+    root.addHandler(TaskLogHandler(LEAST_LEVEL))
     sys.stdout = Printed(sys.stdout, "stdout", logging.INFO)
     sys.stderr = Printed(sys.stderr, "stderr", logging.WARNING)

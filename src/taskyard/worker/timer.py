@@ -1,4 +1,4 @@
-"""The soft timeout: an exception in the handler when its time is over, and never in our writes."""
+"""The soft timeout: raises an exception in the handler, but never in our own writes."""
 
 import signal
 import threading
@@ -10,38 +10,48 @@ from taskyard.catalog.run import TimedOut
 
 
 class _Alarm:
-    """Whether the handler's time is counted, how many writes hold the alarm off, if it rang."""
+    """The state of this process's alarm."""
 
     armed = False
+    """Whether a handler runs with a timeout."""
     writes = 0
-    rang = False
+    """How many of our writes are under way; each defers the exception."""
+    fired = False
+    """Whether the time is over and the exception has not been raised yet."""
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+class time_limit:  # used as a function: ``with time_limit(seconds):``
     """Raises TimedOut in the block after ``seconds``.
 
-    Only the main thread can be interrupted so, which is where Celery's processes run tasks; the
-    watchdog ends whoever does not let itself be interrupted.
+    A signal interrupts only the main thread, in which Celery's processes run tasks. If the handler
+    does not let the exception through, the watchdog kills the process.
+
+    Not a generator: the alarm may come after the block has ended and before the generator goes on.
+    The garbage collector would then run its ``finally``, and stop the alarm of a later block.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    _Alarm.rang = False
-    signal.signal(signal.SIGALRM, _notify)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        _Alarm.armed = _Alarm.fired = False
+        signal.signal(signal.SIGALRM, _on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
         _Alarm.armed = True
         _raise_if_due()  # the alarm may have come already
-        yield
-    finally:
+
+    def __exit__(self, *exception: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
         _Alarm.armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager
 def deferring() -> Iterator[None]:
-    """Holds TimedOut off until the block has ended: what we write is written wholly or not."""
+    """Defer TimedOut until the block has ended, so that it interrupts no write of ours."""
     _Alarm.writes += 1
     try:
         yield
@@ -50,12 +60,12 @@ def deferring() -> Iterator[None]:
         _raise_if_due()
 
 
-def _notify(signum: int, frame: FrameType | None) -> None:
-    _Alarm.rang = True
+def _on_alarm(signum: int, frame: FrameType | None) -> None:
+    _Alarm.fired = True
     _raise_if_due()
 
 
 def _raise_if_due() -> None:
-    if _Alarm.rang and _Alarm.armed and not _Alarm.writes:
-        _Alarm.rang = False
+    if _Alarm.fired and _Alarm.armed and not _Alarm.writes:
+        _Alarm.fired = False
         raise TimedOut

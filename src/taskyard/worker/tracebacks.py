@@ -1,4 +1,4 @@
-"""What a failed attempt leaves for its author: the traceback, and where in the author's code."""
+"""The traceback of a failed attempt, and the place in the author's code that raised it."""
 
 import sys
 import sysconfig
@@ -14,15 +14,15 @@ FRAMES_KEPT = (50, 20, 10, 5, 2, 1)
 LOCATION_LENGTH = 300
 FRAMES_IN_THE_LOG = 20
 CUT = "\n[… cut …]\n"
-# Frames between the worker and the handler say nothing to its author.
+# Frames of these modules are left out, because they do not help the handler's author.
 OURS = ("taskyard.worker.", "taskyard.catalog.task_type", "taskyard.catalog.schema")
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib"))
 
 
 def describe(error: BaseException) -> Traceback:
-    """The traceback of what a handler raised, with its causes, in at most 16 KiB of UTF-8.
+    """The traceback of a handler's exception, with its causes, in at most 16 KiB of UTF-8.
 
-    Where that is too little, the outer frames are left out.
+    If it is longer, outer frames are left out.
     """
     began = _in_the_handler(error.__traceback__)
     innermost = TracebackException(type(error), error, began, limit=-FRAMES_KEPT[0], compact=True)
@@ -34,23 +34,23 @@ def describe(error: BaseException) -> Traceback:
 
 
 def frames_of(error: BaseException) -> str:
-    """Where an exception and its causes came from, without their words: those may hold an input.
+    """The innermost frames of an exception and of its causes, the last cause first.
 
-    The innermost frames of each, the last cause first.
+    Without the messages, because they may contain an input.
     """
     pieces: list[str] = []
     trace = _in_the_handler(error.__traceback__)
-    told: TracebackException | None = TracebackException(
+    summary: TracebackException | None = TracebackException(
         type(error), error, trace, limit=-FRAMES_IN_THE_LOG, compact=True
     )
-    while told is not None:
-        pieces.append("".join(told.stack.format()) + _name_of(told))
-        told = told.__cause__ or told.__context__
+    while summary is not None:
+        pieces.append("".join(summary.stack.format()) + _name_of(summary))
+        summary = summary.__cause__ or summary.__context__
     return sanitize("\n".join(reversed(pieces))[-LIMIT_BYTES:])
 
 
-def _name_of(told: TracebackException) -> str:
-    return told.exc_type.__qualname__ if told.exc_type else ""
+def _name_of(summary: TracebackException) -> str:
+    return summary.exc_type.__qualname__ if summary.exc_type else ""
 
 
 def _in_the_handler(trace: TracebackType | None) -> TracebackType | None:
@@ -62,8 +62,8 @@ def _in_the_handler(trace: TracebackType | None) -> TracebackType | None:
 
 def _fitting(error: BaseException, began: TracebackType | None) -> str:
     for frames in FRAMES_KEPT:
-        shown = TracebackException(type(error), error, began, limit=-frames, compact=True)
-        text = "".join(shown.format())
+        summary = TracebackException(type(error), error, began, limit=-frames, compact=True)
+        text = "".join(summary.format())
         if len(text.encode(errors="replace")) <= LIMIT_BYTES:
             return text
     half = (LIMIT_BYTES - len(CUT.encode())) // 2
@@ -73,7 +73,7 @@ def _fitting(error: BaseException, began: TracebackType | None) -> str:
 
 
 def _location(trace: TracebackException) -> str:
-    """The innermost frame of code that was not installed, or the innermost frame."""
+    """The innermost frame outside of installed packages, or else the innermost frame."""
     frames: list[FrameSummary] = list(trace.stack)
     own = [frame for frame in frames if not frame.filename.startswith((*INSTALLED, "<"))]
     for frame in reversed(own or frames):
@@ -82,7 +82,7 @@ def _location(trace: TracebackException) -> str:
 
 
 def _short(filename: str) -> str:
-    """The path from where Python looks for modules."""
+    """The path relative to the folder of ``sys.path`` in which it lies."""
     for folder in sys.path:
         if folder and filename.startswith(str(Path(folder).absolute()) + "/"):
             return str(Path(filename).relative_to(Path(folder).absolute()))

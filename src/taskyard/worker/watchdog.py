@@ -1,4 +1,4 @@
-"""The watchdog: a thread of the worker's parent that keeps the lease and watches its processes."""
+"""The watchdog: a thread of the worker's parent that renews the lease and watches its processes."""
 
 import logging
 import os
@@ -18,22 +18,22 @@ from taskyard.worker.purge import Purge
 from taskyard.worker.queues import served_queues
 from taskyard.worker.wakeup import has_undelivered, notify
 
-# Half of it is the mean lateness of a wake-up.
+# A task that is due becomes ready half of this too late on average.
 TICK_SECONDS = 0.2
-# A task that nobody was woken for waits so long at most.
+# A task whose wake-up was lost waits so long at most.
 LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 1.0
-# What is left for the way out after the last process has been killed.
+# The time to shut down after the drain time is over.
 EXIT_SECONDS = 4.0
 NOT_CONSUMING_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
 class Watchdog(threading.Thread):
-    """Beats the worker's lease, takes tasks from processes that died, and does maintenance.
+    """Renews the worker's lease, takes tasks from processes that died, and does maintenance.
 
-    No connection to the database is open while the parent forks: a fork waits for the tick that
-    is under way and closes the watchdog's connection first.
+    No connection to the database is open while the parent forks: a fork waits for the current tick
+    and closes the watchdog's connection first.
     """
 
     def __init__(self, consumer: Any) -> None:
@@ -52,7 +52,7 @@ class Watchdog(threading.Thread):
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
         self._swept_at = self._looked_at = 0.0
-        self.heard_at = time.monotonic()
+        self.consumed_at = time.monotonic()
         self.reaches_broker = True
         identity.process_table().note_answer()
         os.register_at_fork(
@@ -77,7 +77,7 @@ class Watchdog(threading.Thread):
         self._connection.inc_thread_sharing()
         Purge(self._connection, self._database, self._stopping).start()
         while not self._stopping.wait(TICK_SECONDS):
-            self._kill_overdue()  # before the database is asked: they may be what holds it up
+            self._kill_overdue()  # before any query, because such a task may block the database
             self._kill_orphans()
             try:
                 with self._database:
@@ -86,7 +86,7 @@ class Watchdog(threading.Thread):
                 logger.warning("database away: %s", error)
                 self._drop_connection()
                 self._stop_tasks_when_cut_off()
-                self.heard_at = time.monotonic()  # who cannot look does not know that work waits
+                self.consumed_at = time.monotonic()  # it is unknown whether work waits
                 self._stopping.wait(SWEEP_SECONDS)
                 continue
             identity.process_table().note_answer()
@@ -94,7 +94,7 @@ class Watchdog(threading.Thread):
                 notify(queue)
 
     def stop(self) -> None:
-        """Stop watching, and hand back what the processes left."""
+        """Stop watching, and release the tasks that the processes still held."""
         self._stopping.set()
         self.join()
         until = time.monotonic() + EXIT_SECONDS
@@ -113,9 +113,9 @@ class Watchdog(threading.Thread):
             logger.warning("nothing handed back: %s", error)
 
     def drain(self) -> None:
-        """Begin nothing more; what still runs after the drain time is handed back.
+        """Let the processes begin no task; after the drain time kill those that still run one.
 
-        That is a thread's own affair: the watchdog may be waiting for a database that hangs.
+        A thread of its own does that, because the watchdog may wait for a database that hangs.
         """
         if not identity.process_table().draining:
             identity.process_table().drain()
@@ -148,14 +148,14 @@ class Watchdog(threading.Thread):
         return queues
 
     def _look_for_work(self) -> None:
-        """Set processes to work that no message has reached, for whatever reason."""
+        """Let processes poll the queues in which tasks wait, because wake-ups may be lost."""
         if identity.process_table().draining:
             return
-        found = maintenance.ready(served_queues(), up_to=self._pool.limit)
-        if found:
-            # What is handed waits behind a process that waits for a call, if it is the only one.
+        counts = maintenance.ready(served_queues(), up_to=self._pool.limit)
+        if counts:
+            # The only process may listen for calls. Then nothing else runs in it, so it must poll.
             identity.process_table().note_work()
-        for queue, count in found.items():
+        for queue, count in counts.items():
             self._consumer.hand(queue, count)
 
     def _beat(self) -> None:
@@ -169,7 +169,7 @@ class Watchdog(threading.Thread):
             self._beaten_at = asked_at
             self._kill_running()
         else:
-            # Its id is known to the processes: only new ones may have another.
+            # The processes know the worker by this id, so another id needs new processes.
             logger.critical(
                 "lease gone: leaving, to be started again", extra={"worker": identity.worker_id}
             )
@@ -177,21 +177,21 @@ class Watchdog(threading.Thread):
         identity.presence().renewed(identity.worker_id)
 
     def _stop_tasks_when_cut_off(self) -> None:
-        """Without its lease the worker has no right to its tasks: others may run them by now."""
+        """Kill the running tasks when the lease is over, because other workers may run them now."""
         if time.monotonic() - self._beaten_at < settings.TASKYARD_LEASE_SECONDS:
             return
         self._kill_running()
 
     def _processes(self) -> list[int]:
-        """Those of the pool; none are left when Celery, on its way out, has taken it apart."""
+        """The processes of the pool; none when Celery has closed the pool at its shutdown."""
         try:
-            found: list[int] = self._pool.info["processes"]
+            processes: list[int] = self._pool.info["processes"]
         except AttributeError:
             return []
-        return found
+        return processes
 
     def _kill_running(self) -> None:
-        """Kill what runs a task; whoever only waits to write an ending is held by the fence."""
+        """Kill the processes that run a task. The fence refuses the writes of all others."""
         for process in self._processes():
             if identity.process_table().read(process):
                 self._kill(process, LossReason.LOST)
@@ -214,19 +214,22 @@ class Watchdog(threading.Thread):
             if held.claimed:
                 self._kill(process, LossReason.TIMED_OUT)
             else:
-                # What was expected to take no time is begun again, as one that may.
+                # The task was expected to be quick. It runs again, claimed, and may take its time.
                 identity.process_table().pause_fast_path()
                 self._kill(process, LossReason.UNCHARGED)
 
     def _kill_ignoring_cancel(self) -> None:
-        """Kill the processes whose task does not stop when asked."""
+        """Kill the processes whose task has not stopped after the grace of a cancellation."""
         grace = settings.TASKYARD_CANCEL_GRACE_SECONDS
         for task in Task.objects.past_cancel_grace(identity.worker_id, grace):
             if self._runs(task):
                 self._kill(task.process or 0, LossReason.KILLED)
 
     def _kill_orphans(self) -> None:
-        """End what handlers started whose process is gone; once a second, for it costs a look."""
+        """Kill the processes that handlers of dead processes started.
+
+        Once a second, because it reads ``/proc``.
+        """
         if time.monotonic() - self._reaped_at < SWEEP_SECONDS:
             return
         self._reaped_at = time.monotonic()
@@ -239,7 +242,7 @@ class Watchdog(threading.Thread):
         process_tree.end_orphans(lambda: process_table.dead(set()) | set(self._processes()))
 
     def _rescue_dropped(self, *, alive: set[int]) -> set[str]:
-        # One that is just being forked is not among the pool's yet.
+        # The pool does not list a process yet while it is being forked.
         gone = {p for p in identity.process_table().dead(alive) if not process_tree.is_child(p)}
         for process in gone:
             idle_listener.end(served_queues(), idle_listener.name(identity.worker_id, process))
@@ -248,13 +251,13 @@ class Watchdog(threading.Thread):
         dropped = Task.objects.dropped_by(identity.worker_id, alive)
         queues = lifecycle.rescue(dropped, reason_of=self._loss_reason)
         if gone or self._killed:
-            # What a lock has kept from being rescued is judged by the same evidence later.
+            # A locked row is rescued later, and its loss reason needs the same entries then.
             unsettled |= {task.process or 0 for task in dropped.only("process")}
         identity.process_table().forget(gone - unsettled)
         self._reaped -= gone - unsettled
         self._claimed_for -= gone - unsettled
-        kept = alive | unsettled
-        self._killed = {pid: why for pid, why in self._killed.items() if pid in kept}
+        remembered = alive | unsettled
+        self._killed = {pid: why for pid, why in self._killed.items() if pid in remembered}
         return queues
 
     def _claim_for_dead(self, process: int) -> bool:
@@ -271,10 +274,10 @@ class Watchdog(threading.Thread):
         )
 
     def _loss_reason(self, task: Task) -> LossReason:
-        """What a task whose process died is charged with.
+        """Why the process of a task is gone.
 
-        One that was only claimed along with the running one costs no attempt, unless it may run
-        but once: then whether it has begun must not be in doubt.
+        A task that was claimed together with the running one loses no attempt, because it had not
+        begun. But a task with one attempt does, because it must never run twice.
         """
         if task.max_attempts > 1 and not self._runs(task):
             return LossReason.UNCHARGED
@@ -291,14 +294,14 @@ class Watchdog(threading.Thread):
         process_tree.end_tree(process)
 
     def _exit_if_not_consuming(self) -> None:
-        """Celery has stopped consuming after a reconnect in several versions (celery#8030).
+        """Exit if Celery no longer consumes, as after some reconnects (celery#8030).
 
         An idle worker that consumes takes a message as soon as the broker has it.
         """
-        unheard = has_undelivered(served_queues())
-        if not unheard or Task.objects.filter(worker=identity.worker_id).exists():
-            self.heard_at = time.monotonic()
-        elif time.monotonic() - self.heard_at > NOT_CONSUMING_SECONDS:
+        undelivered = has_undelivered(served_queues())
+        if not undelivered or Task.objects.filter(worker=identity.worker_id).exists():
+            self.consumed_at = time.monotonic()
+        elif time.monotonic() - self.consumed_at > NOT_CONSUMING_SECONDS:
             logger.critical("Celery has stopped consuming: leaving, to be started again")
             os._exit(os.EX_TEMPFAIL)
 
@@ -312,7 +315,7 @@ class Watchdog(threading.Thread):
 
 
 def is_stopped(process: int) -> bool:
-    """Whether a process is held by a signal or a debugger; known on Linux only."""
+    """Whether a signal or a debugger has stopped a process. Linux only; elsewhere False."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
