@@ -1,4 +1,4 @@
-"""From a signature to fields and back: nothing is lost, nothing is made up."""
+"""An input survives the conversion to form fields and back."""
 
 from typing import Any, Literal
 

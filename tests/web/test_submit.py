@@ -1,4 +1,4 @@
-"""A new task from the page: what the API accepts, and nothing else."""
+"""The form of a new task accepts the same inputs as the API."""
 
 import html
 import json
@@ -156,7 +156,7 @@ def test_the_preview_is_a_request_that_the_api_takes(page: Client) -> None:
         "input_data": {"numbers": [1, 9007199254740991]},
         "tags": ["it's", "<b>"],
     }
-    # What a shell makes of it, and what Python does.
+    # The examples work in a shell and in Python.
     said = subprocess.run(
         ["sh", "-c", curl.replace("curl", "printf '%s\\n'")],
         capture_output=True,

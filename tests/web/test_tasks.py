@@ -1,4 +1,4 @@
-"""My tasks and one of them: whose they are, what is shown, what can be done."""
+"""The list of tasks and the page of a task: access, contents, actions."""
 
 import html
 import json
@@ -249,7 +249,7 @@ def test_a_missing_page_is_ours(page: Client) -> None:
 
 
 def rows_of(answer: Any) -> list[str]:
-    """The summary lines, as people read them."""
+    """The text of the summary lines."""
     lines = answer.text.split('<div class="summary">')[1:]
     plain = (re.sub(r"<[^>]*>", "", line.split("</div>")[0]) for line in lines)
     return [html.unescape(" ".join(line.split())) for line in plain]
@@ -358,7 +358,7 @@ def test_a_search_that_takes_too_long_ends(ann: User) -> None:
     tasks = search.containing(Task.objects.owned_by(ann.pk), "nowhere")
     with pytest.raises(search.TookTooLong), search.bounded(0.001):
         list(tasks)
-    # The connection is as good as before.
+    # The connection is still usable.
     assert Task.objects.count() == 2000
     with search.bounded(60):
         assert list(tasks) == []

@@ -1,4 +1,4 @@
-"""All tasks: what a search finds, how its pages go on, and one task."""
+"""The staff search of tasks, its pages, and the page of a task."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Users: what they have, their limit, and suspending them."""
+"""The staff page of users: their tasks, their limits, suspending them."""
 
 from collections.abc import Callable
 
