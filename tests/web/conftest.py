@@ -1,4 +1,4 @@
-"""Django's test client with a session, and pages as text."""
+"""Fixtures: Django's test client with the session of a user."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def ann(new_user: "Callable[..., User]") -> "User":
 
 @pytest.fixture
 def browse() -> "Callable[[User], Client]":
-    """A browser in which this user has signed in, in English."""
+    """Make a client with the session of a user, in English."""
 
     def make(user: "User") -> Client:
         client = Client(headers={"accept-language": "en"})

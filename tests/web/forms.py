@@ -1,4 +1,4 @@
-"""The data that a browser without JavaScript sends of a form."""
+"""The fields that a browser without scripts would send of a form."""
 
 from html.parser import HTMLParser
 
@@ -33,7 +33,7 @@ class _Form(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "textarea" and self._inside:
-            # The line break after the tag is not part of the text.
+            # HTML ignores a line break right after the tag.
             self._put(self._name, "".join(self._text).removeprefix("\n"))
         elif tag == "form":
             self._inside = False

@@ -1,4 +1,4 @@
-"""Registration, login and logout, a new password, language and colours."""
+"""Register, sign in and out, change the password, the language and the theme."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fields of a form are made from a signature, and their values become the same input."""
+"""An input survives the conversion to form fields and back."""
 
 from typing import Any, Literal
 

@@ -92,7 +92,7 @@ def test_every_page_fits_and_axe_finds_nothing(
     if part != "signed out":
         person.sign_in()
     pages = {"signed out": SIGNED_OUT, "owner": OWNERS, "staff": STAFF, "tasks": tasks}[part]
-    faults = {address: searched_count(person.page, address) for address in pages}
+    faults = {address: layout_faults(person.page, address) for address in pages}
     person.close()
     assert {address: found for address, found in faults.items() if found} == {}
 
@@ -131,7 +131,7 @@ def test_what_scrolls_can_be_scrolled_by_keyboard(
     person.close()
 
 
-def searched_count(page: Page, address: str) -> list[str]:
+def layout_faults(page: Page, address: str) -> list[str]:
     """What is wrong with a page, in each theme at each width."""
     page.goto(address)
     page.evaluate((npm.installed(Path(__file__).parent) / "axe-core/axe.min.js").read_text())

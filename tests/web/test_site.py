@@ -1,4 +1,4 @@
-"""All pages: their language, their menu also on error pages, their time zone."""
+"""What all pages share: the language, the menu (also on error pages), the times."""
 
 import re
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_every_time_names_its_zone_without_a_script(
 
 
 def times_of(answer: Any) -> list[str]:
-    """The times of day on a page; each is in UTC and labelled, here or at the foot of the page."""
+    """The times of day on a page. Each is in UTC, as it or the foot of the page says."""
     shown = re.findall(r'data-kind="clock"[^>]*><time datetime="([^"]*)">([^<]*)<', answer.text)
     for moment, text in shown:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)

@@ -1,4 +1,4 @@
-"""The stream of the page, over HTTP: for a session, ids only, and nothing is missed."""
+"""The event stream of the pages, over HTTP: it needs a session, sends ids, and misses nothing."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def user(live: Live) -> Iterator[User]:
 
 @pytest.fixture
 def session(live: Live, user: User) -> Iterator[httpx.Client]:
-    """The same user's browser."""
+    """A client with the session of the same user."""
     with signed_in(live, user) as session:
         yield session
 
@@ -79,7 +79,7 @@ def test_what_happened_between_the_page_and_the_stream_is_told(
     with session.stream("GET", f"/events/?since={position}") as response:
         told = [each for each in islice(events(response), 3) if each["event"] == "task"]
         assert {json.loads(each["data"])["id"] for each in told} == set(task_ids)
-    # Cut and is_continued again, it goes on from the last event.
+    # After a reconnect the stream resumes after the last event.
     later = user.sum(3)
     headers = {"Last-Event-ID": told[-1]["id"]}
     with session.stream("GET", f"/events/?since={position}", headers=headers) as response:
@@ -106,10 +106,10 @@ def test_nobody_has_no_stream(live: Live, user: User, cookie: str) -> None:
     with httpx.Client(base_url=live.url, cookies={"sessionid": cookie}) as client:
         assert client.get("/events/").status_code == 302
         assert client.get("/events/", headers={"HX-Request": "true"}).status_code == 401
-        # A token is no session.
+        # A token is not a session.
         token = {"Authorization": user.http.headers["Authorization"], "HX-Request": "true"}
         assert client.get("/events/", headers=token).status_code == 401
-    # And a session is no token.
+    # A session is not a token.
     with signed_in(live, user) as session:
         assert session.get("/api/tasks/events/").status_code == 401
 

@@ -1,4 +1,4 @@
-"""The page submits exactly the tasks that the API accepts."""
+"""The form of a new task accepts the same inputs as the API."""
 
 import html
 import json
@@ -156,7 +156,7 @@ def test_the_preview_is_a_request_that_the_api_takes(page: Client) -> None:
         "input_data": {"numbers": [1, 9007199254740991]},
         "tags": ["it's", "<b>"],
     }
-    # The shell and Python parse the examples to the same request.
+    # The examples work in a shell and in Python.
     said = subprocess.run(
         ["sh", "-c", curl.replace("curl", "printf '%s\\n'")],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The page of my tasks and of one task: visibility, content and actions."""
+"""The list of tasks and the page of a task: access, contents, actions."""
 
 import html
 import json
@@ -358,7 +358,7 @@ def test_a_search_that_takes_too_long_ends(ann: User) -> None:
     tasks = search.containing(Task.objects.owned_by(ann.pk), "nowhere")
     with pytest.raises(search.TookTooLong), search.bounded(0.001):
         list(tasks)
-    # The connection still works.
+    # The connection is still usable.
     assert Task.objects.count() == 2000
     with search.bounded(60):
         assert list(tasks) == []

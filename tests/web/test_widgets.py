@@ -1,4 +1,4 @@
-"""Every kind of value has its widget: empty, valid, invalid, kept after an error, run again."""
+"""Every kind of value has its widget: empty, valid, invalid, after an error, submitted again."""
 
 import html
 import re
@@ -25,14 +25,14 @@ def post(page: Client, name: str, fields: dict[str, Any]) -> Any:
 
 
 def taken(page: Client, name: str, fields: dict[str, Any]) -> Any:
-    """Submit the form; return the input of the new task."""
+    """The input of the task that the form created."""
     answer = post(page, name, fields)
     assert answer.status_code == 302, html.unescape(answer.text)
     return Task.objects.latest("id").input_data
 
 
 def refused(page: Client, name: str, fields: dict[str, Any], *, at: str) -> str:
-    """Submit the form; return the errors at the field. No task was created."""
+    """The error messages at the field; checks that no task was created."""
     answer = post(page, name, fields)
     assert answer.status_code == 400
     assert not Task.objects.exists()
@@ -262,5 +262,5 @@ def test_an_authors_words_are_never_ours(ann: User) -> None:
         "имя_2": "два",
     }
     assert (task.priority, task.tags) == (2, ["mine"])
-    # A built-in type is translated.
+    # The builtin task types are translated.
     assert "Числа" in russian.get("/tasks/new/sum/").text

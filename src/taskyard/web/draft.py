@@ -306,10 +306,6 @@ def _number_text(value: Any) -> str:
     return "" if value is None else repr(value).removesuffix(".0")
 
 
-def _pointer(field_error: FieldError) -> str:
-    return "".join(f"/{step}" for step in field_error.path)
-
-
 def _identical(one: Any, other: Any) -> bool:
     """Compare values and types: 1, 1.0 and true differ."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -51,7 +51,7 @@ def build_spans(task: Task, attempts: list[PastAttempt]) -> list[Span]:
         start = max(attempt.started_at or at, at)
         if start > at:
             spans.append(Span("wait", _("Waited"), at, start))
-        spans.append(_attempt_span(task, attempt, start))
+        spans.append(_attempt_span(attempt, start))
         at = attempt.ended_at or start
     if task.status in TERMINAL:
         if task.finished_at is not None and at < task.finished_at:
@@ -78,7 +78,7 @@ def build_strip(spans: list[Span]) -> list[Segment]:
     return segments
 
 
-def _attempt_span(task: Task, attempt: PastAttempt, start: datetime) -> Span:
+def _attempt_span(attempt: PastAttempt, start: datetime) -> Span:
     label = _("Attempt %(number)s") % {"number": attempt.number}
     if attempt.outcome == "suspended":
         return Span("sleep", label, start, None, _("sleeps and uses no worker"))

@@ -1,4 +1,4 @@
-"""A member of staff, and an owner with tasks."""
+"""Fixtures: a signed-in member of staff, and an owner of tasks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ __all__ = ["as_user", "browser", "new_person"]
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    """Clear the pages' cache, which may hold data of another test."""
+    """Clear the cache, which holds statistics of the test before."""
     cache.clear()
 
 
@@ -31,7 +31,7 @@ def boss(new_user: "Callable[..., User]") -> "User":
 
 @pytest.fixture
 def page(boss: "User") -> Client:
-    """A browser in which a member of staff has signed in; it speaks English."""
+    """A client with the session of a member of staff, in English."""
     return browser_of(boss)
 
 

@@ -1,4 +1,4 @@
-"""The history of a day for a picture: more tasks in the evening, and some failures."""
+"""A day of history for a screenshot: most tasks in the evening, and some failures."""
 
 from datetime import timedelta
 from random import Random
@@ -13,7 +13,7 @@ MANY = 4000
 
 
 def fill(username: str) -> None:
-    """Give a user tasks that ended within the last day. Runs in the live system's own process."""
+    """Create tasks that ended within the last day. Runs in a process of the live system."""
     chance = Random(7)
     owner = User.objects.get(username=username)
     now = timezone.now()

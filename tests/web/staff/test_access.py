@@ -1,4 +1,4 @@
-"""The pages for staff answer 404 to other users."""
+"""The staff pages return 404 to other users."""
 
 from collections.abc import Callable
 
@@ -26,11 +26,11 @@ ACT = (
 
 
 def test_every_address_is_looked_at_here() -> None:
-    searched_count = {f"tasks/{1}/", *READ, *ACT}
+    checked = {f"tasks/{1}/", *READ, *ACT}
     for pattern in urlpatterns:
         arguments = dict.fromkeys(pattern.pattern.converters, 1)
         address = reverse(str(pattern.name), kwargs=arguments)
-        assert address.removeprefix("/staff/") in searched_count
+        assert address.removeprefix("/staff/") in checked
 
 
 @pytest.mark.parametrize("address", [*READ, "tasks/1/"])

@@ -1,4 +1,4 @@
-"""Cancel and retry all matching tasks: first the number, then the action and its audit line."""
+"""Cancel and retry all tasks that match: confirmation, action, audit line."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +24,7 @@ def many_places(settings: object) -> None:
 
 
 def confirm(page: Client, verb: str, query: str = "") -> tuple[int, dict[str, str]]:
-    """The number on the page, and the data that the button sends."""
+    """The number that the confirmation shows, and the fields that its form sends."""
     answer = page.get(f"/staff/tasks/{verb}/?{query}")
     assert answer.status_code == 200
     context = answer.context
@@ -73,7 +73,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
 
 
 def two_batches_and_a_half(owner: User) -> int:
-    """Submit tasks; return their number."""
+    """Submit this many tasks and return the number."""
     new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1, 2]})
     return len(lifecycle.submit_all(owner.pk, [new] * (lifecycle.SWEEP * 5 // 2)))
 
@@ -109,7 +109,7 @@ def test_what_came_after_the_number_is_not_meant(page: Client, submit: Submit) -
     old = submit()
     count, sent = confirm(page, "cancel")
     new = submit()
-    # A test is one transaction, and PostgreSQL's time stands still in it.
+    # A test is one transaction, in which the time of PostgreSQL does not advance.
     Task.objects.filter(pk=new.pk).update(created_at=timezone.now())
     page.post("/staff/tasks/cancel/", sent)
     statuses = dict(Task.objects.values_list("id", "status"))

@@ -1,4 +1,4 @@
-"""The overview: current state, history, and the cost of its queries."""
+"""The overview: the current state, the history, and the cost of the queries."""
 
 import os
 import re
@@ -75,7 +75,7 @@ def test_it_says_that_nothing_works(page: Client, settings: Any) -> None:
 
 @pytest.fixture
 def own_broker(settings: Any, tmp_path: Path) -> Iterator[redis.Redis]:
-    """A broker that this test may break."""
+    """A broker of its own, which the test may break."""
     server = Valkey(tmp_path / "broker")
     process = server.start(dict(os.environ))
     try:
@@ -154,7 +154,7 @@ def test_its_questions_are_as_many_however_much_there_is(
 
 
 def history(owner: User, many: int, *, status: Status = Status.COMPLETED, **fields: Any) -> None:
-    """Insert ended tasks; the last one ended just now, each other a second before the next."""
+    """Create tasks that have ended, one per second, the last one now."""
     ended_at = timezone.now()
     Task.objects.bulk_create(
         Task(
@@ -203,7 +203,7 @@ def test_the_sample_stands_for_all_ids_and_is_small(last: int) -> None:
 
 
 def test_the_sample_meets_types_that_were_submitted_in_turn() -> None:
-    """Types at regular distances, because a sample with a fixed step would miss some of them."""
+    """If types are submitted in turn, a fixed step would miss some of them."""
     for period in (2, 3, 4, 12):
         met = dict.fromkeys(range(period), 0)
         for task_id, weight in history_stats.sample_ids(1_000_000):
@@ -245,12 +245,12 @@ def test_the_questions_about_history_have_their_index(owner: User) -> None:
     history(owner, 60, status=Status.ERROR)
     since = timezone.now() - timedelta(hours=1)
     with connection.cursor() as cursor:
-        # With statistics of the rows the planner chooses as in production.
+        # Without statistics the planner would choose another plan.
         cursor.execute("ANALYZE taskyard_task")
     failures = Task.objects.failed().filter(status=Status.ERROR, finished_at__gte=since)
     assert "task_failed" in failures.order_by("-finished_at").explain()
     own = Task.objects.owned_by(owner.pk).with_status([Status.ERROR])
-    # If no other owner has failures, the index of all failures is as good.
+    # If only one user has failures, the planner may choose the index of all failures.
     assert re.search("task(_owner)?_failed", own.order_by("-id")[:10].explain())
     looked_up = Task.objects.filter(dialect().among([1, 2, 3]))
     plan = looked_up.explain()

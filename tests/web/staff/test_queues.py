@@ -1,4 +1,4 @@
-"""The pages of queues, types and errors, and the pause of a queue."""
+"""The staff pages of queues, task types and errors; pausing a queue."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -122,7 +122,7 @@ def test_more_errors_than_are_counted_are_said_so(
     history(owner, 6, status=Status.ERROR)
     answer = page.get("/staff/errors/")
     assert answer.context["count"] == 4
-    assert "There are more. Counted are those since" in answer.content.decode()
+    assert "There are more. The count begins at" in answer.content.decode()
     assert page.get("/staff/").context["past"].cut
 
 

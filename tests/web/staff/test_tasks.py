@@ -1,4 +1,4 @@
-"""All tasks: the search, its pages, and one task."""
+"""The staff search of tasks, its pages, and the page of a task."""
 
 from collections.abc import Callable
 

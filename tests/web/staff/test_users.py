@@ -1,4 +1,4 @@
-"""Users: their tasks, their limit, and their suspension."""
+"""The staff page of users: their tasks, their limits, suspending them."""
 
 from collections.abc import Callable
 

@@ -48,9 +48,9 @@ staff_view = staff_only("GET", "HEAD")
 staff_action = staff_only("POST")
 
 
-def page_start(request: HttpRequest, name: str = "before") -> int | None:
+def page_start(request: HttpRequest) -> int | None:
     """The id that a page of a list starts at; None for the first page. Raises Http404."""
-    text = request.GET.get(name, "")
+    text = request.GET.get("before", "")
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19) or int(text) > LARGEST_ID:

@@ -34,7 +34,7 @@ class SearchForm(forms.Form):
     tag = forms.CharField(label=_("Tag"), required=False, max_length=50, strip=False)
     error_code = forms.CharField(label=_("Error code"), required=False, max_length=100)
     exception = forms.CharField(label=_("Exception"), required=False, max_length=200)
-    location = forms.CharField(label=_("Place in the code"), required=False, max_length=300)
+    location = forms.CharField(label=_("Location in the code"), required=False, max_length=300)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

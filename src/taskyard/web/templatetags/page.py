@@ -15,7 +15,7 @@ from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core import messages
 from taskyard.core.models import Task
 from taskyard.web import summaries
-from taskyard.web.durations import format_duration, unit_names
+from taskyard.web.duration_text import format_duration, unit_names
 from taskyard.web.schema_form import pretty_json
 from taskyard.web.task_list import Filters
 

@@ -85,7 +85,7 @@ def password(request: HttpRequest) -> HttpResponse:
     except (InvalidInput, Rejected) as error:
         return _render_errors(request, "password", error)
     update_session_auth_hash(request, user)
-    notes.success(request, _("Your password has been changed. Everywhere else you are signed out."))
+    notes.success(request, _("Your password has been changed. You are signed out everywhere else."))
     return redirect("password")
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 
-from taskyard.web.durations import format_duration
+from taskyard.web.duration_text import format_duration
 from taskyard.web.templatetags import page
 
 register = template.Library()

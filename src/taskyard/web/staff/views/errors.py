@@ -53,14 +53,13 @@ def errors(request: HttpRequest) -> HttpResponse:
     chosen = request.GET.get("window", "24h")
     if chosen not in WINDOWS:
         chosen = "24h"
-    label, length = WINDOWS[chosen]
+    _label, length = WINDOWS[chosen]
     failures = history_stats.failures_with_exceptions(since=timezone.now() - length)
     groups = sorted(_groups(failures), key=lambda group: (-group.count, group.task_type))
     _load_messages(groups[:MOST_GROUPS])
     context = {
         "page": "staff-errors",
         "windows": [(key, name, key == chosen) for key, (name, _length) in WINDOWS.items()],
-        "label": label,
         "groups": groups[:MOST_GROUPS],
         "hidden": max(0, len(groups) - MOST_GROUPS),
         "count": len(failures),

@@ -101,7 +101,8 @@ def _row(user: User) -> dict[str, Any]:
 
 def _refusal(user: User) -> str:
     text = _(
-        "You cannot suspend or restore %(user)s: your own account never, staff only as a superuser."
+        "You cannot suspend or restore %(user)s. You cannot do it to your own account, and only a "
+        "superuser can do it to staff."
     )
     return text % {"user": user.username}
 

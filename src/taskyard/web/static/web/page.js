@@ -71,7 +71,7 @@ const FORMATS = Object.fromEntries(
   }).map(([kind, options]) => [kind, new Intl.DateTimeFormat(navigator.languages, options)]),
 );
 
-// The same as `format_duration` in durations.py.
+// The same as `format_duration` in duration_text.py.
 function formatDuration(seconds, parts) {
   seconds = Math.max(0, seconds);
   if (seconds < 1 && parts > 1) return `${Math.round(seconds * 1000)} ${unitNames[4]}`;

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import translation
 
-from taskyard.web.durations import format_duration
+from taskyard.web.duration_text import format_duration
 
 
 @pytest.mark.parametrize(
