@@ -35,4 +35,9 @@ def test_only_the_lifecycle_writes_the_state_of_tasks() -> None:
         if not {"migrations", "catalog", "client"} & set(path.parts)
         for where in writes(path)
     }
-    assert found == {"core/lifecycle.py", "core/engine/postgresql.py", "core/engine/sqlite.py"}
+    assert found == {
+        "core/lifecycle.py",
+        "core/transitions.py",
+        "core/engine/postgresql.py",
+        "core/engine/sqlite.py",
+    }

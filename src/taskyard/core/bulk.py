@@ -15,7 +15,7 @@ from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
 from taskyard.core.busy import WAIT_SECONDS
 from taskyard.core.database_errors import Outage, outage_of
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.errors import QuotaExceeded
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
@@ -70,7 +70,7 @@ def _retried(task: Task, full: set[int]) -> bool:
         return False
     try:
         with transaction.atomic():
-            dialect().wait_for_locks(WAIT_SECONDS)
+            engine().wait_for_locks(WAIT_SECONDS)
             # Two may ask for the same at once: the second sees what the first has done.
             Task.objects.select_for_update(of=("self",), no_key=True).get(pk=task.pk)
             if Task.objects.filter(retry_of=task).exists():

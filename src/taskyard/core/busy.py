@@ -12,7 +12,7 @@ from typing import NamedTuple
 from django.db import OperationalError, transaction
 
 from taskyard.core.database_errors import Outage, outage_of
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import Account
 from taskyard.core.querysets import TaskQuerySet
 
@@ -53,7 +53,7 @@ def sparing_the_busy(
 
 def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
     """Lock the accounts of these owners; the owners of those that somebody else has locked."""
-    dialect().wait_for_locks(WAIT_SECONDS)  # on whatever else is locked
+    engine().wait_for_locks(WAIT_SECONDS)  # on whatever else is locked
     accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     owners = accounts.values_list("user_id", flat=True)
     free = set(owners.select_for_update(skip_locked=True))
@@ -65,7 +65,7 @@ def _lock_in_a_moment(owner_ids: Iterable[int]) -> set[int]:
     accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     try:
         with transaction.atomic():
-            dialect().wait_for_locks(WAIT_SECONDS)
+            engine().wait_for_locks(WAIT_SECONDS)
             list(accounts.select_for_update())
     except OperationalError as error:
         if outage_of(error) is not Outage.BUSY:

@@ -8,8 +8,9 @@ from django.db import OperationalError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, F, Q
 from django.db.models.functions import Greatest, Now
 
-from taskyard.core import busy, engine
+from taskyard.core import busy
 from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.engine import delete_tasks, engine
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
@@ -44,14 +45,14 @@ def purge(
     old = [task_id for task_id, long_ago in seen if long_ago]
     if not old:
         return 0, None
-    due = Task.objects.filter(engine.dialect().among(old), finished_at__lt=oldest_kept)
+    due = Task.objects.filter(engine().id_in(old), finished_at__lt=oldest_kept)
     deleted = 0
 
     def forget(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
         nonlocal deleted
         with transaction.atomic():
-            engine.dialect().wait_for_locks(busy.WAIT_SECONDS)  # on what belongs to the tasks
-            looked, gone = _forget(tasks.locked(), lock)
+            engine().wait_for_locks(busy.WAIT_SECONDS)  # on what belongs to the tasks
+            looked, gone = _forget(tasks.lock_skipping(), lock)
         deleted += gone
         return looked._replace(tasks=at_most) if looked.busy else looked
 
@@ -71,7 +72,7 @@ def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
     """
     with transaction.atomic():
         found = list(tasks.values_list("id", "owner_id", "status", "size"))
-        engine.forget([task_id for task_id, _, _, _ in found])
+        delete_tasks([task_id for task_id, _, _, _ in found])
         ended: dict[int, Counter[str]] = defaultdict(Counter)
         for _, owner_id, status, size in found:
             ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})

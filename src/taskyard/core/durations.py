@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Case, Count, IntegerField, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import Account, DurationCount, DurationCursor, Task
 from taskyard.core.querysets import Seconds
 
@@ -87,13 +87,13 @@ def _step(most: int) -> int | None:
     Only the writing is a transaction: SQLite has one writer at a time.
     """
     found = DurationCursor.objects.filter(id=ONLY_ROW).values_list("cursor", flat=True)
-    since, now = found.first(), dialect().cursor()
+    since, now = found.first(), engine().snapshot()
     if since is None:
         first = DurationCursor(id=ONLY_ROW, cursor=now)
         DurationCursor.objects.bulk_create([first], ignore_conflicts=True)
     if since in (None, now):
         return None
-    until = dialect().step(since, now, most)
+    until = engine().step(since, now, most)
     additions = _ended_between(since, until)
     with transaction.atomic():
         # The row stays locked until the commit. If another call has moved it, that call counts.
@@ -108,7 +108,7 @@ def _ended_between(since: str, until: str) -> list[Addition]:
     """The tasks that ended in this interval, as rows to add."""
     # By owner, because the index of what has ended begins with the owner.
     ended = Task.objects.filter(
-        dialect().ended_between(since, until), owner_id__in=Account.objects.values("user_id")
+        engine().ended_between(since, until), owner_id__in=Account.objects.values("user_id")
     )
     measured = ended.alias(
         wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),

@@ -382,7 +382,7 @@ class DurationCount(models.Model):
 
 
 class DurationCursor(models.Model):
-    """One row: until when ended tasks are in ``DurationCount``, as ``dialect().cursor()`` says."""
+    """One row: until when ended tasks are in ``DurationCount``, as ``engine().snapshot()`` says."""
 
     cursor = models.TextField()
 

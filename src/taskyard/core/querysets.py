@@ -94,8 +94,8 @@ class TaskQuerySet(QuerySet["Task"]):
         """Those that carry this tag."""
         return self.filter(HasTag(F("tags"), Value(tag)))
 
-    def locked(self) -> "TaskQuerySet":
-        """Locked until the transaction ends, in the one order; those locked already left out."""
+    def lock_skipping(self) -> "TaskQuerySet":
+        """Lock them in the order of ids until the transaction ends; skip those that are locked."""
         return self.select_for_update(skip_locked=True, of=("self",)).order_by("id")
 
     def ready_in(self, queues: Iterable[str]) -> "TaskQuerySet":

@@ -1,29 +1,115 @@
-"""The statements of the hot path, where PostgreSQL and SQLite differ: side by side, same names.
+"""The statements of the hot path, for PostgreSQL and for SQLite.
 
-Rows travel as one JSON parameter, so a statement for one task and for a thousand is the same.
+Each database has a module with the functions of ``Engine``. Rows travel as one JSON parameter, so
+the statement for one task and for a thousand is the same.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
-from types import ModuleType
+from typing import Any, Protocol
 
-import orjson
 from django.db import connection, transaction
-from django.db.models import SET_NULL
+from django.db.models import SET_NULL, Func, Q
+from django.db.models.expressions import RawSQL
 
 from taskyard.core.engine import postgresql, sqlite
+from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
 from taskyard.core.models import Task
-from taskyard.core.states import TERMINAL
-from taskyard.core.types import DEFAULTS, AttemptResult, NewTask
+from taskyard.core.states import Status
+from taskyard.core.types import AttemptResult
+
+__all__ = [
+    "ClaimedRow",
+    "Engine",
+    "LockedRow",
+    "SubmittedRow",
+    "delete_tasks",
+    "engine",
+    "prove_writable",
+]
 
 
-def dialect() -> ModuleType:
-    return postgresql if connection.vendor == "postgresql" else sqlite
+class Engine(Protocol):
+    """What a module for a database offers. Each change is atomic by itself."""
+
+    # The condition of a column that has one of the ids in the parameter ``ids``.
+    ID_IN: str
+
+    def submit(self, params: dict[str, Any]) -> list[SubmittedRow]:
+        """Take the quota places and insert the tasks; no row if the quota does not allow all.
+
+        ``params``: ``owner`` (id), ``credential`` (or None), ``rows`` (of ``rows_of_new``),
+        ``count`` of the rows, ``size`` of each in bytes, ``limit`` of active tasks for owners
+        without an own one, and what ``allowance.bounds`` returns.
+        """
+
+    def claim(
+        self, queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
+    ) -> list[ClaimedRow]:
+        """Claim the next ready tasks of a queue for a process, in no particular order."""
+
+    def lock(self, queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
+        """Lock the next ready tasks of a queue, highest priority first, for this transaction."""
+
+    def finish(self, results: Sequence[AttemptResult]) -> dict[int, int]:
+        """Write how claimed attempts ended, and release the places of the tasks that ended.
+
+        Returns the owner's id by the task's id, for each attempt that was still current.
+        """
+
+    def finish_unclaimed(self, results: Sequence[AttemptResult]) -> dict[int, int]:
+        """Write claim and end of tasks that ``lock`` has locked; otherwise like ``finish``."""
+
+    def release(self, ended: Sequence[tuple[int, Status]]) -> None:
+        """Release a quota place for each task that ended: the owner's id and the status."""
+
+    def change(self) -> Func | int:
+        """The number of this transaction, for the column ``changed``."""
+
+    def snapshot(self) -> str:
+        """What is visible now, as text that ``between`` and ``ended_between`` take."""
+
+    def between(self, since: str, until: str) -> Q:
+        """Tasks whose last change the snapshot ``until`` shows and ``since`` does not show."""
+
+    def ended_between(self, since: str, until: str) -> Q:
+        """The same for tasks that ended: one range for each owner in the index ``task_ended``."""
+
+    def step(self, since: str, until: str, most: int) -> str:
+        """A snapshot after ``since``, at most ``most`` transactions later and not after ``until``.
+
+        It shows everything that ``since`` shows, and nothing that ``until`` does not show.
+        """
+
+    def wait_for_locks(self, seconds: float) -> None:
+        """Let this transaction wait no longer than this for each lock."""
+
+    def id_in(self, task_ids: list[int]) -> RawSQL:
+        """Tasks with these ids: one parameter for any number, and an index look-up for each."""
+
+    def ids(self, task_ids: list[int]) -> str:
+        """The parameter of ``ID_IN``."""
+
+    def moment(self, when: datetime) -> str:
+        """A time as the JSON rows carry it."""
+
+    # Former names, for callers outside of core that still use them.
+    def among(self, task_ids: list[int]) -> RawSQL: ...
+    def cursor(self) -> str: ...
 
 
-# What is smaller is within what a row counts anyway.
-NOTEWORTHY_BYTES = 256
+def engine() -> Engine:
+    """The engine of the database in use."""
+    # Not a conditional expression, which mypy does not check against the protocol.
+    if connection.vendor == "postgresql":
+        return postgresql
+    return sqlite
+
+
+dialect = engine  # the former name, for callers outside of core that still use it
+
+# Write a row of our own without changing it.
 WRITE_NOTHING = """
 INSERT INTO taskyard_clock (id, ticks) VALUES (1, 0)
 ON CONFLICT (id) DO UPDATE SET ticks = taskyard_clock.ticks
@@ -36,76 +122,24 @@ def prove_writable() -> None:
         cursor.execute(WRITE_NOTHING)
 
 
-def forget(task_ids: list[int]) -> None:
+def delete_tasks(task_ids: list[int]) -> None:
     """Delete tasks that this transaction has locked, and all that belongs to them, by set."""
-    sql = dialect()
+    current = engine()
     with connection.cursor() as cursor:
-        for statement in _forget_statements():
-            cursor.execute(statement.format(ids=sql.AMONG), [sql.ids(task_ids)])
+        for statement in _delete_statements():
+            cursor.execute(statement.format(in_ids=current.ID_IN), [current.ids(task_ids)])
 
 
 @cache
-def _forget_statements() -> list[str]:
-    """What refers to a task goes first, a host project's models included."""
+def _delete_statements() -> list[str]:
+    """Delete or detach the rows that refer to tasks, also of a host project; then the tasks."""
     tables = [
         (relation.related_model._meta.db_table, relation.field.column, relation.on_delete)
         for relation in Task._meta.related_objects
     ]
     return [
-        f"UPDATE {table} SET {column} = NULL WHERE {column} {{ids}}"  # noqa: S608
+        f"UPDATE {table} SET {column} = NULL WHERE {column} {{in_ids}}"  # noqa: S608
         if on_delete is SET_NULL
-        else f"DELETE FROM {table} WHERE {column} {{ids}}"  # noqa: S608
+        else f"DELETE FROM {table} WHERE {column} {{in_ids}}"  # noqa: S608
         for table, column, on_delete in tables
-    ] + ["DELETE FROM taskyard_task WHERE id {ids}"]
-
-
-def rows_of_new(new: Iterable[NewTask]) -> str:
-    """New tasks as the rows of a statement; raises ValueError for a NaN or an infinity.
-
-    What is as usual is left out: a database reads every word of it.
-    """
-    rows = []
-    for each in new:
-        row = {name: value for name, value in each._asdict().items() if value != DEFAULTS.get(name)}
-        if each.run_at is not None:
-            row["run_at"] = dialect().moment(each.run_at)
-        rows.append(row)
-    try:
-        text = orjson.dumps(rows)
-    except TypeError:  # integers beyond 64 bits
-        text = b"null"
-    if b"null" not in text:
-        return text.decode()
-    # In the place of a null there may have been a NaN.
-    return json.dumps(rows, ensure_ascii=False, allow_nan=False)
-
-
-def rows_of(endings: Iterable[AttemptResult]) -> str:
-    """Endings as the rows of a statement; what is JSON text already goes in as it is."""
-    rows = []
-    for end in endings:
-        row: dict[str, object] = {
-            "id": end.task.id,
-            "fence": end.task.fence,
-            "attempt": end.task.attempt,
-            "status": end.status.value,
-        }
-        if end.status in TERMINAL:
-            row["terminal"] = True
-            row["result"] = orjson.Fragment(end.result)
-            if len(end.result) > NOTEWORTHY_BYTES:
-                row["bytes"] = len(end.result)
-        else:
-            row["ready"] = end.wake_at is None
-            row["wake_at"] = end.wake_at and dialect().moment(end.wake_at)
-            row["resumes"] = end.resumes
-        if end.error_code:
-            row["error_code"] = end.error_code
-            row["error_message"] = end.error_message
-        if end.progress != "null":
-            row["progress"] = orjson.Fragment(end.progress)
-        if end.checkpoint != "null" or end.slept:
-            row["checkpoint"] = orjson.Fragment(end.checkpoint)
-            row["slept"] = end.slept
-        rows.append(row)
-    return orjson.dumps(rows).decode()
+    ] + ["DELETE FROM taskyard_task WHERE id {in_ids}"]

@@ -1,11 +1,14 @@
 """PostgreSQL: each change is one statement, so one round trip and no transaction block.
 
-``changed`` stays as it is where an owner sees no difference: a sleeper that goes on, or sleeps on.
+``changed`` stays as it is if the owner sees no difference: a suspended task goes on, or an attempt
+suspends its task again. Times are read as numbers: psycopg reads a time slower than all the rest of
+its row.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -15,14 +18,23 @@ from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
 from psycopg.types.numeric import Int8
 
-from taskyard.core.types import DEFAULTS
+from taskyard.core.engine.rows import (
+    ClaimedRow,
+    LockedRow,
+    SubmittedRow,
+    next_in,
+    rows_of,
+)
+from taskyard.core.states import Status
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
 
-Row = tuple[Any, ...]
-# A statement of so many bytes has the ordinary time; one that is larger has more.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Up to this many bytes a statement has the ordinary time; a larger one has more.
 ORDINARY_BYTES = 256 * 1024
 LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
 ORDINARY_TIME = nullcontext()
 
+# Take the quota places and insert the tasks, or neither.
 SUBMIT = """
 WITH place AS (
     UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
@@ -56,18 +68,19 @@ ORDER BY r.ordinality
 RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
 """
 
-# When a new task is due, NULL for at once. Said four times, for a join costs more.
+# When a new task is due; NULL if at once. Repeated four times, because a join costs more.
 DUE = "COALESCE(r.run_at, now() + r.delay_microseconds * interval '1 microsecond')"
 
+# Claim the next tasks that fit: those before the first task whose type's batch is full.
 CLAIM = """
 WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
-    WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
+    WHERE ready AND queue = %(queue)s AND %(batch_sizes)s::jsonb ? task_type
       AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
       AND EXISTS (SELECT FROM taskyard_worker WHERE id = %(worker)s AND lease_until > now())
     ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), numbered AS (
-    SELECT id, row_number() OVER w AS n, (%(caps)s::jsonb ->> task_type)::integer AS cap
+    SELECT id, row_number() OVER w AS n, (%(batch_sizes)s::jsonb ->> task_type)::integer AS cap
     FROM picked WINDOW w AS (ORDER BY priority DESC, id)
 ), fitting AS (
     SELECT id, n <= min(cap) OVER (ORDER BY n) AS fits FROM numbered
@@ -81,20 +94,67 @@ UPDATE taskyard_task SET
         ELSE pg_current_xact_id()::text::bigint END
 WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, claimed_at, now(), priority, cancel_requested_at, owner_id,
-    (SELECT count(*) FROM picked)
+    timeout_seconds, (date_part('epoch', started_at) * 1000000)::bigint,
+    (date_part('epoch', claimed_at) * 1000000)::bigint,
+    (date_part('epoch', now()) * 1000000)::bigint, cancel_requested_at IS NOT NULL,
+    priority, owner_id, (SELECT count(*) FROM picked)
 """
 
+
+def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
+    """Read the columns of ``CLAIM``."""
+    *stored, started, began, now, cancel_requested, priority, owner_id, looked_at = columns
+    task = ClaimedTask._make((*stored, _time(started), _time(began), _time(now), cancel_requested))
+    return ClaimedRow(task, priority, owner_id, looked_at)
+
+
+# Lock the next tasks of the fast path.
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes,
+    input_data, timeout_seconds, max_attempts = 1 OR resumes,
     (date_part('epoch', now()) * 1000000)::bigint
 FROM taskyard_task
-WHERE ready AND queue = %(queue)s AND %(caps)s::jsonb ? task_type
+WHERE ready AND queue = %(queue)s AND %(batch_sizes)s::jsonb ? task_type
   AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
 ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
+
+def _locked_rows(rows: list[tuple[Any, ...]]) -> list[LockedRow]:
+    """Read the columns of ``LOCK``; the last is the time, the same in each row."""
+    now = _time(rows[0][-1]) if rows else EPOCH
+    return [
+        LockedRow(
+            ClaimedTask(
+                task_id, task_type, fence, attempt, most, data, None, 0, timeout, now, now, now
+            ),
+            must_be_claimed,
+        )
+        for task_id, task_type, fence, attempt, most, data, timeout, must_be_claimed, _ in rows
+    ]
+
+
+# Release the places of the tasks in ``done`` that ended; lock the accounts in the order of ids.
+_RELEASE = """
+owed AS (
+    SELECT owner_id, count(*) AS places, COALESCE(sum(bytes), 0) AS bytes,
+        count(*) FILTER (WHERE status = 'completed') AS completed,
+        count(*) FILTER (WHERE status = 'error') AS error,
+        count(*) FILTER (WHERE status = 'cancelled') AS cancelled
+    FROM done WHERE terminal GROUP BY owner_id
+), locked AS (
+    SELECT user_id FROM taskyard_account WHERE user_id = ANY(ARRAY(SELECT owner_id FROM owed))
+    ORDER BY user_id FOR UPDATE
+), released AS (
+    UPDATE taskyard_account a SET
+        active = a.active - owed.places, completed = a.completed + owed.completed,
+        error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled,
+        bytes = a.bytes + owed.bytes
+    FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
+)
+"""
+
+# Write how attempts ended, if they are ``current``, and release.
 _WRITE = """
 WITH done AS (
     UPDATE taskyard_task t SET
@@ -114,33 +174,20 @@ WITH done AS (
         bytes integer)
     WHERE t.id = r.id AND {current}
     RETURNING t.id, t.owner_id, r.terminal, r.status, r.bytes
-), owed AS (
-    SELECT owner_id, count(*) AS places, COALESCE(sum(bytes), 0) AS bytes,
-        count(*) FILTER (WHERE status = 'completed') AS completed,
-        count(*) FILTER (WHERE status = 'error') AS error,
-        count(*) FILTER (WHERE status = 'cancelled') AS cancelled
-    FROM done WHERE terminal GROUP BY owner_id
-), locked AS (
-    SELECT user_id FROM taskyard_account WHERE user_id = ANY(ARRAY(SELECT owner_id FROM owed))
-    ORDER BY user_id FOR UPDATE
-), released AS (
-    UPDATE taskyard_account a SET
-        active = a.active - owed.places, completed = a.completed + owed.completed,
-        error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled,
-        bytes = a.bytes + owed.bytes
-    FROM owed, locked WHERE a.user_id = owed.owner_id AND a.user_id = locked.user_id
-)
+), {release}
 SELECT id, owner_id FROM done
 """
 
-# The end of an attempt that was claimed.
+# The end of attempts that were claimed.
 FINISH = _WRITE.format(
+    release=_RELEASE.strip(),
     also="",
     current="t.fence = r.fence AND t.status = 'in_progress' AND t.worker_id IS NOT NULL",
 )
 
-# Claim and end in one, of a task that this transaction has locked.
+# Claim and end in one, of tasks that this transaction has locked.
 FINISH_UNCLAIMED = _WRITE.format(
+    release=_RELEASE.strip(),
     also="""
         fence = r.fence, attempt = r.attempt, claimed_at = now(),
         started_at = COALESCE(t.started_at, now()),""",
@@ -148,71 +195,84 @@ FINISH_UNCLAIMED = _WRITE.format(
 )
 
 
-def submit(params: dict[str, Any]) -> list[Row]:
-    """Take the places and insert the rows; no row where the quota does not allow them all.
+# Release the places of tasks that other statements have ended.
+RELEASE = f"""
+WITH done AS (
+    SELECT owner_id, status, 0 AS bytes, true AS terminal
+    FROM json_to_recordset(%(ended)s::json) AS r (owner_id bigint, status text)
+), {_RELEASE.strip()}
+SELECT 1
+"""  # noqa: S608
 
-    A time goes out as a number: to read it as a time costs more than the rest of its row.
-    """
-    # As one type, whatever their size: a kept statement is kept for the types of its parameters.
+
+def submit(params: dict[str, Any]) -> list[SubmittedRow]:
+    """Take the places and insert the tasks."""
+    # As one type, whatever their size: PostgreSQL keeps a plan for each combination of types.
     wide = {name: Int8(params[name]) for name in ("count", "size")}
     statement = _submit(*(params[name] for name in ("limit", "budget", "interval", "burst")))
     return _fetch(statement, params | wide)
 
 
-def claim(params: dict[str, Any]) -> list[Row]:
-    """Give the next ready tasks to a process."""
-    return _fetch(CLAIM, params)
+def claim(
+    queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
+) -> list[ClaimedRow]:
+    """Claim the next ready tasks for a process; skip those that are locked."""
+    params = {**next_in(queue, batch_sizes), "worker": worker_id, "process": process}
+    return list(map(_claimed_row, _fetch(CLAIM, params)))
 
 
-def lock(params: dict[str, Any]) -> list[Row]:
-    """The next ready tasks, locked."""
-    return _fetch(LOCK, params)
+def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
+    """Lock the next ready tasks; skip those that are locked."""
+    return _locked_rows(_fetch(LOCK, next_in(queue, batch_sizes)))
 
 
-def finish_unclaimed(params: dict[str, Any]) -> list[Row]:
-    """Write how locked tasks ended; their ids and owners."""
-    return _fetch(FINISH_UNCLAIMED, params)
+def finish(results: Sequence[AttemptResult]) -> dict[int, int]:
+    """Write how claimed attempts ended."""
+    return dict(_fetch(FINISH, {"rows": rows_of(results, moment)}))
 
 
-def finish(params: dict[str, Any]) -> list[Row]:
-    """Write how attempts ended, where they are still current; the ids that were, and owners."""
-    return _fetch(FINISH, params)
+def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, int]:
+    """Write claim and end of locked tasks."""
+    return dict(_fetch(FINISH_UNCLAIMED, {"rows": rows_of(results, moment)}))
+
+
+def release(ended: Sequence[tuple[int, Status]]) -> None:
+    """Release the places of tasks that other statements have ended."""
+    rows = [{"owner_id": owner_id, "status": status} for owner_id, status in ended]
+    _fetch(RELEASE, {"ended": json.dumps(rows)})
 
 
 def change() -> Func:
-    """What ``changed`` is set to by the current transaction."""
+    """The number of this transaction."""
     return Func(template="pg_current_xact_id()::text::bigint", output_field=BigIntegerField())
 
 
-def cursor() -> str:
-    """What is visible now, for ``between``."""
+def snapshot() -> str:
+    """What is visible now: ``xmin:xmax:xip,…``."""
     return str(_fetch("SELECT pg_current_snapshot()::text", {})[0][0])
 
 
 def between(since: str, until: str) -> Q:
-    """Rows whose last change ``until`` shows and ``since`` did not, whatever order they had.
+    """Tasks whose last change ``until`` shows and ``since`` does not show.
 
-    A snapshot names the transactions that were under way, so one that was numbered early and
+    A snapshot lists the transactions in progress, so a transaction that was numbered early and
     committed late is not missed (PostgreSQL manual, "Transaction ID and Snapshot Information").
     """
     oldest = int(since.split(":")[0])
-    # Two arms, because each has its index: of the few that are active, of the many that ended.
+    # Two conditions, because active and ended tasks have an index each.
     found = Q(finished_at=None) | Q(finished_at__isnull=False, changed__gte=oldest)
     return found & ~Q(_visible_in(since)) & Q(_visible_in(until))
 
 
 def ended_between(since: str, until: str) -> Q:
-    """The same of tasks that have ended: one range of each owner in the index ``task_ended``."""
+    """The same for tasks that ended, by the index ``task_ended``."""
     oldest, beyond = int(since.split(":")[0]), int(until.split(":")[1])
     found = Q(finished_at__isnull=False, changed__gte=oldest, changed__lt=beyond)
     return found & ~Q(_visible_in(since)) & Q(_visible_in(until))
 
 
 def step(since: str, until: str, most: int) -> str:
-    """A cursor between the two, at most ``most`` transactions after ``since``.
-
-    It shows all that ``since`` shows, and nothing that ``until`` does not show.
-    """
+    """A snapshot between the two, at most ``most`` transactions after ``since``."""
     end = int(since.split(":")[1]) + most
     oldest, beyond, running = until.split(":")
     if int(beyond) <= end:
@@ -230,25 +290,28 @@ def _visible_in(snapshot: str) -> RawSQL:
 
 
 def wait_for_locks(seconds: float) -> None:
-    """From now on this transaction waits no longer for any lock."""
+    """Let this transaction wait no longer than this for each lock."""
     with connection.cursor() as cursor:
         limit = f"{round(seconds * 1000)}ms"
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [limit])
 
 
-AMONG = "= ANY(%s::bigint[])"
+ID_IN = "= ANY(%s::bigint[])"
 
 
 def ids(task_ids: list[int]) -> str:
-    """The parameter of ``AMONG``; as text, for a list is looked through number by number."""
+    """The parameter of ``ID_IN``; as text, because psycopg adapts a list number by number."""
     return f"{{{','.join(map(str, task_ids))}}}"
 
 
-def among(task_ids: list[int]) -> RawSQL:
-    """Rows of these ids, however many: one parameter, and each is looked up by itself."""
-    return RawSQL(
-        "taskyard_task.id = ANY(%s::bigint[])", [ids(task_ids)], output_field=BooleanField()
-    )
+def id_in(task_ids: list[int]) -> RawSQL:
+    """Tasks with these ids, with one parameter for any number of them."""
+    condition = f"taskyard_task.id {ID_IN}"
+    return RawSQL(condition, [ids(task_ids)], output_field=BooleanField())  # noqa: S611
+
+
+# Former names, for callers outside of core that still use them.
+among, cursor = id_in, snapshot
 
 
 def moment(when: datetime) -> str:
@@ -258,31 +321,36 @@ def moment(when: datetime) -> str:
 
 @lru_cache(maxsize=8)
 def _submit(limit: int, budget: int, interval: float, burst: float) -> str:
-    """The statement for these settings: each parameter costs some time with every task."""
+    """The statement for these settings; as parameters, they would cost time with every task."""
     bounds = {"limit": limit, "budget": budget, "interval": interval, "burst": burst}
     return SUBMIT.format(users=get_user_model()._meta.db_table, due=DUE, **bounds, **DEFAULTS)
 
 
-def _fetch(statement: str, params: dict[str, Any]) -> list[Row]:
+def _time(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _fetch(statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     with _time_for(params.get("rows", "")), connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())
 
 
 def _time_for(rows: str) -> AbstractContextManager[None]:
-    """Around a statement with these rows: more time than usual, if they are many.
+    """Give a statement with many rows more time than usual.
 
-    Only an engine that bounds its answers has to give more, and only then it costs round trips.
+    Needed only if the database backend limits the time of an answer; then it costs round trips.
     """
     if len(rows) <= ORDINARY_BYTES:
         return ORDINARY_TIME
-    give = getattr(connection, "answering_within", None)
-    if give is None:
+    answering_within = getattr(connection, "answering_within", None)
+    if answering_within is None:
         return ORDINARY_TIME
-    return _more_time(give(LEAST_SECONDS + SECONDS_A_MEGABYTE * len(rows) / 1024**2))
+    seconds = LEAST_SECONDS + SECONDS_A_MEGABYTE * len(rows) / 1024**2
+    return _in_transaction(answering_within(seconds))
 
 
 @contextmanager
-def _more_time(given: AbstractContextManager[None]) -> Iterator[None]:
-    with transaction.atomic(), given:
+def _in_transaction(time_limit: AbstractContextManager[None]) -> Iterator[None]:
+    with transaction.atomic(), time_limit:
         yield

@@ -1,10 +1,11 @@
-"""SQLite: the same changes inside one IMMEDIATE transaction, which is one writer at a time.
+"""SQLite: the same changes, each in an IMMEDIATE transaction: one process writes at a time.
 
-The database's clock is this machine's.
+The database's clock is this machine's clock.
 """
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,11 +15,21 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
+from taskyard.core.engine.rows import (
+    LEAST_RESULT_BYTES,
+    ClaimedRow,
+    LockedRow,
+    SubmittedRow,
+    next_in,
+    rows_of,
+)
 from taskyard.core.models import Clock
-from taskyard.core.types import DEFAULTS
+from taskyard.core.states import TERMINAL, Status
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
 
-Row = tuple[Any, ...]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
 UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
     rate_at = max(rate_at, %(clock)s) + %(count)s * %(interval)s
@@ -31,6 +42,7 @@ WHERE user_id = %(owner)s
         AND %(credential)s = substr(sha256(password), 1, 32)))
 """
 
+# Insert new tasks, in their order.
 INSERT = """
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
@@ -52,25 +64,29 @@ FROM (
 RETURNING id, ready
 """.format(**DEFAULTS)  # noqa: S608
 
+# Number the next change.
 TICK = """
 INSERT INTO taskyard_clock (id, ticks) VALUES (1, 1)
 ON CONFLICT (id) DO UPDATE SET ticks = ticks + 1 RETURNING ticks
 """
 
+# Find the next tasks, and which fit: those before the first whose type's batch is full.
 PICK = """
 WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
-    WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
+    WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> task_type IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
       AND EXISTS (SELECT 1 FROM taskyard_worker WHERE id = %(worker)s AND lease_until > %(now)s)
     ORDER BY priority DESC, id LIMIT %(limit)s
 ), numbered AS (
-    SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n, %(caps)s ->> task_type AS cap
+    SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n,
+        %(batch_sizes)s ->> task_type AS cap
     FROM picked
 )
 SELECT id, n <= min(cap) OVER (ORDER BY n) FROM numbered
 """
 
+# Claim the tasks that ``PICK`` found to fit.
 CLAIM = """
 UPDATE taskyard_task SET
     status = 'in_progress', ready = 0, worker_id = %(worker)s, process = %(process)s,
@@ -80,18 +96,44 @@ UPDATE taskyard_task SET
     changed = CASE WHEN resumes AND status = 'in_progress' THEN changed ELSE %(change)s END
 WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, claimed_at, %(now)s, priority, cancel_requested_at, owner_id
+    timeout_seconds, started_at, claimed_at, cancel_requested_at, priority, owner_id
 """
 
+
+def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> ClaimedRow:
+    """Read the columns of ``CLAIM``."""
+    *stored, started, began, cancel_requested_at, priority, owner_id = columns
+    task = ClaimedTask._make(
+        (*stored, _aware(started), _aware(began), now, cancel_requested_at is not None)
+    )
+    return ClaimedRow(task, priority, owner_id, looked_at)
+
+
+# Find the next tasks of the fast path.
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, NULL, 0, timeout_seconds, max_attempts = 1 OR resumes
+    input_data, timeout_seconds, max_attempts = 1 OR resumes
 FROM taskyard_task
-WHERE ready AND queue = %(queue)s AND %(caps)s ->> task_type IS NOT NULL
+WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> task_type IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
 ORDER BY priority DESC, id LIMIT %(limit)s
 """
 
+
+def _locked_rows(rows: list[tuple[Any, ...]], now: datetime) -> list[LockedRow]:
+    """Read the columns of ``LOCK``."""
+    return [
+        LockedRow(
+            ClaimedTask(
+                task_id, task_type, fence, attempt, most, data, None, 0, timeout, now, now, now
+            ),
+            must_be_claimed,
+        )
+        for task_id, task_type, fence, attempt, most, data, timeout, must_be_claimed in rows
+    ]
+
+
+# Write how attempts ended, if they are ``current``.
 _WRITE = """
 UPDATE taskyard_task SET
     status = r.value ->> 'status', ready = COALESCE(r.value ->> 'ready', 0),
@@ -110,13 +152,13 @@ WHERE taskyard_task.id = r.value ->> 'id' AND {current}
 RETURNING taskyard_task.id, owner_id, finished_at, status
 """
 
-# The end of an attempt that was claimed.
+# The end of attempts that were claimed.
 FINISH = _WRITE.format(
     also="",
     current="fence = r.value ->> 'fence' AND status = 'in_progress' AND worker_id IS NOT NULL",
 )
 
-# Claim and end in one; nobody else writes in between.
+# Claim and end in one; no other process writes in this transaction.
 FINISH_UNCLAIMED = _WRITE.format(
     also="""
     fence = r.value ->> 'fence', attempt = r.value ->> 'attempt', claimed_at = %(now)s,
@@ -124,6 +166,7 @@ FINISH_UNCLAIMED = _WRITE.format(
     current="fence = r.value ->> 'fence' - 1 AND ready",
 )
 
+# Release the places of tasks that ended: lists of owner, status and bytes.
 RELEASE = """
 UPDATE taskyard_account SET
     active = active - owed.places,
@@ -142,50 +185,56 @@ WHERE user_id = owed.owner
 """
 
 
-def submit(params: dict[str, Any]) -> list[Row]:
-    """Take the places and insert the rows; no row where the quota does not allow them all."""
+def submit(params: dict[str, Any]) -> list[SubmittedRow]:
+    """Take the places and insert the tasks."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_take_places(), {**params, "clock": time.time()})
         if not cursor.rowcount:
             return []
         stamp = _stamp()
         cursor.execute(INSERT, {**params, **stamp})
-        now = _aware(stamp["now"]) - datetime(1970, 1, 1, tzinfo=UTC)
-        return [
-            (task_id, now // timedelta(microseconds=1), ready)
-            for task_id, ready in cursor.fetchall()
-        ]
+        created_us = (_aware(stamp["now"]) - EPOCH) // timedelta(microseconds=1)
+        return [(task_id, created_us, ready) for task_id, ready in cursor.fetchall()]
 
 
-def claim(params: dict[str, Any]) -> list[Row]:
-    """Give the next ready tasks to a process."""
+def claim(
+    queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
+) -> list[ClaimedRow]:
+    """Claim the next ready tasks for a process."""
+    params = {**next_in(queue, batch_sizes), "worker": worker_id, "process": process}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PICK, {**params, "now": moment(datetime.now(UTC))})
         picked = cursor.fetchall()
         if not picked:
             return []
         chosen = str([task_id for task_id, fits in picked if fits])
-        cursor.execute(CLAIM, {**params, **_stamp(), "chosen": chosen})
+        stamp = _stamp()
+        cursor.execute(CLAIM, {**params, **stamp, "chosen": chosen})
         rows = cursor.fetchall()
-    return [(*row[:9], *map(_aware, row[9:12]), *row[12:], len(picked)) for row in rows]
+    now = _aware(stamp["now"])
+    return [_claimed_row(row, now=now, looked_at=len(picked)) for row in rows]
 
 
-def lock(params: dict[str, Any]) -> list[Row]:
-    """The next ready tasks; nobody else writes in this transaction."""
+def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
+    """Find the next ready tasks; no other process writes in this transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, params)
-        now = time.time_ns() // 1000
-        return [(*row, now) for row in cursor.fetchall()]
+        cursor.execute(LOCK, next_in(queue, batch_sizes))
+        return _locked_rows(cursor.fetchall(), datetime.now(UTC))
 
 
-def finish_unclaimed(params: dict[str, Any]) -> list[Row]:
-    """Write how tasks ended that were not claimed before; their ids and owners."""
-    return _write(FINISH_UNCLAIMED, params)
+def finish(results: Sequence[AttemptResult]) -> dict[int, int]:
+    """Write how claimed attempts ended."""
+    return _write(FINISH, results)
 
 
-def finish(params: dict[str, Any]) -> list[Row]:
-    """Write how attempts ended, where they are still current; the ids that were, and owners."""
-    return _write(FINISH, params)
+def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, int]:
+    """Write claim and end of locked tasks."""
+    return _write(FINISH_UNCLAIMED, results)
+
+
+def release(ended: Sequence[tuple[int, Status]]) -> None:
+    """Release the places of tasks that other statements have ended."""
+    _release([(owner_id, status, 0) for owner_id, status in ended])
 
 
 @cache
@@ -193,81 +242,86 @@ def _take_places() -> str:
     return TAKE_PLACES.format(users=get_user_model()._meta.db_table)
 
 
-def _write(statement: str, params: dict[str, Any]) -> list[Row]:
+def _write(statement: str, results: Sequence[AttemptResult]) -> dict[int, int]:
+    # Here, because RETURNING does not know the rows that were given.
+    sizes = {
+        result.task.id: len(result.result)
+        for result in results
+        if len(result.result) > LEAST_RESULT_BYTES and result.status in TERMINAL
+    }
+    params = {"rows": rows_of(results, moment)}
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, {**params, **_stamp()})
+        cursor.execute(statement, params | _stamp())
         rows = cursor.fetchall()
-        sizes = _result_sizes(params["rows"])
         ended = [
-            (owner, status, sizes.get(task_id, 0))
-            for task_id, owner, finished_at, status in rows
+            (owner_id, status, sizes.get(task_id, 0))
+            for task_id, owner_id, finished_at, status in rows
             if finished_at
         ]
         if ended:
-            cursor.execute(RELEASE, {"ended": json.dumps(ended)})
-        return [row[:2] for row in rows]
+            _release(ended)
+    return {task_id: owner_id for task_id, owner_id, _, _ in rows}
+
+
+def _release(ended: list[tuple[int, str, int]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(RELEASE, {"ended": json.dumps(ended)})
 
 
 def wait_for_locks(seconds: float) -> None:
-    """Nothing: whoever writes has the whole file, and no row is locked."""
+    """Do nothing: SQLite locks the whole file, and no row."""
 
 
-AMONG = "IN (SELECT value FROM json_each(%s))"
+ID_IN = "IN (SELECT value FROM json_each(%s))"
 
 
 def ids(task_ids: list[int]) -> str:
-    """The parameter of ``AMONG``."""
+    """The parameter of ``ID_IN``."""
     return json.dumps(task_ids)
 
 
-def _result_sizes(rows: str) -> dict[int, int]:
-    """By task; RETURNING knows nothing of the rows that were given."""
-    if '"bytes"' not in rows:
-        return {}
-    return {row["id"]: row["bytes"] for row in json.loads(rows) if "bytes" in row}
-
-
-def among(task_ids: list[int]) -> RawSQL:
-    """Rows of these ids, however many: one parameter, and each is looked up by itself."""
-    return RawSQL(
-        "taskyard_task.id IN (SELECT value FROM json_each(%s))",
-        [ids(task_ids)],
-        output_field=BooleanField(),
-    )
+def id_in(task_ids: list[int]) -> RawSQL:
+    """Tasks with these ids, with one parameter for any number of them."""
+    condition = f"taskyard_task.id {ID_IN}"
+    return RawSQL(condition, [ids(task_ids)], output_field=BooleanField())  # noqa: S611
 
 
 def moment(when: datetime) -> str:
-    """A time as Django keeps it on SQLite, where times are compared as text."""
+    """A time as Django stores it on SQLite, which compares times as text."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def change() -> int:
-    """What ``changed`` is set to by the current transaction, which is the only writer."""
+    """The next tick, as the number of this change."""
     with connection.cursor() as cursor:
         cursor.execute(TICK)
         return int(cursor.fetchone()[0])
 
 
-def cursor() -> str:
-    """What is visible now, for ``between``."""
+def snapshot() -> str:
+    """What is visible now: the last tick."""
     ticks = Clock.objects.values_list("ticks", flat=True).first()
     return str(ticks or 0)
 
 
+# Former names, for callers outside of core that still use them.
+among, cursor = id_in, snapshot
+
+
 def between(since: str, until: str) -> Q:
-    """Rows that changed after ``since`` and not after ``until``; writers come one by one."""
+    """Tasks that changed after ``since`` and not after ``until``: one process writes at a time."""
     changed = Q(changed__gt=int(since.split(":")[0]), changed__lte=int(until))
-    # Two arms, because each has its index: of the few that are active, of the many that ended.
+    # Two conditions, because active and ended tasks have an index each.
     return (Q(finished_at=None) & changed) | (Q(finished_at__isnull=False) & changed)
 
 
 def ended_between(since: str, until: str) -> Q:
-    """The same of tasks that have ended: one range of each owner in the index ``task_ended``."""
+    """The same for tasks that ended, by the index ``task_ended``."""
     return Q(finished_at__isnull=False, changed__gt=int(since), changed__lte=int(until))
 
 
 def step(since: str, until: str, most: int) -> str:
-    """A cursor between the two, at most ``most`` ticks after ``since``."""
+    """A snapshot between the two, at most ``most`` ticks after ``since``."""
     return str(min(int(until), int(since) + most))
 
 

@@ -1,0 +1,125 @@
+"""How attempts and tasks end: every end is written here, and nowhere else.
+
+``finish`` and ``finish_unclaimed`` write the results of attempts, ``lose_attempts`` takes tasks
+from processes that are gone, and ``end_tasks`` ends tasks without a result. Each end releases the
+quota place of its task in the same transaction, and passes ``_after``.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from taskyard.core import history, notifications
+from taskyard.core.engine import engine
+from taskyard.core.models import Task
+from taskyard.core.states import ACTIVE, Status
+from taskyard.core.types import MESSAGES, AttemptResult, Change, RescueDecision
+
+logger = logging.getLogger(__name__)
+
+
+def finish(results: Sequence[AttemptResult]) -> set[int]:
+    """Write how claimed attempts ended, all together; the ids of those that were still current.
+
+    Nothing is written for an attempt that came late: the task was taken from it before.
+    """
+    active = [result for result in results if result.status in ACTIVE]
+    failed = [result for result in results if result.traceback]
+    # Most attempts end with one statement, which needs no transaction block.
+    with transaction.atomic() if active or failed else nullcontext():
+        owner_ids = engine().finish(results)
+        _attempts_ended(results, owner_ids)
+        if active:
+            _cancel_requested([result.task.id for result in active if result.task.id in owner_ids])
+    for result in results:
+        if result.task.id not in owner_ids:
+            logger.warning("late write refused", extra={"task": result.task.id})
+    return set(owner_ids)
+
+
+def finish_unclaimed(results: Sequence[AttemptResult]) -> None:
+    """Write claim and end of attempts whose tasks this transaction has locked."""
+    if results:
+        _attempts_ended(results, engine().finish_unclaimed(results))
+
+
+def lose_attempts(tasks: Sequence[Task], decision: RescueDecision) -> None:
+    """End the attempts of locked tasks whose process is gone: all are ready again, or all end."""
+    if not decision.again:
+        owner_ids = {task.id: task.owner_id for task in tasks}
+        end_tasks(owner_ids, decision.status, decision.code, MESSAGES[decision.code])
+        return
+    if not decision.resumes:
+        history.record_lost(tasks, decision.code)
+    Task.objects.filter(id__in=[task.id for task in tasks]).update(
+        status=Status.PENDING,
+        ready=True,
+        resumes=decision.resumes,
+        worker=None,
+        process=None,
+        error_code="",
+        error_message="",
+        changed=engine().change(),
+    )
+    _after((task.owner_id, task.id, Status.PENDING) for task in tasks)
+
+
+def cancel_waiting(owner_ids: dict[int, int]) -> None:
+    """Cancel locked tasks that no process holds."""
+    end_tasks(owner_ids, Status.CANCELLED, "cancelled_at_once")
+
+
+def end_tasks(
+    owner_ids: dict[int, int], status: Status, error_code: str, error_message: str | None = None
+) -> None:
+    """End locked tasks without a result; ``owner_ids`` has the owner's id by the task's id.
+
+    Without ``error_message``, the message of the last attempt stays.
+    """
+    if not owner_ids:
+        return
+    message = {} if error_message is None else {"error_message": error_message}
+    Task.objects.filter(id__in=owner_ids).update(
+        status=status,
+        ready=False,
+        resumes=False,
+        wake_at=None,
+        worker=None,
+        process=None,
+        finished_at=Now(),
+        error_code=error_code,
+        changed=engine().change(),
+        **message,
+    )
+    engine().release([(owner_id, status) for owner_id in owner_ids.values()])
+    _after((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
+
+
+def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, int]) -> None:
+    """Keep the history of attempts that were written: those that have an owner's id."""
+    written = [result for result in results if result.task.id in owner_ids]
+    history.record_attempts(
+        result for result in written if result.error_code and result.status in ACTIVE
+    )
+    history.record_tracebacks(written)
+    _after((owner_ids[result.task.id], result.task.id, result.status) for result in written)
+
+
+def _cancel_requested(task_ids: list[int]) -> None:
+    """Cancel tasks whose attempt goes on later, if a cancel was requested while it ran."""
+    requested = Task.objects.filter(id__in=task_ids, cancel_requested_at__isnull=False)
+    cancel_waiting(dict(requested.lock_skipping().values_list("id", "owner_id")))
+
+
+def _after(changes: Iterable[Change]) -> None:
+    """Do what follows when attempts and tasks have ended; the only function that all ends pass.
+
+    If something waits for the end of a task (a dependent, a concurrency key, a delivery), this
+    function has to call it: the rows are written, and the transaction is open. Only ``finish`` may
+    have written without a transaction block; it has to open one if one of its tasks has followers,
+    so that tasks without followers still end with one statement.
+    """
+    notifications.on_commit((), changes)
