@@ -62,8 +62,11 @@ def ends_when(happens: Callable[[], object], user: User, *, seconds: float) -> b
         }
         stream = asyncio.create_task(TaskStreams(hub, bridge)(scope, receive, send))
         try:
-            await asyncio.sleep(0.6)
+            async with asyncio.timeout(20):
+                while not said:
+                    await asyncio.sleep(0.05)
             assert said[0]["status"] == 200
+            await asyncio.sleep(0.6)
             assert not stream.done()
             await asyncio.to_thread(_and_close, happens)
             await asyncio.wait([stream], timeout=seconds)
