@@ -1,4 +1,4 @@
-"""A worker's hand: claims and ends tasks through the lifecycle, when a test says so."""
+"""A worker for tests: it claims and ends tasks through the lifecycle when a test calls it."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class FakeWorker:
         return lifecycle.claim("default", batch_sizes, worker_id=self.worker_id, process=1)[0]
 
     def finish(self, claimed: ClaimedTask, status: Status, **how: Any) -> bool:
-        """Whether the ending was still the attempt's to write."""
+        """End an attempt; false if it was not current."""
         return bool(lifecycle.finish([AttemptResult(task=claimed, status=status, **how)]))
 
     def end(self, status: Status, **how: Any) -> None:
-        """Claim what waits and end all of it so."""
+        """Claim all ready tasks and end them with this status."""
         for claimed in self.claim():
             assert self.finish(claimed, status, **how)
