@@ -1,4 +1,4 @@
-"""A fake worker: it claims and ends tasks through the lifecycle when a test calls it."""
+"""A worker for tests: it claims and ends tasks through the lifecycle when a test calls it."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class FakeWorker:
         return lifecycle.claim("default", batch_sizes, worker_id=self.worker_id, process=1)[0]
 
     def finish(self, claimed: ClaimedTask, status: Status, **how: Any) -> bool:
-        """Whether the attempt still held the fence, so that its end was written."""
+        """End an attempt; false if it was not current."""
         return bool(lifecycle.finish([AttemptResult(task=claimed, status=status, **how)]))
 
     def end(self, status: Status, **how: Any) -> None:
-        """Claim all ready tasks and end them this way."""
+        """Claim all ready tasks and end them with this status."""
         for claimed in self.claim():
             assert self.finish(claimed, status, **how)

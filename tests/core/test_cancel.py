@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,19 @@ from taskyard.core import deletion, lifecycle
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, LossReason
+from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask, LossReason
 
 pytestmark = pytest.mark.django_db
 
 Submit = Callable[..., Task]
 Claim = Callable[..., list[ClaimedTask]]
 LATER = datetime.now(UTC) + timedelta(hours=1)
+announced: list[Change] = []
+
+
+def announce(changes: list[Change]) -> None:
+    """Named in TASKYARD_TELL by a test below."""
+    announced.extend(changes)
 
 
 def active(owner_id: int) -> int:
@@ -74,6 +81,23 @@ def test_a_task_that_was_asked_to_stop_does_not_go_on(
     lifecycle.finish([AttemptResult(task=claimed, status=status, wake_at=LATER, **going_on)])  # type: ignore[arg-type]
     assert Task.objects.get().status == "cancelled"
     assert active(owner_id) == 0
+
+
+def test_the_cancel_of_a_task_that_ends_an_attempt_is_announced(
+    submit: Submit,
+    claim: Claim,
+    owner_id: int,
+    settings: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    task = submit()
+    (claimed,) = claim()
+    lifecycle.cancel(task.id, by_id=owner_id)
+    settings.TASKYARD_TELL = f"{__name__}.announce"
+    announced.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.finish([AttemptResult(claimed, Status.PENDING, error_code="no", wake_at=LATER)])
+    assert announced[-1] == (owner_id, task.id, Status.CANCELLED)
 
 
 def test_a_lost_task_that_was_asked_to_stop_does_not_run_again(

@@ -288,8 +288,8 @@ LIFECYCLE = tuple(
         ),
         (
             "transitions",
-            "end-untold",
-            "a stream tells every cancel",
+            "cancel-unannounced",
+            "a stream shows every cancel",
             "    _after((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())\n",
             "",
         ),

@@ -1,7 +1,7 @@
-"""Cancelling and retrying many tasks: some at a time, each batch durable by itself.
+"""Cancel and retry many tasks, in batches that are committed one by one.
 
-Nothing is remembered between two calls. What was done drops out of the question, so that the same
-question asked again goes on where the last call stopped.
+Nothing is stored between two calls. A task that was cancelled or retried no longer matches, so the
+same call goes on where the last one stopped.
 """
 
 import time
@@ -24,19 +24,19 @@ BATCH = 100
 
 
 def cancellable(tasks: TaskQuerySet) -> TaskQuerySet:
-    """Those that are active and that nobody has asked to stop."""
+    """Those that are active and have no requested cancel."""
     return tasks.active().filter(cancel_requested_at=None)
 
 
 def retryable(tasks: TaskQuerySet) -> TaskQuerySet:
-    """Those that ended in error or were cancelled, of known types, and were not retried yet."""
+    """Those that ended in error or were cancelled, have a known type, and were not retried yet."""
     retries = Task.objects.filter(retry_of=OuterRef("pk"))
-    known = [each.name for each in registry.all()]
+    known = [task_type.name for task_type in registry.all()]
     return tasks.failed().filter(~Exists(retries), task_type__in=known)
 
 
 def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
-    """Cancel those of these tasks that can be, for so long; how many were asked to stop."""
+    """Cancel the cancellable of these tasks for at most ``seconds``; how many."""
     done, until = 0, time.monotonic() + seconds
     while batch := lifecycle.cancel_next(tasks, by_id=by_id):
         done += batch
@@ -46,9 +46,10 @@ def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
 
 
 def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
-    """Submit those of these tasks again that can be, for so long; how many.
+    """Retry the retryable of these tasks for at most ``seconds``; how many.
 
-    Left out are those of owners who have no free place, or whose account or task is locked.
+    Left out are tasks of owners without a free place, and tasks that are locked or whose account
+    is.
     """
     done, until = 0, time.monotonic() + seconds
     full: set[int] = set()
@@ -71,7 +72,7 @@ def _retried(task: Task, full: set[int]) -> bool:
     try:
         with transaction.atomic():
             engine().wait_for_locks(WAIT_SECONDS)
-            # Two may ask for the same at once: the second sees what the first has done.
+            # If two callers retry the same task, the second one sees the new task of the first.
             Task.objects.select_for_update(of=("self",), no_key=True).get(pk=task.pk)
             if Task.objects.filter(retry_of=task).exists():
                 return False

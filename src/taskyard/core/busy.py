@@ -1,7 +1,7 @@
-"""Change tasks of many owners: an owner whose account somebody else has locked is left for later.
+"""Change tasks of many owners, and leave the owners whose account is locked for a later call.
 
-An account is locked while a submit or an end is written, which is short, or by somebody's long
-transaction. The order of locks stays: tasks, then accounts. What is skipped cannot deadlock.
+An account is locked while a submit or an end is written, which is short, or by a longer
+transaction. Locks are taken in the same order as everywhere: tasks, then accounts.
 """
 
 import logging
@@ -23,7 +23,7 @@ Lock = Callable[[Iterable[int]], set[int]]
 
 
 class Looked(NamedTuple):
-    """How many tasks were looked at, and the owners of those that were left."""
+    """How many tasks were looked at, and the owners whose tasks were left."""
 
     tasks: int
     busy: set[int]
@@ -32,12 +32,12 @@ class Looked(NamedTuple):
 def sparing_the_busy(
     tasks: TaskQuerySet, change: Callable[[TaskQuerySet, Lock], Looked], *, at_most: int
 ) -> None:
-    """Have ``change`` change these tasks, except those whose owners' accounts are locked.
+    """Let ``change`` change these tasks, except those of owners whose account is locked.
 
-    Each call of ``change`` is one transaction. It locks the next tasks, ``at_most`` so many, has
-    the accounts locked that it needs, and leaves the tasks of the owners that this answers. If
-    there may be others' tasks behind theirs, it is called again for those. One of these owners is
-    waited for, for a moment: who submits without a pause has an account that is never seen free.
+    Each call of ``change`` is one transaction. It locks the next ``at_most`` tasks, calls ``Lock``
+    for the accounts that it needs, and leaves the tasks of the owners that this returns. It is
+    called again without these owners if more tasks may follow. At the end it waits a moment for
+    one of these owners, because the account of an owner who submits all the time is always locked.
     """
     busy: set[int] = set()
     while True:
@@ -52,8 +52,8 @@ def sparing_the_busy(
 
 
 def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
-    """Lock the accounts of these owners; the owners of those that somebody else has locked."""
-    engine().wait_for_locks(WAIT_SECONDS)  # on whatever else is locked
+    """Lock the accounts of these owners; the owners whose account is locked already."""
+    engine().wait_for_locks(WAIT_SECONDS)  # of other rows
     accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     owners = accounts.values_list("user_id", flat=True)
     free = set(owners.select_for_update(skip_locked=True))
@@ -61,7 +61,7 @@ def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
 
 
 def _lock_in_a_moment(owner_ids: Iterable[int]) -> set[int]:
-    """The same, all or none, after ``WAIT_SECONDS`` at most for each."""
+    """Lock the accounts of all these owners or of none; wait ``WAIT_SECONDS`` for each."""
     accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     try:
         with transaction.atomic():

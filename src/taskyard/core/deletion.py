@@ -1,4 +1,4 @@
-"""Deleting tasks that have ended, with what belongs to them; the owner's counts follow."""
+"""Delete tasks that have ended, with all that belongs to them, and adjust the owner's counts."""
 
 import logging
 from collections import Counter, defaultdict
@@ -15,13 +15,13 @@ from taskyard.core.errors import StillActive
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 
-# Each may have a thousand lines of log.
+# A task may have a thousand log lines.
 SWEEP = 250
 logger = logging.getLogger(__name__)
 
 
 def delete(task: Task) -> None:
-    """Forget a task that has ended, and wait for whoever holds it; raises StillActive."""
+    """Delete a task that has ended; wait if its row is locked. Raises StillActive."""
     found = Task.objects.filter(id=task.id).ended().select_for_update(of=("self",))
     _, deleted = _forget(found, lambda owner_ids: set())
     if not deleted:
@@ -33,10 +33,10 @@ def purge(
 ) -> tuple[int, int | None]:
     """Look at the next tasks by id and delete those that ended so many days ago.
 
-    How many were deleted, and where to go on; None when no task beyond can be old enough. Each
-    call looks at ``at_most`` tasks, however many there are. Left for another time are those that
-    somebody is changing at the moment, those whose owner's account is locked, and all of them if
-    what belongs to one of them is.
+    Returns how many were deleted, and the id to go on from; None if no later task can be old
+    enough. Each call looks at ``at_most`` tasks. Left for a later call are tasks that another
+    transaction has locked, tasks whose owner's account is locked, and all of them if a row that
+    belongs to one of them is locked.
     """
     oldest_kept = Now() - timedelta(days=older_than_days)
     is_old = ExpressionWrapper(Q(created_at__lt=oldest_kept), output_field=BooleanField())
@@ -51,7 +51,7 @@ def purge(
     def forget(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
         nonlocal deleted
         with transaction.atomic():
-            engine().wait_for_locks(busy.WAIT_SECONDS)  # on what belongs to the tasks
+            engine().wait_for_locks(busy.WAIT_SECONDS)  # of rows that belong to the tasks
             looked, gone = _forget(tasks.lock_skipping(), lock)
         deleted += gone
         return looked._replace(tasks=at_most) if looked.busy else looked
@@ -66,9 +66,10 @@ def purge(
 
 
 def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
-    """Delete them; or nothing, if the account of one of their owners is busy.
+    """Delete these tasks; or none, if the account of one of their owners is locked.
 
-    Accounts are locked last: what refers to these tasks are tasks too.
+    Accounts are locked last, because tasks that refer to these are updated before. The place of an
+    active task is not released here: only ended tasks are deleted.
     """
     with transaction.atomic():
         found = list(tasks.values_list("id", "owner_id", "status", "size"))

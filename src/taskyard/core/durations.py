@@ -1,7 +1,7 @@
-"""How long tasks waited and ran: histograms that never go down, whatever is deleted.
+"""Histograms of how long tasks waited and ran; they never go down when tasks are deleted.
 
-Nothing is counted when a task ends. Each call of ``count`` adds the tasks that ended since the
-last one, so what was deleted in between is missing.
+The end of a task counts nothing. Each call of ``count`` adds the tasks that ended since the last
+call, so tasks that were deleted in between are missing.
 """
 
 import time
@@ -23,9 +23,10 @@ from taskyard.core.querysets import Seconds
 BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 LABELS = (*map(str, BOUNDS), "+Inf")
 ONLY_ROW = 1
-# The first step of a call looks at so many transactions (on SQLite: ticks), the next ones at more
-# while a step finds few durations. Each step must end within the time that a statement has, and
-# PostgreSQL also numbers the transactions of other databases. No step begins after so long.
+# The first step of a call looks at STEP transactions (on SQLite: ticks), the next ones at GROWTH
+# times more if a step found fewer than FEW durations: each step must end within the time limit of a
+# statement, and PostgreSQL also numbers the transactions of other databases. No step begins after
+# SECONDS.
 STEP, GROWTH, FEW = 5_000, 4, 20_000
 SECONDS = 2.0
 
@@ -42,9 +43,9 @@ Addition = tuple[str, str, str, str, int, float]
 
 @dataclass(frozen=True)
 class Histogram:
-    """``buckets`` says for each upper bound, a number of seconds as text, how many took no longer.
+    """The durations of a task type: how many took at most each upper bound, and their sum.
 
-    The last bound is ``+Inf``. ``seconds`` is the sum.
+    ``buckets`` has the upper bounds in seconds, as text; the last is ``+Inf``.
     """
 
     task_type: str
@@ -54,7 +55,7 @@ class Histogram:
 
 
 def histograms(measure: str) -> list[Histogram]:
-    """What was counted of a measure, ``wait`` or ``run``. Raises DatabaseError, InterfaceError."""
+    """The histograms of ``measure``: wait or run. Raises DatabaseError, InterfaceError."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * len(LABELS))
     sums: dict[tuple[str, str], float] = defaultdict(float)
     rows = DurationCount.objects.filter(measure=measure)
@@ -70,10 +71,10 @@ def histograms(measure: str) -> list[Histogram]:
 
 
 def count() -> None:
-    """Count what has ended since the last call; the first one only notes where to begin.
+    """Count the tasks that ended since the last call; the first call only notes where to begin.
 
-    Calls at once count a task once. After a long pause a call may leave a rest to the next.
-    Raises DatabaseError, InterfaceError; what was counted before stays counted.
+    Concurrent calls count a task once. After a long pause a call may leave a rest to the next one.
+    Raises DatabaseError, InterfaceError; earlier steps stay counted.
     """
     began, most = time.monotonic(), STEP
     while (counted := _step(most)) is not None and time.monotonic() - began < SECONDS:
@@ -82,7 +83,7 @@ def count() -> None:
 
 
 def _step(most: int) -> int | None:
-    """How many durations were counted; None if nothing is left, or another call counts.
+    """Count a step; how many durations, None if nothing is left or another call counts.
 
     Only the writing is a transaction: SQLite has one writer at a time.
     """
@@ -106,14 +107,14 @@ def _step(most: int) -> int | None:
 
 def _ended_between(since: str, until: str) -> list[Addition]:
     """The tasks that ended in this interval, as rows to add."""
-    # By owner, because the index of what has ended begins with the owner.
+    # By owner, because the index of ended tasks begins with the owner.
     ended = Task.objects.filter(
         engine().ended_between(since, until), owner_id__in=Account.objects.values("user_id")
     )
     measured = ended.alias(
         wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),
         run=Case(
-            # Nothing ran when it ended: it waited for its next attempt, or slept.
+            # No attempt ran when it ended: it waited for the next one, or slept.
             When(error_code="cancelled_at_once", then=None),
             default=Seconds("finished_at", Coalesce("claimed_at", "started_at")),
         ),
@@ -131,7 +132,7 @@ def _ended_between(since: str, until: str) -> list[Addition]:
 
 
 def _bucket(name: str) -> Case:
-    """The index of the first bound that is not exceeded; NULL for NULL."""
+    """The index of the first bound that is not exceeded; NULL if the duration is NULL."""
     bounds = [
         When(**{f"{name}__lte": bound}, then=Value(index)) for index, bound in enumerate(BOUNDS)
     ]
@@ -142,7 +143,7 @@ def _bucket(name: str) -> Case:
 def _additions(
     rows: Iterable[tuple[str, str, int | None, int | None, int, float, float]],
 ) -> Iterable[Addition]:
-    """Each measure for itself; no row where there is nothing to measure, as without a start."""
+    """Split waits and runs; no row if there is nothing to measure, for example without a start."""
     counts: dict[tuple[str, str, str, str], int] = defaultdict(int)
     sums: dict[tuple[str, str, str, str], float] = defaultdict(float)
     for task_type, status, waited, ran, count, wait, run in rows:

@@ -1,10 +1,10 @@
-"""Refusals: a rule said no. They carry a code and know no HTTP."""
+"""The errors of requests that a rule rejects. They have a code and do not depend on HTTP."""
 
 from typing import Any
 
 
 class Rejected(Exception):
-    """A request that a rule of the lifecycle refuses."""
+    """A request that a rule of the lifecycle rejects."""
 
     code = "refused"
 
@@ -14,13 +14,13 @@ class Rejected(Exception):
 
 
 class NotCancellable(Rejected):
-    """The task has ended otherwise."""
+    """The task has completed or failed, so it cannot be cancelled."""
 
     code = "already_finished"
 
 
 class NotRetryable(Rejected):
-    """Only a task that ended in error or was cancelled can be tried again."""
+    """Only a task that ended in error or was cancelled can be retried."""
 
     code = "not_retryable"
 
@@ -38,11 +38,11 @@ class KeyReused(Rejected):
 
 
 class QuotaExceeded(Exception):
-    """What refusals have in common where the owner has, or does, as much as allowed."""
+    """The base of the errors for owners who have, or submit, as much as allowed."""
 
 
 class SubmitRateExceeded(QuotaExceeded, Rejected):
-    """The owner submits too fast; worth another try in ``retry_after`` seconds."""
+    """The owner submits too fast, and can try again in ``retry_after`` seconds."""
 
     code = "submit_rate_exceeded"
 
@@ -52,7 +52,7 @@ class SubmitRateExceeded(QuotaExceeded, Rejected):
 
 
 class BytesExceeded(QuotaExceeded, Rejected):
-    """So much is kept of the owner's tasks that no more fits (``limit`` bytes)."""
+    """The owner's tasks take as many bytes as allowed (``limit``)."""
 
     code = "bytes_limit_exceeded"
 
@@ -68,4 +68,4 @@ class ActiveLimitExceeded(QuotaExceeded, Rejected):
 
 
 class CredentialUnverified(Exception):
-    """A submit was not accepted, and by its credential alone nobody is told why."""
+    """A submit with a credential was not accepted; the caller has to verify the credential."""

@@ -1,4 +1,4 @@
-"""What happened to a task: its attempts in order, and what its handler said."""
+"""The history of a task: its attempts in order, their tracebacks, and its log."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ LINE_LENGTH = 2000
 
 @dataclass(frozen=True)
 class PastAttempt:
-    """``outcome`` is running, suspended, a terminal status, or the code of what ended it."""
+    """An attempt as it is shown.
+
+    ``outcome`` is running, suspended, handed_back, lost, failed, or a terminal status.
+    """
 
     number: int
     started_at: datetime | None
@@ -66,14 +69,14 @@ def _outcome(task: Task) -> str:
 
 
 def about(task_id: int) -> About:
-    """Whose a task is, its tags and its priority. Raises Task.DoesNotExist."""
+    """The owner, tags and priority of a task, for its handler. Raises Task.DoesNotExist."""
     task = Task.objects.select_related("owner").only("owner", "tags", "priority").get(id=task_id)
     owner = Owner(task.owner_id, task.owner.get_username())
     return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
 
 
 def record_attempts(endings: Iterable[AttemptResult]) -> None:
-    """Keep attempts that ended without ending their task."""
+    """Write rows for attempts that ended without ending their task."""
     rows = [
         Attempt(
             task_id=ending.task.id,
@@ -90,7 +93,7 @@ def record_attempts(endings: Iterable[AttemptResult]) -> None:
 
 
 def record_tracebacks(endings: Iterable[AttemptResult]) -> None:
-    """Keep the tracebacks of attempts that ended with an exception."""
+    """Write the tracebacks of attempts that ended with an exception."""
     rows = [
         AttemptTraceback(
             task_id=ending.task.id, fence=ending.task.fence, **ending.traceback._asdict()
@@ -103,7 +106,7 @@ def record_tracebacks(endings: Iterable[AttemptResult]) -> None:
 
 
 def record_lost(tasks: Iterable[Task], code: str) -> None:
-    """Keep attempts whose process is gone, of tasks that go on."""
+    """Write rows for lost attempts of tasks that run again."""
     Attempt.objects.bulk_create(
         Attempt(
             task=task,
@@ -120,10 +123,10 @@ def record_lost(tasks: Iterable[Task], code: str) -> None:
 def write_lines(
     task_id: int, attempt: int, lines: Sequence[Line], *, kept: int, dropped: int
 ) -> int:
-    """Keep log lines while there is room for them; how many lines the task has then.
+    """Write log lines up to the limit of a task; how many lines it has then.
 
     ``kept`` is how many it has already. Lines beyond the limit, and the ``dropped`` that the
-    handler wrote too fast, are counted on the last line kept, so that the gap can be seen.
+    handler wrote too fast, are counted on the last written line, so that the gap is visible.
     """
     fitting = list(lines[: max(0, LINES_KEPT - kept)])
     dropped += len(lines) - len(fitting)
@@ -140,9 +143,9 @@ def write_lines(
 
 
 def lines_kept(task_id: int, *, logged: bool = False) -> int:
-    """How many lines a task has that its handler told its Run, or that it logged and printed.
+    """How many lines a task has: of ``Run.log``, or those that were logged and printed.
 
-    The two are limited apart: a library that logs much takes no room from the handler's words.
+    Each kind has its own limit, so a library that logs much takes no lines from the handler.
     """
     lines = LogLine.objects.filter(task_id=task_id)
     return (lines.exclude(level="") if logged else lines.filter(level="")).count()

@@ -1,6 +1,6 @@
-"""Idempotency keys: the same request again gets the same tasks, and takes no second place.
+"""Idempotency keys: a repeated request gets the same tasks, and takes no further quota place.
 
-After draft-ietf-httpapi-idempotency-key-header: a key is the owner's for ``KEPT``.
+See draft-ietf-httpapi-idempotency-key-header. A key belongs to its owner, and lives for ``KEPT``.
 """
 
 import hashlib
@@ -24,23 +24,25 @@ KEPT = timedelta(hours=24)
 def submit_once(
     owner_id: int, key: str, fingerprint: str, new: Sequence[NewTask]
 ) -> tuple[list[int], bool]:
-    """Submit under a key; the ids, and whether they were there before. Raises as ``once`` does,
-    and what ``submit_all`` raises."""
+    """Submit under a key; the ids, and whether the tasks existed before.
+
+    Raises KeyReused like ``once``, and what ``submit_all`` raises.
+    """
     return once(owner_id, key, fingerprint, lambda: lifecycle.submit_all(owner_id, new))
 
 
 def once(
     owner_id: int, key: str, fingerprint: str, make: Callable[[], list[int]]
 ) -> tuple[list[int], bool]:
-    """Make tasks under a key, in one transaction; their ids, and whether they were there before.
+    """Make tasks under a key, in one transaction; their ids, and whether they existed before.
 
-    Raises KeyReused where the key was used with another fingerprint, and what ``make`` raises;
-    then the key is free again.
+    Raises KeyReused if the key was used with another fingerprint, and what ``make`` raises; then
+    the key is free again.
     """
     with transaction.atomic():
         mine = IdempotencyKey.objects.filter(owner_id=owner_id, key=key)
         mine.filter(created_at__lt=Now() - KEPT).delete()
-        # Waits for whoever submits under the same key right now.
+        # Waits for a transaction that submits under the same key.
         IdempotencyKey.objects.bulk_create(
             [IdempotencyKey(owner_id=owner_id, key=key, fingerprint=fingerprint)],
             ignore_conflicts=True,
@@ -56,7 +58,7 @@ def once(
 
 
 def fingerprint(endpoint: str, body: Any) -> str:
-    """The same for bodies that say the same, whatever the order of their keys."""
+    """A hash that does not depend on the order of keys in the body."""
     try:
         canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
@@ -65,7 +67,7 @@ def fingerprint(endpoint: str, body: Any) -> str:
 
 
 def delete_expired(at_most: int) -> int:
-    """Delete keys past their time, the oldest first; how many."""
+    """Delete expired keys, the oldest first; how many."""
     old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).order_by("created_at")
     chosen = old.select_for_update(
         skip_locked=connection.features.has_select_for_update_skip_locked

@@ -1,6 +1,6 @@
-"""From what somebody asks for to the task it means: the same for the API and the page.
+"""Parse a request for a task: the same for the API and the page.
 
-Raises InvalidInput at the place in the request.
+Raises InvalidInput with the place in the request.
 """
 
 import re
@@ -32,7 +32,7 @@ from taskyard.core.states import Priority
 from taskyard.core.strict_json import dumps
 from taskyard.core.types import NewTask
 
-# Of one task's request, alone or in a bulk.
+# The size of one task in a request, alone or in a bulk.
 BODY_LIMIT = 256 * 1024
 YEAR_SECONDS = 366 * 24 * 3600
 LARGEST_ID = 2**63 - 1
@@ -43,20 +43,20 @@ def _in_utc(moment: datetime) -> datetime:
         moment = moment.astimezone(UTC)
     except OverflowError:
         moment = datetime.min.replace(tzinfo=UTC)
-    # What a database and every time zone can still hold.
+    # Databases, and conversions to any time zone, can represent these years.
     if not 1900 <= moment.year <= 9000:
         raise PydanticCustomError("time_out_of_range", "The time is too far away.")
     return moment
 
 
 def _written(value: Any) -> Any:
-    # Outside strict mode pydantic would also take numbers, as seconds since 1970.
+    # Without strict mode, pydantic also accepts numbers, as seconds since 1970.
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
         raise PydanticCustomError("datetime_type", "Input should be a valid datetime")
     return value
 
 
-# Strict mode knows JSON's strings as times only when it reads JSON text, which we have parsed.
+# Strict mode accepts strings as times only in JSON text, but our JSON is parsed already.
 Moment = Annotated[
     AwareDatetime, Field(strict=False), BeforeValidator(_written), AfterValidator(_in_utc)
 ]
@@ -71,17 +71,17 @@ class StrictModel(BaseModel):
 Request = TypeVar("Request", bound=StrictModel)
 
 
-def read(shape: type[Request], data: Any) -> Request:
-    """Raises InvalidInput."""
-    # Few keys are few errors; most requests are not looked at twice.
+def parse(model: type[Request], data: Any) -> Request:
+    """Parse data as a model; raises InvalidInput."""
+    # A request with few keys has few errors, so most requests need no further look.
     if (
         isinstance(data, dict)
         and len(data) > MOST_FIELD_ERRORS
-        and shape.model_config.get("extra") == "forbid"
+        and model.model_config.get("extra") == "forbid"
     ):
-        refuse_many_unknown(data, shape.model_fields)
+        refuse_many_unknown(data, model.model_fields)
     try:
-        return shape.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise InvalidInput(field_errors_of(error, data)) from None
 
@@ -98,32 +98,32 @@ class TaskCreate(StrictModel):
     timeout: float | None = Field(
         None, gt=0, le=YEAR_SECONDS, description="Seconds that one attempt may take"
     )
-    # A default that is a list would be copied deeply for each.
+    # A factory, because pydantic makes a deep copy of a default list for each request.
     tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field(
         default_factory=list, max_length=10, json_schema_extra={"default": []}
     )
 
 
-def one(data: Any) -> NewTask:
-    """Raises InvalidInput with all that is wrong: the options, the type, and the type's input."""
+def parse_task(data: Any) -> NewTask:
+    """Parse a task; raises InvalidInput with the errors of the options, the type and its input."""
     try:
-        asked = read(TaskCreate, data)
-        if asked.run_at is not None and asked.delay is not None:
+        request = parse(TaskCreate, data)
+        if request.run_at is not None and request.delay is not None:
             message = "Give either run_at or delay, not both."
             raise InvalidInput([FieldError((), "run_at_and_delay", message)])
     except InvalidInput as error:
         raise InvalidInput([*error.field_errors, *_errors_of_input(data)]) from None
-    task_type, input_data = _fitting(asked.task_type, asked.input_data)
+    task_type, input_data = _fitting(request.task_type, request.input_data)
     return NewTask(
         task_type=task_type.name,
         queue=task_type.queue,
         input_data=input_data,
-        priority=Priority[(asked.priority or task_type.priority).upper()],
-        max_attempts=asked.max_attempts or task_type.max_attempts,
-        timeout_seconds=task_type.timeout if asked.timeout is None else asked.timeout,
-        tags=tuple(dict.fromkeys(asked.tags)),
-        run_at=asked.run_at,
-        delay_microseconds=round(asked.delay * 1_000_000) if asked.delay else None,
+        priority=Priority[(request.priority or task_type.priority).upper()],
+        max_attempts=request.max_attempts or task_type.max_attempts,
+        timeout_seconds=task_type.timeout if request.timeout is None else request.timeout,
+        tags=tuple(dict.fromkeys(request.tags)),
+        run_at=request.run_at,
+        delay_microseconds=round(request.delay * 1_000_000) if request.delay else None,
     )
 
 
@@ -136,14 +136,14 @@ def _fitting(name: str, input_data: Any) -> tuple[TaskType, dict[str, Any]]:
     try:
         return task_type, task_type.validate(input_data)
     except InvalidInput as error:
-        raise InvalidInput(within(("input_data",), error)) from None
+        raise InvalidInput(prefix_errors(("input_data",), error)) from None
 
 
 def _errors_of_input(data: Any) -> Sequence[FieldError]:
-    """What else is wrong with a create whose options are wrong."""
+    """The further errors of a request whose options are invalid."""
     if not isinstance(data, dict):
         return ()
-    # A missing input is said to be missing already.
+    # That the input is missing is reported already.
     name, input_data = data.get("task_type"), data.get("input_data", {})
     if not isinstance(name, str):
         return _errors_of_any_input(input_data)
@@ -155,13 +155,14 @@ def _errors_of_input(data: Any) -> Sequence[FieldError]:
 
 
 def _errors_of_any_input(input_data: Any) -> Sequence[FieldError]:
-    """What is wrong with an input, whatever its type."""
+    """The errors of an input whose task type is not known."""
     if isinstance(input_data, dict):
         return ()
     return [FieldError(("input_data",), "dict_type", "Input should be a valid dictionary")]
 
 
 def known_type(name: str) -> TaskType:
+    """The task type of this name; raises InvalidInput."""
     try:
         return registry.get(name)
     except UnknownTaskType:
@@ -169,22 +170,26 @@ def known_type(name: str) -> TaskType:
         raise InvalidInput([FieldError(("task_type",), "unknown_task_type", message)]) from None
 
 
-def check_size(asked: object) -> None:
-    """Raises InvalidInput where a request is larger than one that is sent alone may be."""
-    if len(dumps(asked)) > BODY_LIMIT:
+def check_size(request: object) -> None:
+    """Raise InvalidInput if the request of one task is larger than ``BODY_LIMIT``."""
+    if len(dumps(request)) > BODY_LIMIT:
         raise too_large()
 
 
 def too_large() -> InvalidInput:
-    """What is said of a task with more than ``BODY_LIMIT`` bytes."""
+    """The error for a task with more than ``BODY_LIMIT`` bytes."""
     return InvalidInput(
         [FieldError((), "task_too_large", "The task is too large.", {"limit": BODY_LIMIT})]
     )
 
 
-def within(place: Path, error: InvalidInput) -> Iterator[FieldError]:
-    """The flaws of a part, as they stand in the whole."""
+def prefix_errors(place: Path, error: InvalidInput) -> Iterator[FieldError]:
+    """The errors of a part of the request, with their paths in the whole."""
     for field_error in error.field_errors:
         yield FieldError(
             (*place, *field_error.path), field_error.code, field_error.message, field_error.context
         )
+
+
+# Former names, for callers outside of core that still use them.
+one, read, within = parse_task, parse, prefix_errors

@@ -1,6 +1,6 @@
 """The record: tasks, their past attempts, quota counters, and the leases of workers.
 
-Only ``core.lifecycle`` writes what changes a task's state.
+Only ``core.lifecycle`` and ``core.transitions`` change the state of a task.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class Worker(models.Model):
 class Account(models.Model):
     """How many tasks a user has, and how many active ones are allowed (null: the common limit).
 
-    What has ended is counted here too, so that a list knows its length without counting.
+    Ended tasks are counted here too, so that a list knows its length without a count.
     """
 
     user = models.OneToOneField(
@@ -51,14 +51,14 @@ class Account(models.Model):
     completed = models.BigIntegerField(default=0, db_default=0, editable=False)
     error = models.BigIntegerField(default=0, db_default=0, editable=False)
     cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # Of those, what was deleted since: with it, what has ever ended is known.
+    # How many of the ended tasks were deleted since; not part of the counts above.
     deleted_completed = models.BigIntegerField(default=0, db_default=0, editable=False)
     deleted_error = models.BigIntegerField(default=0, db_default=0, editable=False)
     deleted_cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # What is kept of the user's tasks, the sum of their ``size``.
+    # The sum of the ``size`` of the user's tasks.
     bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # Until when the submits so far would have lasted at the allowed rate (the generic cell rate
-    # algorithm), in seconds since 1970 by the database's clock.
+    # The theoretical arrival time of the generic cell rate algorithm, which limits submits, in
+    # seconds since 1970 by the database's clock.
     rate_at = models.FloatField(default=0, db_default=0, editable=False)
 
     class Meta:
@@ -83,7 +83,7 @@ class Account(models.Model):
         return settings.TASKYARD_ACTIVE_LIMIT if override is None else override, active
 
     def ended(self, statuses: Iterable[str] = TERMINAL) -> int:
-        """How many of the user's tasks are in these terminal states."""
+        """How many of the user's tasks are in these states, of which only terminal ones count."""
         return sum(getattr(self, status) for status in TERMINAL.intersection(statuses))
 
 
@@ -97,8 +97,9 @@ class Task(models.Model):
     ``attempt`` counts the attempts charged; ``fence`` grows with every claim, and only the holder
     of the current one may write. ``claimed_at`` is when the current attempt began; a claim after
     a sleep leaves it. An active task is always in exactly one place: ``ready`` for a
-    worker, waiting for ``wake_at``, or held by ``worker``. ``changed`` names the transaction (on
-    SQLite: the tick) that last changed what its owner sees; streams resume from it.
+    worker, waiting for ``wake_at``, or held by ``worker``. ``changed`` is the number of the
+    transaction (on SQLite: the tick) that last changed fields that its owner sees; streams resume
+    from it.
     """
 
     owner = models.ForeignKey(
@@ -148,7 +149,7 @@ class Task(models.Model):
     )
     process = models.IntegerField(null=True)
     changed = models.BigIntegerField(default=0)
-    # What counts against the owner's budget: input, result, and so much for the row itself.
+    # The bytes that count for the owner: input, result, and a constant for the row itself.
     size = models.IntegerField(default=0, db_default=0)
 
     objects = TaskQuerySet.as_manager()
@@ -164,7 +165,7 @@ class Task(models.Model):
             ),
             models.Index(fields=["wake_at"], name="task_wake", condition=Q(wake_at__isnull=False)),
             models.Index(fields=["worker"], name="task_held", condition=Q(worker__isnull=False)),
-            # Only of what has ended: active tasks are few, and change often.
+            # Partial index over ended tasks: active tasks are few, and change often.
             models.Index(
                 fields=["owner", "changed"],
                 name="task_ended",
@@ -173,8 +174,7 @@ class Task(models.Model):
             models.Index(
                 fields=["retry_of"], name="task_retries", condition=Q(retry_of__isnull=False)
             ),
-            # For staff, and for whoever looks for what went wrong. What completes, which is nearly
-            # all, pays nothing for either.
+            # Partial indexes over failed and cancelled tasks; completed tasks are not indexed.
             models.Index(fields=["finished_at"], name="task_failed", condition=FAILURES),
             models.Index(fields=["owner", "id"], name="task_owner_failed", condition=FAILURES),
         ]
@@ -201,10 +201,10 @@ class Task(models.Model):
 
     @property
     def shown_progress(self) -> dict[str, Any] | None:
-        """The last progress reported; a task that completed has done the whole of it."""
+        """The last progress reported; a completed task shows the whole."""
         last: dict[str, Any] | None = self.progress
         if not isinstance(last, dict) or not last.keys() >= PROGRESS_KEYS:
-            return None  # nothing, or not written by us
+            return None  # no progress, or not in our format
         if last["percent"] is None or self.status != Status.COMPLETED:
             return last
         return {**last, "current": last["total"], "percent": 100.0}
@@ -251,9 +251,9 @@ class AttemptTraceback(models.Model):
 
 
 class LogLine(models.Model):
-    """What a handler said; ``dropped`` counts the lines after it that were too many to keep.
+    """A line of a task's log; ``dropped`` counts lines after it that exceeded the limit.
 
-    ``level`` is that of a record of ``logging``, empty for a line that the handler told its Run.
+    ``level`` is that of a record of ``logging``, empty if the handler wrote it with ``Run.log``.
     """
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="log_lines")
@@ -268,7 +268,7 @@ class LogLine(models.Model):
 
 
 class PausedQueue(models.Model):
-    """A queue that staff has paused: no task of it is claimed."""
+    """A queue that staff has paused: none of its tasks is claimed."""
 
     name = models.CharField(max_length=50, primary_key=True)
     paused_at = models.DateTimeField(db_default=Now())
@@ -285,7 +285,7 @@ class PausedQueue(models.Model):
 
 
 class AuditEntry(models.Model):
-    """What a member of staff did. Never changed; the name outlives the account."""
+    """An action of a member of staff. Rows never change; the name stays if the user is deleted."""
 
     at = models.DateTimeField(_("when"), db_default=Now())
     by = models.ForeignKey(
@@ -310,7 +310,7 @@ class AuditEntry(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request that was accepted under a key: the same again gets the same tasks."""
+    """A request that was accepted under a key; a repeated request gets the same tasks."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
@@ -329,7 +329,7 @@ class IdempotencyKey(models.Model):
 
 
 class Clock(models.Model):
-    """The tick of the last change, on SQLite; PostgreSQL numbers its transactions itself."""
+    """One row: the tick of the last change on SQLite; PostgreSQL numbers its transactions."""
 
     ticks = models.BigIntegerField(default=0)
 
@@ -338,7 +338,7 @@ class Clock(models.Model):
 
 
 class Installation(models.Model):
-    """One row: the id that every name of ours in Redis carries (``core/installation.py``)."""
+    """One row: the id in all our names in Redis (``core/installation.py``)."""
 
     key = models.CharField(max_length=20)
 
@@ -347,7 +347,7 @@ class Installation(models.Model):
 
 
 class FormerTotal(models.Model):
-    """What users that were deleted had: how many of their tasks had ended so, and in all."""
+    """The counts of deleted users: how many of their tasks ended in a state, or were active."""
 
     name = models.CharField(max_length=20, primary_key=True)
     count = models.BigIntegerField(default=0)
@@ -357,7 +357,7 @@ class FormerTotal(models.Model):
 
 
 class DurationCount(models.Model):
-    """How many tasks waited or ran at most ``le`` seconds, and longer than the bound below it.
+    """How many tasks waited or ran at most ``le`` seconds, and longer than the next lower bound.
 
     ``measure`` is wait or run, ``status`` how the tasks ended, ``seconds`` the sum
     (``core/durations.py``).
@@ -382,7 +382,7 @@ class DurationCount(models.Model):
 
 
 class DurationCursor(models.Model):
-    """One row: until when ended tasks are in ``DurationCount``, as ``engine().snapshot()`` says."""
+    """One row: the ``engine().snapshot()`` whose ended tasks are in ``DurationCount``."""
 
     cursor = models.TextField()
 

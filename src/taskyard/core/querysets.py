@@ -1,4 +1,4 @@
-"""Questions about tasks and workers. Nothing here changes anything."""
+"""Queries for tasks and workers. Nothing here changes a row."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HasTag(Func):
-    """Whether a list in JSON holds a string; the two databases ask differently."""
+    """Whether a JSON list contains a string; the two databases differ."""
 
     output_field = BooleanField()
     arity = 2
@@ -36,7 +36,7 @@ class HasTag(Func):
 class Seconds(Func):
     """From the second of two times until the first, in seconds; NULL if one of them is NULL.
 
-    SQLite's own functions know milliseconds.
+    SQLite's functions count milliseconds.
     """
 
     output_field = FloatField()
@@ -58,10 +58,10 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(owner_id=user_id)
 
     def get_owned(self, user_id: int, task_id: int) -> "Task | None":
-        """This task, if this user owns it. A checkpoint is read only when it is asked for.
+        """This task, if this user owns it; its checkpoint is deferred.
 
-        Whoever watches asks again and again, so the statement is kept: to build it costs three
-        times its answer. Filters before it do not count; ``task_id`` must fit into 64 bits.
+        Clients poll this, so the SQL text is cached: to build it takes three times as long as to
+        run it. Filters of this query set are ignored; ``task_id`` must fit into 64 bits.
         """
         return next(iter(self.raw(_reading_one(self.model), [user_id, task_id])), None)
 
@@ -74,8 +74,7 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(finished_at__isnull=False)
 
     def with_status(self, statuses: Iterable[str]) -> "TaskQuerySet":
-        """Those in one of these states, by its index where there is one: not all of history is read
-        for the few that are active or have failed."""
+        """Those in one of these states; active and failed tasks are found by their own index."""
         wanted = set(statuses)
         found = self.filter(status__in=sorted(wanted))
         if wanted <= ACTIVE:
@@ -83,12 +82,12 @@ class TaskQuerySet(QuerySet["Task"]):
         return found.failed() if wanted <= FAILED else found
 
     def failed(self) -> "TaskQuerySet":
-        """Those that ended in error or were cancelled: what can be retried. They have an index."""
-        # The condition of the index, word for word: SQLite knows it by nothing else.
-        words = RawSQL(
+        """Those that ended in error or were cancelled, by their index. These can be retried."""
+        # Literally the condition of the index, or else SQLite does not use the index.
+        condition = RawSQL(
             "taskyard_task.status IN ('cancelled', 'error')", [], output_field=BooleanField()
         )
-        return self.filter(words)
+        return self.filter(condition)
 
     def tagged(self, tag: str) -> "TaskQuerySet":
         """Those that carry this tag."""
@@ -99,29 +98,29 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.select_for_update(skip_locked=True, of=("self",)).order_by("id")
 
     def ready_in(self, queues: Iterable[str]) -> "TaskQuerySet":
-        """Those of these queues that a worker may take now."""
+        """Those in these queues that a worker may claim now."""
         return self.filter(ready=True, queue__in=list(queues))
 
     def due_to_wake(self) -> "TaskQuerySet":
-        """Delayed, backing off or suspended, and their time has come."""
+        """Those that are delayed, backing off or suspended, and whose ``wake_at`` has come."""
         return self.filter(wake_at__lte=Now())
 
     def lost(self, alive: "WorkerQuerySet") -> "TaskQuerySet":
-        """Held by a worker that is not among those alive: its lease ran out, or it is gone."""
+        """Those held by a worker that is not in ``alive``: its lease ran out, or it is gone."""
         held = self.filter(worker_id__isnull=False)
         return held.exclude(worker_id__in=alive.values("id"))
 
     def held_by_attempt(self, task_id: int, fence: int) -> "TaskQuerySet":
-        """The task, while the claim of this fence still holds it."""
+        """The task, if the claim with this fence still holds it."""
         return self.filter(id=task_id, fence=fence, worker_id__isnull=False)
 
     def past_cancel_grace(self, worker_id: int, grace_seconds: float) -> "TaskQuerySet":
-        """Held by this worker though asked to stop ``grace_seconds`` ago."""
+        """Those that this worker still holds ``grace_seconds`` after their cancel was requested."""
         limit = Now() - timedelta(seconds=grace_seconds)
         return self.filter(worker_id=worker_id, cancel_requested_at__lt=limit)
 
     def dropped_by(self, worker_id: int, alive: Iterable[int]) -> "TaskQuerySet":
-        """Held by a process of this worker that is not among those alive."""
+        """Those held by a process of this worker that is not in ``alive``."""
         return self.filter(worker_id=worker_id).exclude(process__in=list(alive))
 
 
@@ -134,4 +133,5 @@ def _reading_one(task: "type[Task]") -> str:
 
 class WorkerQuerySet(QuerySet["Worker"]):
     def alive(self) -> "WorkerQuerySet":
+        """Those whose lease has not run out, by the database's clock."""
         return self.filter(lease_until__gt=Now())

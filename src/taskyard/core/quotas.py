@@ -1,4 +1,4 @@
-"""How many active tasks a user may have: what it is now, and overrides for single users."""
+"""How many active tasks a user may have: read the quota, and change it for one user."""
 
 from django.db import transaction
 
@@ -10,18 +10,18 @@ HOLDERS_NAMED = 1000
 
 
 def limits(owner_id: int) -> Limits:
-    """What the owner may have and has; of the tasks that hold a place, the first are named."""
+    """The owner's quota and use of it, with the ids of the first tasks that hold a place."""
     holders = Task.objects.owned_by(owner_id).active().order_by("id").values_list("id", flat=True)
     named = list(holders[:HOLDERS_NAMED])
     limit, active = Account.quota_of(owner_id)
-    # While all are named, the two agree, though more may have been submitted in between.
+    # If all ids are listed, count them: another submit may have changed ``active`` in between.
     return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
 
 
 def change_limit(owner_id: int, limit: int | None, *, by_id: int | None) -> None:
-    """From now on the user may have so many active tasks; None: as many as everybody.
+    """Set the limit of active tasks of a user; None for the common limit.
 
-    What is active already stays.
+    Tasks that are active already stay.
     """
     lifecycle.open_account(owner_id)
     with transaction.atomic():

@@ -1,6 +1,6 @@
-"""Find tasks by what they are: the filters that the API, the page and the staff page share.
+"""Filter and search tasks: the API, the page and the staff page share this.
 
-No index covers the text of a task, so a search in it reads the latest tasks one by one. The number
+No index covers the text of a task, so a text search reads the latest tasks one by one. The number
 of tasks and the time are bounded; the next page goes on from there.
 """
 
@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 
 from taskyard.core.querysets import TaskQuerySet
 
-# So many tasks are looked at for one page, and for so long.
+# How many tasks one page looks at, and for how long.
 LOOK = 5000
 SECONDS = 2.0
 LONGEST = 100
@@ -69,11 +69,11 @@ class _Message(Func):
 
 
 class TookTooLong(Exception):
-    """The search was given up."""
+    """The search took longer than its time limit."""
 
 
 def containing(tasks: TaskQuerySet, text: str) -> TaskQuerySet:
-    """Those with this text in input, messages or tags."""
+    """Those with this text in their input, messages or tags."""
     tasks = tasks.annotate(
         input_text=Cast("input_data", TextField()),
         tags_text=Cast("tags", TextField()),
@@ -82,7 +82,7 @@ def containing(tasks: TaskQuerySet, text: str) -> TaskQuerySet:
     found = Q()
     for spelling in _spellings(text):
         found |= Q(error_message__icontains=spelling) | Q(progress_text__icontains=spelling)
-        # As it is written in JSON.
+        # The text as JSON spells it.
         for ascii_only in (False, True):
             inside = json.dumps(spelling, ensure_ascii=ascii_only)[1:-1]
             found |= Q(input_text__icontains=inside) | Q(tags_text__icontains=inside)
@@ -90,13 +90,13 @@ def containing(tasks: TaskQuerySet, text: str) -> TaskQuerySet:
 
 
 def _spellings(text: str) -> set[str]:
-    """SQLite, and PostgreSQL with the locale C, know capital letters of English only."""
+    """What to search for: SQLite, and PostgreSQL with locale C, fold only ASCII letters."""
     return {text} if text.isascii() else {text, text.lower(), text.upper(), text.capitalize()}
 
 
 @contextmanager
 def bounded(seconds: float = SECONDS) -> Iterator[None]:
-    """Queries within may take so long in all. Raises TookTooLong."""
+    """Limit the time of the queries in this block, in all. Raises TookTooLong."""
     try:
         with _on_sqlite(seconds) if connection.vendor == "sqlite" else _on_postgresql(seconds):
             yield

@@ -1,4 +1,4 @@
-"""The states of a task and the moves between them: the one table."""
+"""The states of a task and the transitions between them."""
 
 from django.db.models import IntegerChoices, TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -19,12 +19,12 @@ class Priority(IntegerChoices):
 
     @classmethod
     def nearest(cls, value: int) -> "Priority":
-        """The priority that a row's number is shown as; the database admits any."""
+        """The priority to show for a row's number; the database accepts any number."""
         return cls(min(max(value, cls.LOW), cls.HIGH))
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    # Straight to its end goes what is quick: claim and end are one write.
+    # The fast path writes claim and end at once, so a task goes from pending to its end.
     Status.PENDING: frozenset(
         {Status.IN_PROGRESS, Status.COMPLETED, Status.ERROR, Status.CANCELLED}
     ),

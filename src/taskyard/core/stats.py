@@ -1,6 +1,6 @@
-"""What there is now: active tasks by queue and type, workers, broker, database.
+"""The current state: active tasks by queue and type, workers, broker, database.
 
-The cost follows what is active, never what has ended.
+The cost depends on the number of active tasks, not on the ended ones.
 """
 
 import time
@@ -21,7 +21,7 @@ from taskyard.core.states import Status
 
 MOST_WORKERS = 100
 WAITING = Q(ready=True)
-# Since when a task could have been begun. One that slept and goes on did not wait all that time.
+# When a task became due. A task that slept was due before, so its last claim counts.
 DUE_AT = Greatest(
     "created_at", Coalesce("run_at", "created_at"), Coalesce("claimed_at", "created_at")
 )
@@ -36,7 +36,7 @@ COUNTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Depth:
-    """How many active tasks there are, and in which places; ``oldest`` is due since then."""
+    """How many active tasks there are, by place; ``oldest`` is when the oldest became due."""
 
     waiting: int = 0
     scheduled: int = 0
@@ -59,7 +59,7 @@ class Depth:
 
 
 def depths() -> dict[tuple[str, str], Depth]:
-    """By queue and task type."""
+    """The depths by queue and task type."""
     rows = Task.objects.active().order_by().values_list("queue", "task_type")
     return {
         (queue, task_type): Depth(**dict(zip(COUNTS, counts, strict=True)))
@@ -67,8 +67,8 @@ def depths() -> dict[tuple[str, str], Depth]:
     }
 
 
-def total(each: Iterable[Depth]) -> Depth:
-    return sum(each, Depth())
+def total(depths: Iterable[Depth]) -> Depth:
+    return sum(depths, Depth())
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Ended:
 
 
 def ended() -> Ended:
-    """What has ended and not been deleted, from the counters that every account keeps."""
+    """How many tasks have ended and were not deleted, from the counters of the accounts."""
     return Ended(
         **Account.objects.aggregate(
             **{name: Coalesce(Sum(name), 0) for name in ("completed", "error", "cancelled")}
@@ -89,7 +89,8 @@ def ended() -> Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerNow:
-    """``in_use`` of its ``slots`` hold ``held`` tasks; it beat ``beat_seconds`` ago."""
+    """A worker: ``in_use`` of its ``slots`` hold ``held`` tasks; the last heartbeat was
+    ``beat_seconds`` ago."""
 
     host: str
     pid: int
@@ -104,7 +105,7 @@ class WorkerNow:
 
 
 def workers() -> list[WorkerNow]:
-    """The latest leases: those alive, then those that ran out within a day."""
+    """The workers with the latest leases; those alive first."""
     held = {
         worker: (processes, tasks)
         for worker, processes, tasks in Task.objects.filter(worker__isnull=False)
@@ -120,7 +121,7 @@ def workers() -> list[WorkerNow]:
         processes, tasks = held.get(worker.pk, (0, 0))
         found.append(
             WorkerNow(
-                # What follows is the process namespace, which tells containers apart.
+                # Without the process namespace, which follows and differs between containers.
                 host=worker.host.split(" ")[0],
                 pid=worker.pid,
                 version=worker.version,
@@ -133,12 +134,12 @@ def workers() -> list[WorkerNow]:
                 started_at=worker.started_at,
             )
         )
-    return sorted(found, key=lambda each: (not each.alive, each.host, each.pid))
+    return sorted(found, key=lambda worker: (not worker.alive, worker.host, worker.pid))
 
 
 @dataclass(frozen=True)
 class Broker:
-    """How it is, how long its answer took, and what it said if it refused."""
+    """The state of the broker, how long its answer took, and its message if it refused."""
 
     state: BrokerState
     milliseconds: float
@@ -152,7 +153,7 @@ class Database:
 
 
 def broker() -> Broker:
-    """Bounded: a broker that hangs costs a second, once."""
+    """Ask the broker for its state; a broker that hangs costs one second, once."""
     before = time.perf_counter()
     state, refusal = BrokerState.OK, ""
     try:
@@ -165,7 +166,7 @@ def broker() -> Broker:
 
 
 def database() -> Database:
-    """It answers, or nothing of the page would be there."""
+    """Ask the database for its version, and measure the time of an answer."""
     before = time.perf_counter()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")

@@ -1,7 +1,7 @@
-"""How many tasks were ever created, and how many ever ended how. These never go down.
+"""How many tasks were ever created, and how many ever ended in each state. These never go down.
 
-Deleting a task counts it as deleted in its owner's account, and deleting a user adds the account
-to what former users had, so nothing is counted where tasks are submitted and end.
+``deletion`` counts deleted tasks in their owner's account, and the receiver below keeps the counts
+of deleted users, so submits and ends need not count.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ class Totals:
 
 
 def totals() -> Totals:
-    """What there was until now, of users that there are and of those that were deleted."""
+    """The totals of all users, also of deleted ones."""
     sums: dict[str, Any] = {
         status.value: Sum(F(status) + F(f"deleted_{status}")) for status in sorted(TERMINAL)
     }
-    # In one statement, so that a task that ends meanwhile is counted once.
+    # In one statement, so that a task that ends at the same time is counted once.
     found: dict[str, int | None] = Account.objects.aggregate(
-        **{f"sum_{name}": each for name, each in sums.items()}, sum_active=Sum("active")
+        **{f"sum_{name}": count for name, count in sums.items()}, sum_active=Sum("active")
     )
     former = dict(FormerTotal.objects.values_list("name", "count"))
 
@@ -47,13 +47,14 @@ def totals() -> Totals:
 
 
 @receiver(pre_delete, sender=Account)
-def keep_what_a_user_had(instance: Account, **kwargs: Any) -> None:
+def keep_counts_of_deleted_user(instance: Account, **kwargs: Any) -> None:
+    """Add the counts of a user who is being deleted to those of former users."""
     with connection.cursor() as cursor:
-        for name, count in _had(instance):
+        for name, count in _counts(instance):
             cursor.execute(_ADD, [name, count])
 
 
-def _had(account: Account) -> Iterator[tuple[str, int]]:
+def _counts(account: Account) -> Iterator[tuple[str, int]]:
     yield "active", account.active
     for status in sorted(TERMINAL):
         yield status, getattr(account, status) + getattr(account, f"deleted_{status}")

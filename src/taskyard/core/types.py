@@ -1,4 +1,4 @@
-"""The values that go in and out of the lifecycle."""
+"""The values that the lifecycle takes and returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,9 @@ Change = tuple[int, int, Status]
 
 
 class NewTask(NamedTuple):
-    """What is asked for; ``timeout_seconds`` is an attempt's, ``run_at`` is aware.
+    """A task to submit; ``timeout_seconds`` limits each attempt, ``run_at`` is aware.
 
-    ``delay_microseconds`` makes a ``run_at`` of it, by the database's clock.
+    With ``delay_microseconds`` the database computes ``run_at`` by its own clock.
     """
 
     task_type: str
@@ -29,12 +29,12 @@ class NewTask(NamedTuple):
     delay_microseconds: int | None = None
 
 
-# What most tasks have, and a submit's rows leave out.
+# The values that the rows of a submit leave out.
 DEFAULTS = NewTask._field_defaults
 
 
 class AttemptState(Enum):
-    """How a running attempt stands: current, asked to stop, or no longer the task's."""
+    """The state of a running attempt: current, to be cancelled, or no longer the task's."""
 
     CURRENT = "current"
     CANCELLING = "cancelling"
@@ -42,7 +42,7 @@ class AttemptState(Enum):
 
 
 class LossReason(Enum):
-    """What is known of a task whose process is gone; the values are error codes."""
+    """Why an attempt was lost whose process is gone; the values are error codes."""
 
     LOST = "worker_lost"
     KILLED = "cancelled_by_kill"
@@ -62,13 +62,15 @@ MESSAGES = {
 
 @dataclass(frozen=True)
 class RescueDecision:
+    """What a rescue makes of a task: its next status, and the code of the lost attempt."""
+
     status: Status
     code: str
     resumes: bool = False
 
     @classmethod
     def of(cls, reason: LossReason, *, cancelling: bool, attempts_left: bool) -> "RescueDecision":
-        """What becomes of a task whose process is gone."""
+        """Decide for a task whose process is gone."""
         if cancelling:
             return cls(Status.CANCELLED, reason.value)
         if reason == LossReason.UNCHARGED:
@@ -79,12 +81,13 @@ class RescueDecision:
 
     @property
     def again(self) -> bool:
+        """Whether the task becomes ready again; otherwise it ends."""
         return self.status == Status.PENDING
 
 
 @dataclass(frozen=True)
 class Limits:
-    """An owner's quota: how many, how many now, and the first of the tasks that hold them."""
+    """An owner's quota: the limit of active tasks, their number, and the ids of the first."""
 
     active_limit: int
     active: int
@@ -96,11 +99,11 @@ class Limits:
 
 
 class ClaimedTask(NamedTuple):
-    """A task in the hands of this process, until it says how the attempt ended.
+    """A task that this process holds, until it writes how the attempt ended.
 
-    ``input_data`` is JSON text. ``started_at`` is when the first attempt began,
-    ``attempt_started_at`` when this one did, ``claimed_at`` when it was claimed this time (after
-    a sleep, say). Made by the ten thousand a second, hence a tuple.
+    ``input_data`` and ``checkpoint`` are JSON text. ``started_at`` is when the first attempt began,
+    ``attempt_started_at`` when this attempt began, ``claimed_at`` when it was last claimed (also
+    after a sleep). A tuple, because a process makes thousands a second.
     """
 
     id: int
@@ -119,7 +122,7 @@ class ClaimedTask(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a task's log; ``level`` is empty for what the handler told its Run."""
+    """A line of a task's log; ``level`` is empty if the handler wrote it with ``Run.log``."""
 
     at: datetime
     message: str
@@ -127,7 +130,7 @@ class Line(NamedTuple):
 
 
 class Traceback(NamedTuple):
-    """Where an exception came from; ``location`` is the innermost frame of the author's code."""
+    """The traceback of an exception; ``location`` is the innermost frame of the author's code."""
 
     exception_type: str
     location: str
@@ -135,9 +138,10 @@ class Traceback(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """How an attempt ended; ``wake_at`` says when to go on, if ever.
+    """How an attempt ended; ``wake_at`` is when the task goes on, None if at once or never.
 
-    ``result``, ``progress`` and ``checkpoint`` are JSON text; no progress leaves what was there.
+    ``result``, ``progress`` and ``checkpoint`` are JSON text. The progress "null" leaves the last
+    one.
     """
 
     task: ClaimedTask
