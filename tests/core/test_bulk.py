@@ -21,7 +21,7 @@ told: list[Any] = []
 
 
 def tell(changes: list[Any]) -> None:
-    """Whoever listens, in this module's tests."""
+    """The publisher of this module's tests."""
     told.extend(changes)
 
 

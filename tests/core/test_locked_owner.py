@@ -47,7 +47,7 @@ def worker_session(transactional_db: None) -> Iterator[None]:
 
 @contextmanager
 def locked(table: str, column: str, value: int) -> Iterator[None]:
-    """Somebody else's transaction holds a row."""
+    """Another transaction locks a row."""
     with closing(connection.copy()) as other:
         other.set_autocommit(False)
         with other.cursor() as cursor:
@@ -202,7 +202,7 @@ def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
 
 
 def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
-    """Also after those that refer to what is deleted: whoever ends one wants its account next."""
+    """Also after the retries of deleted tasks: a transaction that ends one locks its account next."""
     end(owners)
     Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
     with CaptureQueriesContext(connection) as queries:

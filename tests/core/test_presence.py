@@ -1,4 +1,4 @@
-"""Who is dead on this machine is proven by a lock, not by names and numbers."""
+"""A lock proves that a worker of this machine is dead; host names and process ids do not."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def worker(folder: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def look() -> Any:
-    """Who is seen here, and who is forgotten as dead."""
+    """The workers that a new process sees, and those that it forgets as dead."""
     ran = subprocess.run(
         [sys.executable, "-c", A_LOOK], env=os.environ, capture_output=True, text=True, check=True
     )

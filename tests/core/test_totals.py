@@ -1,4 +1,4 @@
-"""What was ever created and ended does not go down, whatever is deleted."""
+"""The counts of created and ended tasks do not go down when tasks are deleted."""
 
 from collections.abc import Callable
 from typing import Any

@@ -492,7 +492,8 @@ STREAMS = (
         "no-sweep",
         "a lost hint delays a stream, and loses nothing",
         f"{LIVE}/hub.py",
-        "if not all(has_seen(change) for change in owner_changes):\n                    callback(None)",
+        "if not all(has_seen(change) for change in owner_changes):"
+        "\n                    callback(None)",
         "pass",
         ("tests/live",),
     ),

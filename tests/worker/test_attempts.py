@@ -181,7 +181,7 @@ def test_a_timeout_leaves_nothing_torn(claim: Claim) -> None:
         assert not connection.in_atomic_block
         kept = Task.objects.values_list("checkpoint", flat=True).get()
         said = run.checkpoint
-        # What was durable was not taken back; at most the last was stopped before it was written.
+        # No durable checkpoint was lost; at most the last one was stopped before it was written.
         assert said == kept or said == {"number": (kept or {"number": 0})["number"] + 1}
     found = Task.objects.get()
     assert found.progress["message"] == str(found.progress["current"])

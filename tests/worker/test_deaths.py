@@ -22,7 +22,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def one_process(new_live: Callable[..., Live], tmp_path: Path) -> tuple[Live, User]:
-    """A worker of one process, and somebody with much to do."""
+    """A worker of one process, and a user with a large quota."""
     live = new_live(
         TASKYARD_CONCURRENCY="1",
         TASKYARD_ACTIVE_LIMIT="100",
@@ -51,7 +51,7 @@ def codes(user: User, ids: list[int]) -> list[str]:
 def test_what_may_run_once_and_was_claimed_with_a_poison_is_not_run(
     one_process: tuple[Live, User],
 ) -> None:
-    """Nobody can know whether it had begun."""
+    """It is unknown whether the second task had begun."""
     _, user = one_process
     ids = bulk(user, quick("die", max_attempts=1), quick(max_attempts=1))
     assert codes(user, ids) == ["worker_lost", "worker_lost"]

@@ -1,4 +1,4 @@
-"""The executor: whatever a handler does, its attempt ends in one known way."""
+"""The executor ends every attempt in a known way."""
 
 import json
 from datetime import UTC, datetime, timedelta

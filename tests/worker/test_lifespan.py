@@ -1,4 +1,4 @@
-"""How long a process of the pool lives, and how Celery's pool is told."""
+"""How long a process of the pool lives, and how Celery's pool learns that it has to be replaced."""
 
 import subprocess
 import sys

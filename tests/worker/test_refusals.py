@@ -19,7 +19,7 @@ def refuse_memory(broker: redis.Redis) -> Callable[[], None]:
 
 
 def become_a_replica(broker: redis.Redis) -> Callable[[], None]:
-    # Of nobody: it keeps what it has, and is read-only.
+    # The primary does not exist: the replica keeps its data and is read-only.
     broker.execute_command("REPLICAOF", "127.0.0.1", "1")
     return lambda: broker.execute_command("REPLICAOF", "NO", "ONE")
 

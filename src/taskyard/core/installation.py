@@ -40,7 +40,7 @@ def _make() -> str:
     made = Installation(id=ONLY_ROW, key=secrets.token_hex(6))
     Installation.objects.bulk_create([made], ignore_conflicts=True)
     found = Installation.objects.get(id=ONLY_ROW).key
-    # What is rolled back was never there.
+    # Not before the commit: a rollback removes the row.
     transaction.on_commit(lambda: _keep(found))
     return found
 

@@ -143,7 +143,7 @@ def _errors_of_input(data: Any) -> Sequence[FieldError]:
     """The further errors of a request whose options are invalid."""
     if not isinstance(data, dict):
         return ()
-    # That the input is missing is reported already.
+    # A missing input has been reported already.
     name, input_data = data.get("task_type"), data.get("input_data", {})
     if not isinstance(name, str):
         return _errors_of_any_input(input_data)

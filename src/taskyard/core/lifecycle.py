@@ -296,7 +296,7 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
 
 
 def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
-    """Cancel the next ``SWEEP`` of these tasks that nobody has cancelled; how many.
+    """Cancel the next ``SWEEP`` of these tasks whose cancel was not requested yet; how many.
 
     Left out are tasks that another transaction has locked, and waiting tasks of owners whose
     account is locked.

@@ -54,7 +54,7 @@ class Seconds(Func):
 
 class TaskQuerySet(QuerySet["Task"]):
     def owned_by(self, user_id: int) -> "TaskQuerySet":
-        """The tasks that this user owns; nobody else sees that they exist."""
+        """The tasks that this user owns; other users do not see that they exist."""
         return self.filter(owner_id=user_id)
 
     def get_owned(self, user_id: int, task_id: int) -> "Task | None":

@@ -39,7 +39,7 @@ def paused() -> set[str]:
 
 
 def depths() -> Iterator[dict[str, Any]]:
-    """Those of the known task types, and whatever is paused or has tasks besides."""
+    """The queues of the known task types, and other queues that are paused or have tasks."""
     active = Task.objects.active().values_list("queue").annotate(**COUNTS)
     counts = {name: dict(zip(COUNTS, row, strict=True)) for name, *row in active}
     closed = paused()

@@ -1,7 +1,7 @@
-"""JSON in and out, exactly: what could be read in two ways is refused.
+"""Read and write JSON exactly; refuse a text that two parsers could read differently.
 
-The standard library reads, for it keeps integers whole and shows every pair of an object, so a
-key given twice is seen. orjson writes.
+The standard library reads, because it keeps large integers and shows every pair of an object, so
+that a repeated key is found. orjson writes.
 """
 
 import json

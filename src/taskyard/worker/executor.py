@@ -299,7 +299,7 @@ def _end(
 def _hand_back(tasks: TaskQuerySet) -> None:
     """Make the tasks of this process ready again; repeat until none is left.
 
-    Nobody rescues a task while the process that holds it lives.
+    No other process rescues a task while the process that holds it lives.
     """
     mine = tasks.filter(worker=identity.worker_id, process=os.getpid())
 

@@ -211,7 +211,7 @@ def _drop_unfinished() -> None:
 
 
 def _close(connection: BaseDatabaseWrapper) -> None:
-    with suppress(Exception):  # it may be in any state, and nobody uses it again
+    with suppress(Exception):  # it may be in any state, and is not used again
         connection.close()
 
 

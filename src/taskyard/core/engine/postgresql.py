@@ -207,7 +207,7 @@ SELECT 1
 
 def submit(params: dict[str, Any]) -> list[SubmittedRow]:
     """Take the places and insert the tasks."""
-    # As one type, whatever their size: PostgreSQL keeps a plan for each combination of types.
+    # Always bigint: PostgreSQL keeps a plan for each combination of parameter types.
     wide = {name: Int8(params[name]) for name in ("count", "size")}
     statement = _submit(*(params[name] for name in ("limit", "budget", "interval", "burst")))
     return _fetch(statement, params | wide)
