@@ -202,7 +202,7 @@ def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
 
 
 def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
-    """Also after the retries of deleted tasks: a transaction that ends one locks its account next."""
+    """Also after the retries of deleted tasks, because their ends lock accounts too."""
     end(owners)
     Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
     with CaptureQueriesContext(connection) as queries:
