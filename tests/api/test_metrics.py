@@ -134,7 +134,7 @@ def test_its_own_token_opens_it_and_nothing_else(db: None, settings: Any) -> Non
 
 
 def test_staff_may_read_it_and_users_may_not(staff: ApiClient, api: ApiClient) -> None:
-    assert asked(staff.decorators, **AFAR).status_code == 200
+    assert asked(staff.access, **AFAR).status_code == 200
     refused = asked(api.access, **AFAR)
     assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
     # Who names himself is not taken for this machine.
