@@ -60,7 +60,7 @@ def test_every_refusal_has_a_status_and_words() -> None:
     for kind in refusals:
         refusals += kind.__subclasses__()
     for kind in refusals[1:]:
-        assert kind in errors.STATUS_OF_REFUSAL
+        assert kind in errors.STATUS_OF_REJECTED
         assert kind.code in messages.MESSAGES
 
 
@@ -80,7 +80,7 @@ def test_flaws_of_a_place_and_inside_it_stand_together() -> None:
     )
     assert problem is not None
     request = RequestFactory().get("/api/")
-    data, _content_type = errors._written(problem, request)
+    data, _content_type = errors._render(problem, request)
     assert data == {"a": {"non_field_errors": ["whole", "whole again"], "0": {"b": ["inside"]}}}
 
 

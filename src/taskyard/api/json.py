@@ -80,7 +80,7 @@ class Renderer(BaseRenderer):
 
 
 class JsonOnlyNegotiation(BaseContentNegotiation):
-    """Respond with JSON, and ignore the request's ``Accept`` header."""
+    """Ignores the Accept header: every response is JSON."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         if len(request.content_type) > LONGEST_CONTENT_TYPE:

@@ -1,1 +1,1 @@
-"""What can be run: task types, their schemas, and what a handler may ask for."""
+"""Task types, their schemas, and the context of their handlers."""

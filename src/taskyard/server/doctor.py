@@ -107,7 +107,7 @@ def _foreign_keys(redis: Redis) -> list[str]:
 def eviction() -> Finding:
     policy = settings.REDIS_URL and redis_server.maxmemory_policy(settings.REDIS_URL)
     if policy is None:
-        return broker_state() is BrokerState.OK, "may not be asked; it must be noeviction"
+        return broker_state() is BrokerState.OK, "cannot be read here; it must be noeviction"
     return policy == "noeviction", policy
 
 
