@@ -1,4 +1,4 @@
-"""An open stream checks from time to time whether its user is still allowed."""
+"""The WSGI view decides whether a user may have a stream, before it begins and while it is open."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from taskyard.accounts import suspension, tokens
 from taskyard.accounts.models import User
 from taskyard.api.streams import TaskStreams
 from taskyard.live import streams
-from taskyard.live.asgi import Message
+from taskyard.live.asgi import SSE_CHECK, Message, Receive, Response, Scope, Send
 from taskyard.live.hub import Hub
 from taskyard.server.wsgi_adapter import WSGIAdapter
 
@@ -101,3 +101,22 @@ def test_it_ends_when_the_password_is_another(user: User) -> None:
 
 def test_it_goes_on_where_nothing_has_happened(user: User) -> None:
     assert not ends_when(lambda: None, user, seconds=1)
+
+
+def test_the_views_200_is_never_sent_to_a_client() -> None:
+    """The application refuses if the token has expired since the check."""
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(200 if SSE_CHECK in scope else 401, [], b"").send_to(send)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/api/tasks/events/", "headers": []}
+    asyncio.run(TaskStreams(Hub(None), app)(scope, receive, send))
+    assert [message.get("status") for message in sent] == [401, None]
+    assert SSE_CHECK not in scope

@@ -114,6 +114,18 @@ def test_nobody_has_no_stream(live: Live, user: User, cookie: str) -> None:
         assert session.get("/api/tasks/events/").status_code == 401
 
 
+def test_the_last_slash_and_head_are_as_for_every_page(session: httpx.Client) -> None:
+    for path in ("/events", "/events/"):
+        with session.stream("GET", path) as response:
+            assert response.status_code == 200
+            assert next(events(response))["event"] == "hints"
+        head = session.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert "x-taskyard-user" not in head.headers
+    assert session.post("/events/").status_code == 403  # without a CSRF token
+
+
 @pytest.mark.parametrize("position", ["x", "-1", "9" * 40, "%00", "1:2:3", "a/b/c"])
 def test_a_strange_position_is_a_stream_from_now(session: httpx.Client, position: str) -> None:
     with session.stream("GET", f"/events/?since={position}") as response:

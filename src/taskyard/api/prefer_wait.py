@@ -17,19 +17,22 @@ from django.utils import translation
 from taskyard.api.bearer import authenticate_scope
 from taskyard.api.json import dumps
 from taskyard.api.serialize import serialize_task
+from taskyard.api.views.submit import TaskCreate
+from taskyard.api.views.tasks import TaskDetail, Tasks
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
+from taskyard.live.paths import ViewPaths
 
 LONGEST_SECONDS = 60
 SHORT_BYTES = 16 * 1024
 Reread = Callable[[], Awaitable[Response | None]]
 
-_CREATE = re.compile(r"/api/tasks(?:/create)?/?", re.ASCII)
-_DETAIL = re.compile(r"/api/tasks/[0-9]{1,19}/?", re.ASCII)
+# The views that may respond later, by method.
+_VIEWS = {"POST": (TaskCreate, Tasks), "GET": (TaskDetail,)}
 # Matches in linear time: an unterminated quoted string ends at the end of the header.
 _PART = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[^,"]+|,', re.DOTALL)
 LONGEST_HEADER = 1024
@@ -73,19 +76,20 @@ def _elements(header: str) -> list[str]:
 
 
 class PreferWait:
-    """POST /api/tasks/create/, POST /api/tasks/, GET /api/tasks/<id>/, if they prefer to wait."""
+    """Creates of a task and GETs of one task, if they prefer to wait."""
 
     def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
         self._hub = hub
         self._wsgi_app = wsgi_app
+        self._paths = {method: ViewPaths(views.__contains__) for method, views in _VIEWS.items()}
 
     def matches(self, scope: Scope) -> bool:
         """Whether a request is to wait."""
-        address = {"POST": _CREATE, "GET": _DETAIL}.get(scope["method"])
+        paths = self._paths.get(scope["method"])
         return (
-            address is not None
+            paths is not None
             and any(name == b"prefer" for name, _ in scope["headers"])
-            and address.fullmatch(scope["path"]) is not None
+            and paths.match(scope["path"]) is not None
             and seconds_of(asgi.header(scope, b"prefer") or "") is not None
         )
 

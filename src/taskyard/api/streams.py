@@ -1,7 +1,6 @@
 """The streams of the API: tasks as the API serializes them, authenticated by token."""
 
 import logging
-import re
 
 from django.http import HttpRequest
 
@@ -19,9 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class TaskStreams(SSEEndpoint):
-    """GET /api/tasks/events/ and /api/tasks/<id>/events/."""
-
-    address = re.compile(r"/api/tasks/(?:([0-9]{1,19})/)?events/?", re.ASCII)
+    """The streams of the views in ``api.views.events``."""
 
     def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
         return authenticate_scope(scope)

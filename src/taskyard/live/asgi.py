@@ -15,6 +15,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _BODY_HEADERS = (b"content-length", b"content-type", b"transfer-encoding", b"expect")
+# A key of a scope and of its WSGI environ: an SSE endpoint calls the view to learn whether the
+# client may have the stream. No client can set it: the key of a header begins with HTTP_.
+SSE_CHECK = "taskyard.sse"
 # With one of these the response may be a 304 or a 412 without the resource.
 CONDITIONAL_HEADERS = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since")
 

@@ -1,18 +1,25 @@
 """Server-sent events for the changes of an owner's tasks, or of one task.
 
-A subclass of ``SSEEndpoint`` authenticates requests and serializes tasks. A stream reads the
-database from its own position, and a hint only wakes it. So a stream misses no change and a slow
-client needs no queue; an event's id is a position, from which any web process can continue.
+A subclass of ``SSEEndpoint`` authenticates requests and serializes tasks. A view that ``sse_view``
+marks names its subclass, so the streams' paths are those of the marked views. The endpoint calls
+the view with ``SSE_CHECK`` before it streams, and the view responds with an empty 200 if the client
+may have the stream; under a WSGI server, which cannot stream, it responds with 406.
+
+A stream reads the database from its own position, and a hint only wakes it. So a stream misses no
+change and a slow client needs no queue; an event's id is a position, from which any web process can
+continue.
 """
 
 import asyncio
-import re
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest
 from django.utils import translation
 
 from taskyard.core.models import Task
@@ -22,7 +29,9 @@ from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.changes import ChangedTasks, Position
 from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
+from taskyard.live.paths import View, ViewPaths, views
 
+MarkedView = TypeVar("MarkedView", bound=View)
 MOST_STREAMS = 50
 PING_SECONDS = 15.0
 AUTHORIZE_SECONDS = 60.0
@@ -46,8 +55,6 @@ STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 LINE_ENDS = {letter.encode(): b"\\u%04x" % ord(letter) for letter in "\u0085\u2028\u2029"}
-# The status of the WSGI view if the client may have the stream; WSGI itself cannot stream.
-STREAM_ALLOWED = 406
 
 
 class TooManyStreams(Exception):
@@ -58,14 +65,13 @@ StreamError = TooManyStreams | DatabaseError | InterfaceError
 
 
 class SSEEndpoint(ABC):
-    """Serves the streams at the paths that ``address`` matches; its first group is a task's id."""
-
-    address: re.Pattern[str]
+    """Serves the streams of the views that name it; a ``task_id`` in the path selects one task."""
 
     def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
         self._hub = hub
         self._wsgi_app = wsgi_app
         self._open: Counter[int] = Counter()
+        self._paths = ViewPaths(lambda view: _endpoint_of(view) is type(self))
 
     @abstractmethod
     def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
@@ -93,26 +99,24 @@ class SSEEndpoint(ABC):
 
     async def still_authorized(self, scope: Scope) -> bool:
         """Whether the WSGI view still allows the stream. An outage does not end it."""
-        response = await asgi.call_app(
-            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
-        )
-        return response is None or response.status == STREAM_ALLOWED or response.status >= 500
+        response = await self._check(scope)
+        return response is None or _is_allowed(response) or response.status >= 500
 
     def matches(self, scope: Scope) -> bool:
         """Whether a request is for a stream."""
         is_read = scope["method"] in ("GET", "HEAD")
-        return is_read and self.address.fullmatch(scope["path"]) is not None
+        return is_read and self._paths.match(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await asgi.call_app(
-            self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body
-        )
+        response = await self._check(scope)
         if response is None:
             return
-        is_allowed = response.status == STREAM_ALLOWED
-        owner = self.authenticate(scope, response) if is_allowed else None
+        owner = self.authenticate(scope, response) if _is_allowed(response) else None
         if owner is None:
-            await response.send_to(send)
+            if _is_allowed(response):  # the credentials have expired since the check
+                await self._wsgi_app(asgi.get_scope(scope), asgi.receive_empty_body, send)
+            else:
+                await response.send_to(send)
             return
         if scope["method"] == "HEAD":
             await Response(200, [*_kept_headers(response), *STREAM_HEADERS], b"").send_to(send)
@@ -129,6 +133,11 @@ class SSEEndpoint(ABC):
             if not self._open[owner_id]:
                 del self._open[owner_id]
 
+    async def _check(self, scope: Scope) -> Response | None:
+        """The response of the WSGI view; None if the client has disconnected."""
+        check_scope = {**asgi.get_scope(scope), asgi.SSE_CHECK: True}
+        return await asgi.call_app(self._wsgi_app, check_scope, asgi.receive_empty_body)
+
     async def _stream(
         self,
         scope: Scope,
@@ -138,8 +147,9 @@ class SSEEndpoint(ABC):
         expires_at: float,
         response: Response,
     ) -> None:
-        match = self.address.fullmatch(scope["path"])
-        task_id = int(match[1]) if match and match.lastindex else None
+        match = self._paths.match(scope["path"])
+        task_id = match.groupdict().get("task_id") if match else None
+        task_id = None if task_id is None else int(task_id)
         position = Position.parse(self.position(scope))
         stream = SSEConnection(
             self, self._hub, scope, send, owner_id, task_id, response.language, expires_at
@@ -169,6 +179,28 @@ class SSEEndpoint(ABC):
         with translation.override(response.language):
             refusal = self.error_response(error, scope)
         return Response(refusal.status, [*refusal.headers, *_kept_headers(response)], refusal.body)
+
+
+def sse_view(endpoint: type[SSEEndpoint]) -> Callable[[MarkedView], MarkedView]:
+    """Decorate a view, a function or a class: ``endpoint`` streams at all paths of the view."""
+
+    def mark(view: MarkedView) -> MarkedView:
+        marked: Any = view
+        marked.sse_endpoint = endpoint
+        return view
+
+    return mark
+
+
+def sse_endpoints() -> list[type[SSEEndpoint]]:
+    """The endpoints of the views in the URL configuration."""
+    endpoints = (_endpoint_of(view) for view in views())
+    return list(dict.fromkeys(endpoint for endpoint in endpoints if endpoint is not None))
+
+
+def is_sse_check(request: HttpRequest) -> bool:
+    """Whether an SSE endpoint calls the view, not a client of a WSGI server."""
+    return asgi.SSE_CHECK in request.META
 
 
 class SSEConnection:
@@ -346,6 +378,15 @@ def _abort_connection(send: Send) -> None:
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _endpoint_of(view: View) -> type[SSEEndpoint] | None:
+    return getattr(view, "sse_endpoint", None)
+
+
+def _is_allowed(response: Response) -> bool:
+    """Whether a view has responded to ``SSE_CHECK`` that the client may have the stream."""
+    return response.status == HTTPStatus.OK and not response.body
 
 
 def _kept_headers(response: Response) -> list[asgi.Header]:

@@ -26,13 +26,12 @@ wsgi = get_wsgi_application()
 wsgi.request_class = Utf8Request
 
 from taskyard.api.prefer_wait import PreferWait  # noqa: E402
-from taskyard.api.streams import TaskStreams  # noqa: E402
 from taskyard.core import notifications  # noqa: E402
 from taskyard.live.asgi import ASGIApp, Receive, Scope, Send  # noqa: E402
 from taskyard.live.hub import Hub  # noqa: E402
+from taskyard.live.streams import SSEEndpoint, sse_endpoints  # noqa: E402
 from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
-from taskyard.web.streams import PageStreams  # noqa: E402
 
 # Each stream is an open file, and the usual soft limit is 1,024.
 MOST_OPEN_FILES = 65_536
@@ -44,7 +43,7 @@ class Router:
     def __init__(self, wsgi_app: Admission, *, redis_url: str | None) -> None:
         self._wsgi_app = wsgi_app
         self._redis_url = redis_url
-        self._live: list[TaskStreams | PageStreams | PreferWait] = []
+        self._live: list[SSEEndpoint | PreferWait] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -65,7 +64,8 @@ class Router:
         call_on_stop_signal(hub.release_waiters)
         disconnect_unneeded_receivers()
         freeze_gc()
-        self._live = [app(hub, self._wsgi_app) for app in (TaskStreams, PageStreams, PreferWait)]
+        live_apps: list[type[SSEEndpoint | PreferWait]] = [*sse_endpoints(), PreferWait]
+        self._live = [live_app(hub, self._wsgi_app) for live_app in live_apps]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await hub.stop()

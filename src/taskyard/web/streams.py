@@ -5,7 +5,6 @@ and only the template renders a task.
 """
 
 import math
-import re
 from urllib.parse import parse_qs
 
 from taskyard.core.models import Task
@@ -17,9 +16,7 @@ USER = "X-Taskyard-User"
 
 
 class PageStreams(SSEEndpoint):
-    """GET /events/?since=<position>."""
-
-    address = re.compile(r"/events/?", re.ASCII)
+    """The stream of the pages, from the position in the parameter ``since``."""
 
     def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
         user_id = response.header(USER.lower().encode())

@@ -1,20 +1,21 @@
 """The views behind the streams: they check a request and document the URLs.
 
-``api.streams`` calls them and streams if they answer 406. Under a WSGI server the client gets the
-406.
+``TaskStreams`` calls them before it streams, and they respond with an empty 200 if the client may
+have the stream. Under a WSGI server the client gets a 406.
 """
-
-from typing import NoReturn
 
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from taskyard.api import selection
 from taskyard.api.openapi import LAST_EVENT_ID, documented
+from taskyard.api.streams import TaskStreams
 from taskyard.api.views.base import ApiView
 from taskyard.api.views.tasks import own_task
+from taskyard.live.streams import is_sse_check, sse_view
 
 STREAM = "text/event-stream"
 
@@ -27,6 +28,7 @@ class NeedsAsgi(APIException):
     default_detail = _("Streams need the ASGI server; this is a WSGI one.")
 
 
+@sse_view(TaskStreams)
 class AllEvents(ApiView):
     @documented(
         "Follow all own tasks",
@@ -37,14 +39,15 @@ class AllEvents(ApiView):
         operation_id="tasks_events",
         media_type=STREAM,
     )
-    def get(self, request: Request) -> NoReturn:
+    def get(self, request: Request) -> Response:
         """Server-sent events: `event: task`, `id:`, and the task in `data:`. First come the active
         tasks as they are, or, with `Last-Event-ID`, the tasks that have changed since; then every
         change. A comment every 15 s keeps the connection open."""
         selection.parse_fields(request.query_params)
-        raise NeedsAsgi
+        return _allow_stream(request)
 
 
+@sse_view(TaskStreams)
 class TaskEvents(ApiView):
     @documented(
         "Follow a task",
@@ -55,9 +58,16 @@ class TaskEvents(ApiView):
         operation_id="task_events",
         media_type=STREAM,
     )
-    def get(self, request: Request, task_id: str) -> NoReturn:
+    def get(self, request: Request, task_id: str) -> Response:
         """Server-sent events: `event: task`, `id:`, and the task in `data:`. First comes the task
         as it is, then every change. The stream ends after the task has ended."""
         selection.parse_fields(request.query_params)
         own_task(request, task_id)
+        return _allow_stream(request)
+
+
+def _allow_stream(request: Request) -> Response:
+    """The empty response to an SSE endpoint. Raises NeedsAsgi for a client of a WSGI server."""
+    if not is_sse_check(request):
         raise NeedsAsgi
+    return Response()

@@ -17,8 +17,9 @@ from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Account, Task
 from taskyard.core.states import TERMINAL, Status
 from taskyard.live import changes
+from taskyard.live.streams import is_sse_check, sse_view
 from taskyard.web import summaries, task_list, timeline
-from taskyard.web.streams import USER
+from taskyard.web.streams import USER, PageStreams
 from taskyard.web.task_list import Filters
 from taskyard.web.view_helpers import next_url, signed_in, user_of
 
@@ -158,11 +159,16 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
     return redirect("tasks")
 
 
+@sse_view(PageStreams)
 @signed_in
 @require_safe
 def events(request: HttpRequest) -> HttpResponse:
-    """Name the user in a header: the ASGI server calls this view and then serves the stream."""
-    return HttpResponse(status=406, headers={USER: str(user_of(request).pk)})
+    """Name the user in a header: ``PageStreams`` calls this view and then serves the stream.
+
+    A WSGI server cannot stream, so its clients get a 406.
+    """
+    status = 200 if is_sse_check(request) else 406
+    return HttpResponse(status=status, headers={USER: str(user_of(request).pk)})
 
 
 def _get_own_task(request: HttpRequest, task_id: int) -> Task:

@@ -1,0 +1,111 @@
+"""The paths of streams and waits are those of their views in urls.py, and of nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.urls import resolve
+
+from taskyard.api.prefer_wait import PreferWait
+from taskyard.api.streams import TaskStreams
+from taskyard.live.asgi import Receive, Scope, Send
+from taskyard.live.hub import Hub
+from taskyard.live.streams import SSEEndpoint, sse_endpoints
+from taskyard.web.streams import PageStreams
+
+
+async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError
+
+
+@pytest.fixture
+def stream_of() -> Callable[..., type[SSEEndpoint] | None]:
+    """The endpoint that serves a request, or None."""
+    endpoints = [endpoint(Hub(None), no_app) for endpoint in sse_endpoints()]
+
+    def endpoint_of(path: str, method: str = "GET") -> type[SSEEndpoint] | None:
+        scope = {"method": method, "path": path}
+        return next((type(one) for one in endpoints if one.matches(scope)), None)
+
+    return endpoint_of
+
+
+@pytest.fixture
+def waits() -> Callable[..., bool]:
+    prefer_wait = PreferWait(Hub(None), no_app)
+
+    def matches(method: str, path: str, prefer: bytes = b"wait=5") -> bool:
+        headers = [(b"prefer", prefer)]
+        return prefer_wait.matches({"method": method, "path": path, "headers": headers})
+
+    return matches
+
+
+STREAMS = {
+    "/api/tasks/events": TaskStreams,
+    "/api/tasks/events/": TaskStreams,
+    "/api/tasks/17/events": TaskStreams,
+    "/api/tasks/9999999999999999999/events/": TaskStreams,
+    "/events": PageStreams,
+    "/events/": PageStreams,
+}
+OTHERS = [
+    "/", "", "/api/", "/api/tasks/", "/api/tasks/17/", "/api/tasks/17/logs/", "/tasks/17/",
+    "/api/tasks/events//", "/api/tasks/events/\n", "/api/tasks//events/", "/api/events/",
+    "/api/tasks/x/events/", "/api/tasks/-1/events/", "/api/tasks/99999999999999999999/events/",
+    "/api/tasks/\u0661/events/", "/api/tasks/events/1/", "/x/api/tasks/events/", "//events/",
+    "/tasks/events/", "/events/x", "/events//", "/x/events/", "events/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "endpoint"), STREAMS.items())
+def test_a_get_or_head_of_these_paths_is_for_a_stream(
+    stream_of: Any, path: str, endpoint: type[SSEEndpoint]
+) -> None:
+    assert stream_of(path) is stream_of(path, "HEAD") is endpoint
+    for method in ("POST", "OPTIONS", "DELETE", "get"):
+        assert stream_of(path, method) is None
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_another_path_is_not_for_a_stream(stream_of: Any, path: str) -> None:
+    assert stream_of(path) is None
+
+
+def test_only_these_requests_wait(waits: Any) -> None:
+    for path in ("/api/tasks", "/api/tasks/", "/api/tasks/create", "/api/tasks/create/"):
+        assert waits("POST", path)
+        assert not waits("GET", path)
+        assert not waits("POST", path, b"wait=soon")
+    for path in ("/api/tasks/17", "/api/tasks/17/"):
+        assert waits("GET", path)
+        assert not waits("POST", path)
+    for path in ("/api/tasks/bulk/", "/api/tasks/17/retry/", "/api/tasks/create/x", "/tasks/"):
+        assert not waits("POST", path)
+    for path in ("/api/tasks/17/logs/", "/api/tasks/\u0661/", "/tasks/17/", "/api/tasks/17//"):
+        assert not waits("GET", path)
+
+
+@pytest.mark.urls("tests.live.more_urls")
+def test_a_path_that_another_urls_py_gives_a_view_is_a_stream_or_waits(
+    stream_of: Any, waits: Any
+) -> None:
+    for path in ("/jobs/v1/tasks/events/", "/jobs/v1/tasks/17/events", "/more/changes"):
+        assert stream_of(path) is TaskStreams
+    assert stream_of("/more/17/changes/") is TaskStreams
+    assert stream_of("/events/") is PageStreams
+    assert waits("POST", "/jobs/v1/tasks/create/")
+    assert waits("GET", "/jobs/v1/tasks/17")
+    assert waits("GET", "/more/17/")
+    for path in ("/api/tasks/events/", "/more/x/changes/", "/more/changes/x"):
+        assert stream_of(path) is None
+    assert not waits("POST", "/api/tasks/create/")
+    assert not waits("POST", "/more/17/")
+
+
+def test_django_resolves_the_same_paths() -> None:
+    for path, endpoint in STREAMS.items():
+        if path != "/events":  # a middleware adds the slash
+            view: Any = resolve(path).func
+            assert getattr(view, "view_class", view).sse_endpoint is endpoint
+    assert {*sse_endpoints()} == {TaskStreams, PageStreams}
