@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from taskyard.accounts.models import User
-from taskyard.core import lifecycle
+from taskyard.core import types
 from taskyard.core.models import Account, Task
 from tests.api_client import ApiClient
 
@@ -100,10 +100,10 @@ def test_a_failed_task_says_why_in_both_places(api: ApiClient) -> None:
 
 def test_what_taskyard_says_of_a_failure_is_said_in_the_readers_language(api: ApiClient) -> None:
     task_id = api.create().json()["id"]
-    Task.objects.update(status="error", error_message=lifecycle.MESSAGES["worker_lost"], **DONE)
+    Task.objects.update(status="error", error_message=types.MESSAGES["worker_lost"], **DONE)
     assert "Воркер" in api.get(f"tasks/{task_id}/").json()["error"]["message"]
     english = api.get(f"tasks/{task_id}/", Accept_Language="en").json()
-    assert english["result"] == {"error": lifecycle.MESSAGES["worker_lost"]}
+    assert english["result"] == {"error": types.MESSAGES["worker_lost"]}
 
 
 def test_a_huge_result_is_shown_exactly(api: ApiClient) -> None:

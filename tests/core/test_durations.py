@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from taskyard.core import deletion, durations, lifecycle
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import DurationCursor, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
@@ -267,7 +267,7 @@ def test_in_another_cluster_it_begins_again(end: Callable[..., Task]) -> None:
 
 @pytest.mark.skipif(TEST_DB == "sqlite", reason="a cursor of SQLite is one number")
 def test_a_step_keeps_what_was_under_way() -> None:
-    step = dialect().step
+    step = engine().step
     assert step("10:20:10,12", "30:40:30,35", 100) == "30:40:30,35"
     assert step("10:20:10,12", "12:40:12,24,25,35", 5) == "12:25:12,24"
     assert step("10:20:10,12", "39:40:39", 5) == "25:25:"

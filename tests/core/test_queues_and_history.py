@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from taskyard.core import history, leases, lifecycle, queues
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import LogLine, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, Line
@@ -93,16 +93,18 @@ def test_logged_lines_take_no_room_from_the_handlers_own(submit: Submit) -> None
 
 @pytest.mark.django_db(transaction=True)
 def test_changes_between_two_cursors_are_exactly_those(submit: Submit, claim: Claim) -> None:
-    sql = dialect()
+    database = engine()
     first, second = submit(), submit()
-    since = sql.cursor()
+    since = database.snapshot()
     third = submit()
-    until = sql.cursor()
+    until = database.snapshot()
     submit()
-    changed = Task.objects.filter(sql.between(since, until)).values_list("id", flat=True)
+    changed = Task.objects.filter(database.between(since, until)).values_list("id", flat=True)
     assert list(changed) == [third.id]
     claim()
-    changed = Task.objects.filter(sql.between(until, sql.cursor())).values_list("id", flat=True)
+    changed = Task.objects.filter(database.between(until, database.snapshot())).values_list(
+        "id", flat=True
+    )
     assert set(changed) > {first.id, second.id}
 
 

@@ -10,6 +10,6 @@ FENCES = {
     sqlite: "AND fence = r.value ->> 'fence'",
 }
 
-for dialect, fence in FENCES.items():
-    assert fence in dialect.FINISH
-    dialect.FINISH = dialect.FINISH.replace(fence, "")
+for engine, fence in FENCES.items():
+    assert fence in engine.FINISH
+    engine.FINISH = engine.FINISH.replace(fence, "")

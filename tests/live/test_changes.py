@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from taskyard.core import leases, lifecycle
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
@@ -36,7 +36,7 @@ def ids(page: changes.ChangedTasks) -> list[int]:
 
 
 def touch(task: Task) -> None:
-    Task.objects.filter(pk=task.pk).update(changed=dialect().change())
+    Task.objects.filter(pk=task.pk).update(changed=engine().change())
 
 
 def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(

@@ -7,8 +7,6 @@ from taskyard.accounts import credentials
 from taskyard.accounts.credentials import CHALLENGE, LazyUser
 from taskyard.accounts.models import User
 
-__all__ = ["CHALLENGE", "ClaimAuthentication", "LazyUser", "TokenAuthentication", "token_of"]
-
 
 class TokenAuthentication(BaseAuthentication):
     """``request.user`` is the user, looked up with one query."""
@@ -35,11 +33,6 @@ class ClaimAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
-
-
-def token_of(request: Request) -> str | None:
-    """The bearer token that a request carries; raises AuthenticationFailed."""
-    return credentials.bearer_token(_authorization(request))
 
 
 def _authorization(request: Request) -> str | None:

@@ -15,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from taskyard.accounts.authentication import CHALLENGE
+from taskyard.accounts.credentials import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import conditions, idempotency
 from taskyard.api.json import dumps

@@ -5,10 +5,14 @@ from typing import Any
 
 from taskyard.api import schemas
 from taskyard.catalog.schema import MOST_FIELD_ERRORS, FieldError, InvalidInput
-from taskyard.core.intake import BODY_LIMIT, check_size, known_type
-from taskyard.core.intake import one as parse_task
-from taskyard.core.intake import read as parse
-from taskyard.core.intake import within as prefix_errors
+from taskyard.core.intake import (
+    BODY_LIMIT,
+    check_size,
+    known_type,
+    parse,
+    parse_task,
+    prefix_errors,
+)
 from taskyard.core.types import NewTask
 
 __all__ = ["known_type", "parse", "parse_task", "parse_tasks"]

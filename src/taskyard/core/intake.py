@@ -189,7 +189,3 @@ def prefix_errors(place: Path, error: InvalidInput) -> Iterator[FieldError]:
         yield FieldError(
             (*place, *field_error.path), field_error.code, field_error.message, field_error.context
         )
-
-
-# Former names, for callers outside of core that still use them.
-one, read, within = parse_task, parse, prefix_errors

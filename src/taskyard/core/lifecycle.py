@@ -30,7 +30,6 @@ from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import (
-    MESSAGES,  # noqa: F401  # two tests of the API read it here
     AttemptResult,
     AttemptState,
     Change,

@@ -13,7 +13,7 @@ from typing import Self
 from django.db import DataError
 from django.db.models import F, Q
 
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
 
@@ -83,7 +83,7 @@ class ChangedTasks:
 
 def read_from(owner_id: int, position: Position | None, task_id: int | None) -> ChangedTasks:
     """The first page of a reader. A position that this database cannot use counts as none."""
-    if position is not None and position.is_past(dialect().cursor()):
+    if position is not None and position.is_past(engine().snapshot()):
         try:
             return read_next(owner_id, position, task_id)
         except DataError:
@@ -96,13 +96,13 @@ def read_next(owner_id: int, position: Position, task_id: int | None = None) -> 
 
     After an empty position: the active tasks, or the one task in any state.
     """
-    sql = dialect()
-    before = Position(position.since, position.until or sql.cursor(), position.upto)
+    database = engine()
+    before = Position(position.since, position.until or database.snapshot(), position.upto)
     tasks = Task.objects.owned_by(owner_id).filter(id__gt=before.upto).defer("checkpoint")
     if task_id is not None:
         tasks = tasks.filter(id=task_id)
     if before.since:
-        tasks = tasks.filter(sql.between(before.since, before.until))
+        tasks = tasks.filter(database.between(before.since, before.until))
     elif task_id is None:
         tasks = tasks.active()
     # For a short interval the index on changes is best; ``id + 0`` keeps planners from reading all
@@ -119,9 +119,9 @@ def read_next(owner_id: int, position: Position, task_id: int | None = None) -> 
 
 def changed_owners(owners: Sequence[int], since: str) -> tuple[str, dict[int, set[int]]]:
     """The cursor of now, and the changes of these owners' tasks since a cursor, by owner."""
-    sql = dialect()
-    until: str = sql.cursor()
-    changed: Q = sql.between(since, until)
+    database = engine()
+    until: str = database.snapshot()
+    changed: Q = database.between(since, until)
     changes: dict[int, set[int]] = {}
     for start in range(0, len(owners), OWNERS_PER_QUERY):
         tasks = Task.objects.filter(changed, owner_id__in=owners[start : start + OWNERS_PER_QUERY])
@@ -132,7 +132,7 @@ def changed_owners(owners: Sequence[int], since: str) -> tuple[str, dict[int, se
 
 def now() -> str:
     """The cursor of this moment."""
-    cursor: str = dialect().cursor()
+    cursor: str = engine().snapshot()
     return cursor
 
 

@@ -27,7 +27,8 @@ from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 
 from taskyard import __version__
-from taskyard.accounts.authentication import TokenAuthentication, token_of
+from taskyard.accounts import credentials
+from taskyard.accounts.authentication import TokenAuthentication
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
@@ -54,7 +55,10 @@ class MetricsAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[MetricsClient, None] | None:
         """Raises AuthenticationFailed for a malformed header."""
-        token, metrics_token = token_of(request), settings.TASKYARD_METRICS_TOKEN
+        token, metrics_token = (
+            credentials.bearer_token(request.META.get("HTTP_AUTHORIZATION")),
+            settings.TASKYARD_METRICS_TOKEN,
+        )
         if token is None:
             return (MetricsClient(), None) if _is_local(request) else None
         if metrics_token and secrets.compare_digest(token.encode(), metrics_token.encode()):

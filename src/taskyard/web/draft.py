@@ -170,7 +170,7 @@ class Draft:
             field_error = FieldError(("input_data",), "json_unreadable", str(error.message))
             raise InvalidInput([field_error]) from None
         except InvalidInput as error:
-            raise InvalidInput(intake.within(("input_data",), error)) from None
+            raise InvalidInput(intake.prefix_errors(("input_data",), error)) from None
 
     def body(self) -> dict[str, Any]:
         """The body of the API request. Raises InvalidInput."""
@@ -199,7 +199,7 @@ class Draft:
         intake.check_size(body)
         try:
             # Encode and parse like the API, so that it rejects the same inputs.
-            return intake.one(strict_json.loads(strict_json.dumps(body)))
+            return intake.parse_task(strict_json.loads(strict_json.dumps(body)))
         except strict_json.InvalidJson as error:
             raise InvalidInput([FieldError((), "json_unreadable", str(error.message))]) from None
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import queues, stats
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import Task, Worker
 from taskyard.core.states import Status
 from taskyard.server import child_process
@@ -252,6 +252,6 @@ def test_the_questions_about_history_have_their_index(owner: User) -> None:
     own = Task.objects.owned_by(owner.pk).with_status([Status.ERROR])
     # If only one user has failures, the planner may choose the index of all failures.
     assert re.search("task(_owner)?_failed", own.order_by("-id")[:10].explain())
-    looked_up = Task.objects.filter(dialect().among([1, 2, 3]))
+    looked_up = Task.objects.filter(engine().id_in([1, 2, 3]))
     plan = looked_up.explain()
     assert "taskyard_task_pkey" in plan or "INTEGER PRIMARY KEY" in plan

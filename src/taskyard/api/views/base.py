@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from taskyard.accounts.authentication import CHALLENGE, LazyUser, TokenAuthentication
+from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.credentials import CHALLENGE, LazyUser
 from taskyard.accounts.models import User
 from taskyard.api import errors
 from taskyard.api.forms import Multipart, UrlEncoded

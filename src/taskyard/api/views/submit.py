@@ -8,7 +8,8 @@ from django.urls import get_script_prefix, reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.accounts.authentication import ClaimAuthentication, LazyUser
+from taskyard.accounts.authentication import ClaimAuthentication
+from taskyard.accounts.credentials import LazyUser
 from taskyard.api import idempotency, intake, schemas
 from taskyard.api.json import BULK_LIMIT, declared_size
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied

@@ -94,10 +94,6 @@ class Engine(Protocol):
     def moment(self, when: datetime) -> str:
         """A time as the JSON rows carry it."""
 
-    # Former names, for callers outside of core that still use them.
-    def among(self, task_ids: list[int]) -> RawSQL: ...
-    def cursor(self) -> str: ...
-
 
 def engine() -> Engine:
     """The engine of the database in use."""
@@ -106,8 +102,6 @@ def engine() -> Engine:
         return postgresql
     return sqlite
 
-
-dialect = engine  # the former name, for callers outside of core that still use it
 
 # Write a row of our own without changing it.
 WRITE_NOTHING = """

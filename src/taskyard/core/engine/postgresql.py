@@ -311,7 +311,6 @@ def id_in(task_ids: list[int]) -> RawSQL:
 
 
 # Former names, for callers outside of core that still use them.
-among, cursor = id_in, snapshot
 
 
 def moment(when: datetime) -> str:

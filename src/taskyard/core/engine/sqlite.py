@@ -305,7 +305,6 @@ def snapshot() -> str:
 
 
 # Former names, for callers outside of core that still use them.
-among, cursor = id_in, snapshot
 
 
 def between(since: str, until: str) -> Q:

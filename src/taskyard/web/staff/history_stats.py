@@ -18,7 +18,7 @@ from django.db.models import FloatField, Func, Max, OuterRef, Subquery
 from django.db.models.functions import Coalesce, Greatest, Left
 from django.utils import timezone
 
-from taskyard.core.engine import dialect
+from taskyard.core.engine import engine
 from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
 
@@ -151,7 +151,7 @@ def completions(*, since: datetime) -> Iterator[Completion]:
     last = Task.objects.aggregate(last=Max("id"))["last"] or 0
     weights = dict(sample_ids(last))
     tasks = Task.objects.filter(
-        dialect().among(list(weights)), status=Status.COMPLETED, finished_at__gte=since
+        engine().id_in(list(weights)), status=Status.COMPLETED, finished_at__gte=since
     )
     due = Epoch(Greatest("created_at", Coalesce("run_at", "created_at")))
     began = Epoch(Coalesce("started_at", "finished_at"))
