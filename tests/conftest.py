@@ -25,25 +25,33 @@ from tests.live_system import Live, clean_environment, taskyard
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
 _servers = ExitStack()
 
-for _variable in VARIABLES:
-    os.environ.pop(_variable.name, None)
-    os.environ.pop(f"{_variable.name}_FILE", None)
+# Under pytest-xdist the first process runs no tests, and the others inherit its environment.
+RUNS_TESTS = "TEST_SHARDED" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ
 
-_home = Path(_servers.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-tests-")))
-if settings.configured:
-    raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests bring their own environment")
-os.environ["DJANGO_SETTINGS_MODULE"] = "taskyard.server.settings"
-os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(48)
-os.environ["TASKYARD_HOME"] = str(_home)
-os.environ["TASKYARD_LOG_LEVEL"] = "WARNING"
-os.environ["TEST_REDIS_URL"] = os.environ["REDIS_URL"] = _servers.enter_context(servers.broker())
-if TEST_DB == "postgresql":
-    _server = os.environ["TEST_DATABASE_URL"] = _servers.enter_context(servers.postgresql())
-    os.environ["DATABASE_URL"] = _servers.enter_context(servers.database(_server))
+if RUNS_TESTS:
+    for _variable in VARIABLES:
+        os.environ.pop(_variable.name, None)
+        os.environ.pop(f"{_variable.name}_FILE", None)
 
-django.setup()
-# Hashing in this process is fast; live systems use the real hasher.
-Argon2.time_cost, Argon2.memory_cost = 1, 64
+    _home = Path(_servers.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-tests-")))
+    if settings.configured:
+        raise pytest.UsageError(
+            "unset DJANGO_SETTINGS_MODULE: the tests bring their own environment"
+        )
+    os.environ["DJANGO_SETTINGS_MODULE"] = "taskyard.server.settings"
+    os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(48)
+    os.environ["TASKYARD_HOME"] = str(_home)
+    os.environ["TASKYARD_LOG_LEVEL"] = "WARNING"
+    os.environ["TEST_REDIS_URL"] = os.environ["REDIS_URL"] = _servers.enter_context(
+        servers.broker()
+    )
+    if TEST_DB == "postgresql":
+        _server = os.environ["TEST_DATABASE_URL"] = _servers.enter_context(servers.postgresql())
+        os.environ["DATABASE_URL"] = _servers.enter_context(servers.database(_server))
+
+    django.setup()
+    # Hashing in this process is fast; live systems use the real hasher.
+    Argon2.time_cost, Argon2.memory_cost = 1, 64
 
 # Contract tests register and log in far more often than people do.
 USUAL = {

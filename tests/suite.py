@@ -46,16 +46,19 @@ def _start(
     server: str | None = None,
     output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    # Tests that were named run as they are named: in one process, whichever tier they are of.
+    # Named tests run in one process, also the slow ones.
+    is_whole = all(argument.startswith("-") for argument in arguments)
     selection = ["--tier", tier, "--numprocesses", str(SHARDS_PER_DATABASE), "--dist", "loadfile"]
     others = [path for kind, paths in tiers.ONCE.items() if kind != database for path in paths]
     selection += [f"--ignore={path}" for path in others]
     environment = {**os.environ, "TEST_DB": database}
     environment.pop("TEST_REDIS_URL", None)  # each process starts its own: tests stop and fill it
+    if is_whole:
+        environment["TEST_SHARDED"] = "yes"
     if server is not None:
         environment["TEST_DATABASE_URL"] = server
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *(arguments or selection)],
+        [sys.executable, "-m", "pytest", *(selection if is_whole else ()), *arguments],
         env=environment,
         cwd=ROOT,
         stdout=output,

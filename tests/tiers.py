@@ -39,7 +39,7 @@ SLOW = {
     "tests/contract/test_recycling.py": "200 tasks of 5 MB of garbage each",
     "tests/contract/test_refusals.py": "Redis refuses in seven ways",
     "tests/contract/test_whole_life.py::test_a_cancel_survives_a_full_outage": "leases run out",
-    "tests/contract/test_whole_life.py::test_a_deploy_loses_nothing": "workers are replaced under load",
+    "tests/contract/test_whole_life.py::test_a_deploy_loses_nothing": "workers are replaced",
     "tests/contract/test_whole_life.py::test_what_outlasts_the_drain": "a drain of many seconds",
     "tests/docs/test_how_to.py": "a report is killed in each of its steps",
     "tests/faults": "the table of faults in its short form",
