@@ -23,36 +23,36 @@ IN_TEMPLATE = re.compile(r"""(?:\b_|gettext)\(\s*u?("(?:[^"\\]|\\.)*"|'(?:[^'\\]
 HEADER = {"Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
 
 
-def rooms() -> list[Path]:
+def packages() -> list[Path]:
     """The packages that have catalogues of their own."""
     return sorted(path.parent for path in SOURCE.rglob("locale"))
 
 
-def texts(room: Path) -> list[str]:
+def texts(package: Path) -> list[str]:
     """The texts of a package; those of the built-in task types belong to api.
 
     A docstring describes a command of the client.
     """
-    inner = [each for each in rooms() if room in each.parents]
+    inner = [each for each in packages() if package in each.parents]
     files = [
         file
         for pattern in ("*.py", "*.html")
-        for file in sorted(room.rglob(pattern))
+        for file in sorted(package.rglob(pattern))
         if not any(each in file.parents for each in inner)
     ]
     trees = [ast.parse(file.read_text()) for file in files if file.suffix == ".py"]
     found = {text for tree in trees for text in _called(tree)}
     found |= {text for file in files if file.suffix == ".html" for text in _shown(file)}
-    if room.name == "api":
+    if package.name == "api":
         builtin = ast.parse((SOURCE / "catalog" / "builtin.py").read_text())
         found |= set(_declared(builtin))
-    if room.name == "client":
+    if package.name == "client":
         found |= {text for tree in trees for text in _commands(tree)}
     return sorted(found)
 
 
-def catalogue(room: Path, language: str) -> Path:
-    return room / "locale" / language / "LC_MESSAGES" / "django.po"
+def catalogue(package: Path, language: str) -> Path:
+    return package / "locale" / language / "LC_MESSAGES" / "django.po"
 
 
 def _shown(template: Path) -> Iterator[str]:
@@ -100,8 +100,8 @@ def _all_known() -> dict[str, dict[str, str]]:
     return {
         language: {
             msgid: msgstr
-            for room in rooms()
-            for msgid, msgstr in _known(catalogue(room, language)).items()
+            for package in packages()
+            for msgid, msgstr in _known(catalogue(package, language)).items()
         }
         for language in LANGUAGES
     }
@@ -116,14 +116,14 @@ def _known(path: Path) -> dict[str, str]:
 def main() -> int:
     waiting = 0
     moved = _all_known()
-    for room in rooms():
+    for package in packages():
         for language in LANGUAGES:
-            path = catalogue(room, language)
+            path = catalogue(package, language)
             path.parent.mkdir(parents=True, exist_ok=True)
             known = moved[language] | _known(path)
             fresh = polib.POFile(wrapwidth=100)
             fresh.metadata = {"Language": language, **HEADER}
-            for text in texts(room):
+            for text in texts(package):
                 translated = text if language == "en" else known.get(text, "")
                 fresh.append(polib.POEntry(msgid=text, msgstr=translated))
                 waiting += not translated

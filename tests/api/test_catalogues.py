@@ -7,8 +7,8 @@ import pytest
 
 from tools import makemessages
 
-ROOMS = makemessages.rooms()
-EACH = [(room, language) for room in ROOMS for language in makemessages.LANGUAGES]
+PACKAGES = makemessages.packages()
+EACH = [(room, language) for room in PACKAGES for language in makemessages.LANGUAGES]
 
 each_catalogue = pytest.mark.parametrize(
     ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
@@ -41,5 +41,5 @@ def test_what_is_compiled_is_what_is_written(room: Path, language: str) -> None:
     assert compiled == written, "run python tools/makemessages.py"
 
 
-def test_the_three_rooms_that_speak_have_catalogues() -> None:
-    assert {room.name for room in ROOMS} >= {"accounts", "api", "core"}
+def test_the_three_packages_with_texts_have_catalogues() -> None:
+    assert {room.name for room in PACKAGES} >= {"accounts", "api", "core"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core import deletion, lifecycle
+from taskyard.core import deletion, lifecycle, notifications
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
@@ -87,13 +87,13 @@ def test_the_cancel_of_a_task_that_ends_an_attempt_is_announced(
     submit: Submit,
     claim: Claim,
     owner_id: int,
-    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     task = submit()
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
-    settings.TASKYARD_TELL = f"{__name__}.announce"
+    monkeypatch.setattr(notifications, "_publish_changes", announce)
     announced.clear()
     with django_capture_on_commit_callbacks(execute=True):
         lifecycle.finish([AttemptResult(claimed, Status.PENDING, error_code="no", wake_at=LATER)])

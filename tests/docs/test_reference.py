@@ -152,7 +152,7 @@ def _codes_in_the_source() -> Iterator[str]:
             given = [*node.args[place[name] : place[name] + 1]] if name in place else []
             given += [each.value for each in node.keywords if each.arg == "error_code"]
             for value in given:
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value:
                     yield value.value
 
 

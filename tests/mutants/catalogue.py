@@ -290,7 +290,8 @@ LIFECYCLE = tuple(
             "transitions",
             "cancel-unannounced",
             "a stream shows every cancel",
-            "    _after((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())\n",
+            "    _announce((owner_id, task_id, status)"
+            " for task_id, owner_id in owner_ids.items())\n",
             "",
         ),
         (

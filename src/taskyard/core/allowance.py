@@ -1,6 +1,6 @@
-"""How fast a user may submit, and how many bytes are kept: what a submit is checked against.
+"""Why a submit is refused: too many active tasks, too many bytes, or too fast.
 
-Both are checked and counted in the statement that takes the place, so that submits at the same
+All three are checked and counted in the statement that takes the place, so that submits at the same
 moment cannot exceed them, and no further statement is needed.
 """
 
@@ -49,6 +49,7 @@ def refusal(owner_id: int, params: dict[str, Any]) -> QuotaExceeded:
     if ahead > params["burst"] - SINCE_SECONDS:
         wait = max(1, math.ceil(ahead - params["burst"]))
         return SubmitRateExceeded(rate=settings.TASKYARD_SUBMIT_RATE, retry_after=wait)
+    # The account has changed since the statement: a client may try again.
     return ActiveLimitExceeded(limit)
 
 

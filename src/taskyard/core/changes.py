@@ -1,4 +1,4 @@
-"""Which change of a task is the last: what becomes of the numbers in another PostgreSQL cluster.
+"""Repair ``Task.changed`` after a dump was restored into another PostgreSQL cluster.
 
 ``Task.changed`` is the number of a transaction. A dump that is restored into another cluster keeps
 the numbers of its own, which may be ahead: streams take such a row for a change still to come.

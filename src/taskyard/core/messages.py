@@ -1,7 +1,7 @@
-"""The words for every code: pydantic's error types, ours, and the refusals of the lower rooms.
+"""The texts of error codes: those of pydantic, ours, and those of ``Rejected`` errors.
 
-The keys of this table are part of the API (``code`` in a problem). Texts take their parameters
-from the flaw or refusal; what is not here keeps its own words.
+The keys are part of the API (``code`` in a problem). A text takes its parameters from the error. An
+error whose code is not here keeps its own message.
 """
 
 import re
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.schema import FieldError
 from taskyard.catalog.task_type import TaskType
-from taskyard.core.types import MESSAGES as SAID
+from taskyard.core.types import MESSAGES as ENGLISH
 
 _NUMBER = _("A number is expected.")
 _INTEGER = _("A whole number is expected.")
@@ -133,12 +133,12 @@ MESSAGES: dict[str, Promise] = {
 
 # What Taskyard itself says of a failed task; it is kept in English and shown in any language.
 FAILURES: dict[str, Promise] = {
-    SAID["worker_lost"]: _("The worker was lost while it ran the task."),
-    SAID["timeout"]: _("The task took longer than its timeout."),
-    SAID["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
-    SAID["handed_back"]: _("The worker stopped and handed the task back."),
-    SAID["unknown_task_type"]: _("No such task type is known to the worker."),
-    SAID["result_refused"]: _("The database refused what the task returned."),
+    ENGLISH["worker_lost"]: _("The worker was lost while it ran the task."),
+    ENGLISH["timeout"]: _("The task took longer than its timeout."),
+    ENGLISH["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
+    ENGLISH["handed_back"]: _("The worker stopped and handed the task back."),
+    ENGLISH["unknown_task_type"]: _("No such task type is known to the worker."),
+    ENGLISH["result_refused"]: _("The database refused what the task returned."),
 }
 
 

@@ -2,7 +2,7 @@
 
 ``finish`` and ``finish_unclaimed`` write the results of attempts, ``lose_attempts`` takes tasks
 from processes that are gone, and ``end_tasks`` ends tasks without a result. Each end releases the
-quota place of its task in the same transaction, and passes ``_after``.
+quota place of its task in the same transaction, and calls ``_announce``.
 """
 
 import logging
@@ -33,7 +33,9 @@ def finish(results: Sequence[AttemptResult]) -> set[int]:
         owner_ids = engine().finish(results)
         _attempts_ended(results, owner_ids)
         if active:
-            _cancel_requested([result.task.id for result in active if result.task.id in owner_ids])
+            _cancel_if_requested(
+                [result.task.id for result in active if result.task.id in owner_ids]
+            )
     for result in results:
         if result.task.id not in owner_ids:
             logger.warning("late write refused", extra={"task": result.task.id})
@@ -64,7 +66,7 @@ def lose_attempts(tasks: Sequence[Task], decision: RescueDecision) -> None:
         error_message="",
         changed=engine().change(),
     )
-    _after((task.owner_id, task.id, Status.PENDING) for task in tasks)
+    _announce((task.owner_id, task.id, Status.PENDING) for task in tasks)
 
 
 def cancel_waiting(owner_ids: dict[int, int]) -> None:
@@ -95,7 +97,7 @@ def end_tasks(
         **message,
     )
     engine().release([(owner_id, status) for owner_id in owner_ids.values()])
-    _after((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
+    _announce((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
 
 
 def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, int]) -> None:
@@ -105,21 +107,19 @@ def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, int])
         result for result in written if result.error_code and result.status in ACTIVE
     )
     history.record_tracebacks(written)
-    _after((owner_ids[result.task.id], result.task.id, result.status) for result in written)
+    _announce((owner_ids[result.task.id], result.task.id, result.status) for result in written)
 
 
-def _cancel_requested(task_ids: list[int]) -> None:
+def _cancel_if_requested(task_ids: list[int]) -> None:
     """Cancel tasks whose attempt goes on later, if a cancel was requested while it ran."""
     requested = Task.objects.filter(id__in=task_ids, cancel_requested_at__isnull=False)
     cancel_waiting(dict(requested.lock_skipping().values_list("id", "owner_id")))
 
 
-def _after(changes: Iterable[Change]) -> None:
-    """Do what follows when attempts and tasks have ended; the only function that all ends pass.
+def _announce(changes: Iterable[Change]) -> None:
+    """Announce changes of tasks at the commit; every end of an attempt or a task calls this.
 
-    If something waits for the end of a task (a dependent, a concurrency key, a delivery), this
-    function has to call it: the rows are written, and the transaction is open. Only ``finish`` may
-    have written without a transaction block; it has to open one if one of its tasks has followers,
-    so that tasks without followers still end with one statement.
+    Work that has to follow the end of a task belongs here: the rows are written and, except for
+    most calls of ``finish``, the transaction is open.
     """
     notifications.on_commit((), changes)

@@ -1,8 +1,8 @@
 """Read from the database, page by page, which tasks of an owner have changed since a position.
 
-A cursor (``core.engine``) names a moment. A position says how far one reader has read. It can be in
-the middle of an interval between two cursors, so that a stream that is cut there continues with the
-next task.
+A snapshot (``engine().snapshot()``) names a moment. A position says how far one reader has read. It
+can be in the middle of an interval between two snapshots, so that a stream that is cut there
+continues with the next task.
 """
 
 import re

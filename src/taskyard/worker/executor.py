@@ -84,8 +84,9 @@ def run_in_transaction(
 ) -> list[AttemptResult]:
     """Run tasks that are locked but not claimed, for ``TRANSACTION_BUDGET_SECONDS``.
 
-    If a handler uses the database, its task is claimed before, so that no transaction of ours is
-    open meanwhile. This task is the last, and ``on_claim`` is called, because it may take long.
+    If a handler uses the default connection in its main thread, its task is claimed before, so that
+    no transaction of ours is open meanwhile. This task is the last, and ``on_claim`` is called,
+    because it may take long.
     """
     process_table = identity.process_table()
     endings: list[AttemptResult] = []

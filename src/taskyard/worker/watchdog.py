@@ -276,8 +276,9 @@ class Watchdog(threading.Thread):
     def _loss_reason(self, task: Task) -> LossReason:
         """Why the process of a task is gone.
 
-        A task that was claimed together with the running one loses no attempt, because it had not
-        begun. But a task with one attempt does, because it must never run twice.
+        Only the running task loses an attempt. The tasks that were claimed together with it run
+        again in the same attempt; some may have run already, but their results are not written. A
+        task with one attempt loses it in any case, because it must never run twice.
         """
         if task.max_attempts > 1 and not self._runs(task):
             return LossReason.UNCHARGED

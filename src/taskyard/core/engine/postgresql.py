@@ -310,9 +310,6 @@ def id_in(task_ids: list[int]) -> RawSQL:
     return RawSQL(condition, [ids(task_ids)], output_field=BooleanField())  # noqa: S611
 
 
-# Former names, for callers outside of core that still use them.
-
-
 def moment(when: datetime) -> str:
     """A time as the JSON rows carry it."""
     return when.isoformat()

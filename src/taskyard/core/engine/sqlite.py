@@ -304,9 +304,6 @@ def snapshot() -> str:
     return str(ticks or 0)
 
 
-# Former names, for callers outside of core that still use them.
-
-
 def between(since: str, until: str) -> Q:
     """Tasks that changed after ``since`` and not after ``until``: one process writes at a time."""
     changed = Q(changed__gt=int(since.split(":")[0]), changed__lte=int(until))
