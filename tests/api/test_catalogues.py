@@ -8,10 +8,10 @@ import pytest
 from tools import makemessages
 
 PACKAGES = makemessages.packages()
-EACH = [(room, language) for room in PACKAGES for language in makemessages.LANGUAGES]
+EACH = [(package, language) for package in PACKAGES for language in makemessages.LANGUAGES]
 
 each_catalogue = pytest.mark.parametrize(
-    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+    ("package", "language"), EACH, ids=lambda value: getattr(value, "name", value)
 )
 
 
@@ -20,11 +20,11 @@ def names(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+    ("package", "language"), EACH, ids=lambda value: getattr(value, "name", value)
 )
-def test_every_text_is_translated_with_its_parameters(room: Path, language: str) -> None:
-    entries = {each.msgid: each for each in polib.pofile(makemessages.catalogue(room, language))}
-    assert sorted(entries) == makemessages.texts(room), "run python tools/makemessages.py"
+def test_every_text_is_translated_with_its_parameters(package: Path, language: str) -> None:
+    entries = {each.msgid: each for each in polib.pofile(makemessages.catalogue(package, language))}
+    assert sorted(entries) == makemessages.texts(package), "run python tools/makemessages.py"
     for text, entry in entries.items():
         assert entry.msgstr, text
         assert not entry.fuzzy, text
@@ -32,14 +32,14 @@ def test_every_text_is_translated_with_its_parameters(room: Path, language: str)
 
 
 @pytest.mark.parametrize(
-    ("room", "language"), EACH, ids=lambda value: getattr(value, "name", value)
+    ("package", "language"), EACH, ids=lambda value: getattr(value, "name", value)
 )
-def test_what_is_compiled_is_what_is_written(room: Path, language: str) -> None:
-    path = makemessages.catalogue(room, language)
+def test_what_is_compiled_is_what_is_written(package: Path, language: str) -> None:
+    path = makemessages.catalogue(package, language)
     written = {each.msgid: each.msgstr for each in polib.pofile(path)}
     compiled = {each.msgid: each.msgstr for each in polib.mofile(path.with_suffix(".mo"))}
     assert compiled == written, "run python tools/makemessages.py"
 
 
 def test_the_three_packages_with_texts_have_catalogues() -> None:
-    assert {room.name for room in PACKAGES} >= {"accounts", "api", "core"}
+    assert {package.name for package in PACKAGES} >= {"accounts", "api", "core"}

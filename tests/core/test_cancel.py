@@ -21,7 +21,7 @@ announced: list[Change] = []
 
 
 def announce(changes: list[Change]) -> None:
-    """Named in TASKYARD_TELL by a test below."""
+    """The publisher of a test below."""
     announced.extend(changes)
 
 

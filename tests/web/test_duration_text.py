@@ -9,7 +9,7 @@ from taskyard.web.duration_text import format_duration
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-1, "0 ms"), (0.0154, "15 ms"), (3.24, "3.2 s"), (59.7, "59 s"), (185, "3 min 5 s"),
+        (-1, "0 ms"), (0.0154, "15 ms"), (3.24, "3.2 s"), (2.96, "3.0 s"), (59.7, "59 s"), (185, "3 min 5 s"),
         (3600, "1 h"), (3720, "1 h 2 min"), (90_000, "1 d 1 h"),
     ],
 )  # fmt: skip

@@ -43,9 +43,16 @@ def finish(results: Sequence[AttemptResult]) -> set[int]:
 
 
 def finish_unclaimed(results: Sequence[AttemptResult]) -> None:
-    """Write claim and end of attempts whose tasks this transaction has locked."""
-    if results:
-        _attempts_ended(results, engine().finish_unclaimed(results))
+    """Write claim and end of attempts whose tasks this transaction has locked.
+
+    Raises RuntimeError if one of them is not current, which its lock prevents.
+    """
+    if not results:
+        return
+    owner_ids = engine().finish_unclaimed(results)
+    if len(owner_ids) != len(results):
+        raise RuntimeError("a locked task has changed")
+    _attempts_ended(results, owner_ids)
 
 
 def lose_attempts(tasks: Sequence[Task], decision: RescueDecision) -> None:

@@ -21,7 +21,7 @@ def format_duration(seconds: float, *, parts: int = 2) -> str:
     if seconds < 1 and parts > 1:
         return f"{round(seconds * 1000)} {milliseconds}"
     if seconds < 10 and parts > 1:
-        return f"{number_format(seconds, 1)} {names[-1]}"
+        return f"{number_format(round(seconds, 1), 1)} {names[-1]}"
     rest = int(seconds)
     texts: list[str] = []
     for size, name in zip(SECONDS_PER_UNIT, names, strict=True):

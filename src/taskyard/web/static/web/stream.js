@@ -145,7 +145,7 @@ export class SharedStream {
 
   #receive(message, isOwn) {
     if (message.kind === "hello") {
-      if (this.#isLeader) this.#channel.postMessage({ kind: "state", ...this.#state, lastId: this.#lastId });
+      if (this.#isLeader) this.#channel.postMessage({ kind: "state", ...this.#state, last: this.#lastId });
       return;
     }
     this.#receivedAt = Date.now();
@@ -165,7 +165,7 @@ export class SharedStream {
   }
 
   // The leader's answer to `hello`, which a window sends when it opens or becomes visible.
-  #applyState({ open, hints, status, lastId }) {
+  #applyState({ open, hints, status, last: lastId }) {
     if (this.#isLeader) return;
     this.#state = { open, hints, status };
     if (!open) this.#emit("stream-lost", { status });
