@@ -9,8 +9,8 @@ from taskyard.web.duration_text import format_duration
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-1, "0 ms"), (0.0154, "15 ms"), (3.24, "3.2 s"), (2.96, "3.0 s"), (59.7, "59 s"), (185, "3 min 5 s"),
-        (3600, "1 h"), (3720, "1 h 2 min"), (90_000, "1 d 1 h"),
+        (-1, "0 ms"), (0.0154, "15 ms"), (3.24, "3.2 s"), (2.96, "3.0 s"), (59.7, "59 s"),
+        (185, "3 min 5 s"), (3600, "1 h"), (3720, "1 h 2 min"), (90_000, "1 d 1 h"),
     ],
 )  # fmt: skip
 def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
