@@ -1,5 +1,6 @@
 """A worker for tests: it claims and ends tasks through the lifecycle when a test calls it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from taskyard.core import leases, lifecycle
@@ -23,3 +24,15 @@ class FakeWorker:
         """Claim all ready tasks and end them with this status."""
         for claimed in self.claim():
             assert self.finish(claimed, status, **how)
+
+
+def run_in_transaction(
+    queue: str,
+    batch_sizes: dict[str, int],
+    run: Callable[[lifecycle.LockedTasks], list[AttemptResult]],
+) -> tuple[int, int]:
+    """Lock the next tasks and end those that ``run`` returns; how many were seen, and ended."""
+    with lifecycle.lock_ready(queue, batch_sizes) as locked:
+        if locked.seen:
+            locked.finish_unclaimed(run(locked))
+    return locked.seen, locked.ended

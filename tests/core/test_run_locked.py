@@ -13,6 +13,7 @@ from taskyard.core.models import Account, Attempt, Task, Worker
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Priority, Status
 from taskyard.core.types import AttemptResult, ClaimedTask, LossReason
+from tests.fake_worker import run_in_transaction
 
 Submit = Callable[..., Task]
 QUICK = {"sum": 100, "countdown": 0}
@@ -25,7 +26,7 @@ def completing(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
 @pytest.mark.django_db
 def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
     submit()
-    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 1)
+    assert run_in_transaction("default", QUICK, completing) == (1, 1)
     task = Task.objects.get()
     assert (task.status, task.attempt, task.fence) == ("completed", 1, 1)
     assert task.result == {"result": 6}
@@ -44,7 +45,7 @@ def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: int) ->
             AttemptResult(locked[0], Status.PENDING, "null", "exception", "no", wake_at=wake_at)
         ]
 
-    assert lifecycle.run_in_transaction("default", QUICK, failing) == (1, 1)
+    assert run_in_transaction("default", QUICK, failing) == (1, 1)
     task = Task.objects.get()
     assert (task.status, task.attempt, task.ready) == ("pending", 1, False)
     assert Attempt.objects.get().error_code == "exception"
@@ -56,9 +57,9 @@ def test_the_queue_stops_at_what_must_be_claimed(submit: Submit) -> None:
     first = submit()
     submit("countdown", input_data={"seconds": 1})
     submit()
-    assert lifecycle.run_in_transaction("default", QUICK, completing) == (3, 1)
+    assert run_in_transaction("default", QUICK, completing) == (3, 1)
     assert Task.objects.get(status="completed").id == first.id
-    assert lifecycle.run_in_transaction("default", QUICK, completing) == (2, 0)
+    assert run_in_transaction("default", QUICK, completing) == (2, 0)
 
 
 @pytest.mark.django_db
@@ -71,7 +72,7 @@ def test_the_highest_priority_is_run_first_then_the_oldest(submit: Submit) -> No
     )
     order = []
     for _ in range(4):
-        lifecycle.run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
+        run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
         (ended,) = Task.objects.filter(status="completed").exclude(id__in=order)
         order.append(ended.id)
     assert order == [high.id, old.id, young.id, low.id]
@@ -85,7 +86,7 @@ def test_one_may_be_claimed_while_it_runs(submit: Submit, worker_id: int) -> Non
         locked.claim(locked[1], completing(locked[:1]), worker_id=worker_id, process=7)
         return []
 
-    assert lifecycle.run_in_transaction("default", QUICK, run) == (3, 2)
+    assert run_in_transaction("default", QUICK, run) == (3, 2)
     found = {task.id: task for task in Task.objects.all()}
     assert found[first.id].status == "completed"
     assert (found[second.id].status, found[second.id].attempt) == ("in_progress", 1)
@@ -96,13 +97,13 @@ def test_one_may_be_claimed_while_it_runs(submit: Submit, worker_id: int) -> Non
 @pytest.mark.django_db
 def test_what_may_run_but_once_is_claimed(submit: Submit) -> None:
     submit(max_attempts=1)
-    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 0)
+    assert run_in_transaction("default", QUICK, completing) == (1, 0)
 
 
 @pytest.mark.django_db
 def test_what_there_was_no_time_for_stays_as_it_was(submit: Submit) -> None:
     submit(), submit()
-    ended = lifecycle.run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
+    ended = run_in_transaction("default", QUICK, lambda locked: completing(locked[:1]))
     assert ended == (2, 1)
     left = Task.objects.get(status="pending")
     assert (left.ready, left.attempt, left.fence) == (True, 0, 0)
@@ -119,7 +120,7 @@ def test_nothing_is_written_when_the_process_dies(submit: Submit) -> None:
         raise Killed
 
     with suppress(Killed), transaction.atomic():
-        lifecycle.run_in_transaction("default", QUICK, die)
+        run_in_transaction("default", QUICK, die)
     task = Task.objects.get()
     assert (task.status, task.ready, task.fence) == ("pending", True, 0)
 
@@ -141,7 +142,7 @@ def test_a_death_is_owned_up_to_and_charged(submit: Submit, worker_id: int) -> N
 @pytest.mark.django_db
 def test_only_a_task_that_ran_unclaimed_is_owned_up_to(submit: Submit, worker_id: int) -> None:
     task = submit()
-    lifecycle.run_in_transaction("default", QUICK, completing)
+    run_in_transaction("default", QUICK, completing)
     lifecycle.claim_for_dead_process(task.id, 1, worker_id=worker_id, process=7)
     other = submit()
     lifecycle.claim_for_dead_process(other.id, 2, worker_id=worker_id, process=7)
@@ -193,7 +194,7 @@ def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None
 
     def process() -> None:
         start.wait()
-        while lifecycle.run_in_transaction("default", {"sum": 7}, run)[0]:
+        while run_in_transaction("default", {"sum": 7}, run)[0]:
             pass
         connection.close()
 
@@ -213,6 +214,6 @@ def test_what_was_handed_back_is_claimed(submit: Submit, worker_id: int) -> None
     task = submit()
     lifecycle.claim_for_dead_process(task.id, 1, worker_id=worker_id, process=7)
     lifecycle.rescue(dropped(worker_id), reason_of=lambda task: LossReason.UNCHARGED)
-    assert lifecycle.run_in_transaction("default", QUICK, completing) == (1, 0)
+    assert run_in_transaction("default", QUICK, completing) == (1, 0)
     (claimed,), _ = lifecycle.claim("default", QUICK, worker_id=worker_id, process=8)
     assert claimed.attempt == 1

@@ -15,6 +15,7 @@ from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
 from taskyard.live import changes
 from taskyard.live.changes import Position
+from tests.fake_worker import run_in_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,7 +75,7 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
     task = submit()
     if way == "fast path":
         position = changes.read_from(owner_id, None, None).after
-        assert lifecycle.run_in_transaction("default", {"sum": 1}, completed) == (1, 1)
+        assert run_in_transaction("default", {"sum": 1}, completed) == (1, 1)
     else:
         worker_id = leases.take(concurrency=1, queues=[])
         claimed, _ = lifecycle.claim("default", {"sum": 1}, worker_id=worker_id, process=1)

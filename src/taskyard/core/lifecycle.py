@@ -8,7 +8,7 @@ sees that. Locks are always taken in the same order: tasks, then accounts.
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -132,12 +132,17 @@ def claim(
 
 
 class LockedTasks(list[ClaimedTask]):
-    """Tasks that an open transaction has locked, until that transaction ends."""
+    """Tasks that an open transaction has locked, until that transaction ends.
 
-    def __init__(self, tasks: Iterable[ClaimedTask], transaction: ExitStack) -> None:
+    ``seen`` is how many ready tasks were found, at most one more than the largest batch; ``ended``
+    is how many of them have ended.
+    """
+
+    def __init__(self, tasks: Iterable[ClaimedTask], *, seen: int, transaction: ExitStack) -> None:
         super().__init__(tasks)
-        self.is_open = True
+        self.seen = seen
         self.ended = 0
+        self.is_open = True
         self.failure: Exception | None = None
         self._transaction = transaction
 
@@ -167,18 +172,17 @@ class LockedTasks(list[ClaimedTask]):
         transitions.finish_unclaimed(results)
 
 
-def run_in_transaction(
-    queue: str, batch_sizes: dict[str, int], run: Callable[[LockedTasks], list[AttemptResult]]
-) -> tuple[int, int]:
-    """Lock the next ready tasks, let ``run`` run them, write the results: one transaction.
+@contextmanager
+def lock_ready(queue: str, batch_sizes: dict[str, int]) -> Iterator[LockedTasks]:
+    """Lock the next ready tasks, which the caller runs and ends: one transaction.
 
     For types that take milliseconds: claim and end are one write. The queue stops at a type with
     a batch size of 0, because it must be claimed. It also stops at a task that may run only once,
     because tasks run again if the commit fails; and at one that was claimed before and handed back.
 
-    Returns how many ready tasks were seen, at most one more than the largest batch, and how many
-    have ended. ``run`` may end fewer tasks than it is given. It may claim one while that runs;
-    that task is the last, and ``run`` itself writes its result.
+    The caller passes the results to ``finish_unclaimed``, of all tasks or of the first of them. It
+    may claim a task while that runs; that task is the last, and its result is written by
+    ``finish``.
 
     No attempt is written before it has run. If the process dies, ``claim_for_dead_process`` writes
     it.
@@ -186,10 +190,7 @@ def run_in_transaction(
     with ExitStack() as stack:
         stack.enter_context(transaction.atomic())
         rows = engine().lock(queue, batch_sizes)
-        locked = LockedTasks(_runnable(rows, batch_sizes), stack)
-        if rows:
-            locked.finish_unclaimed(run(locked))
-    return len(rows), locked.ended
+        yield LockedTasks(_runnable(rows, batch_sizes), seen=len(rows), transaction=stack)
 
 
 def _runnable(rows: Sequence[LockedRow], batch_sizes: dict[str, int]) -> Iterator[ClaimedTask]:

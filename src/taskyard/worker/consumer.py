@@ -116,8 +116,9 @@ class Consumer:
             return None
         try:
             batch_sizes = lifespan.lifespan.fit(batch_sizes)
-            run = partial(executor.run_in_transaction, on_claim=self._listener.release)
-            seen, ended = lifecycle.run_in_transaction(queue, batch_sizes, run)
+            with lifecycle.lock_ready(queue, batch_sizes) as locked:
+                if locked:
+                    executor.run_locked(locked, on_claim=self._listener.release)
         except (DatabaseError, InterfaceError) as error:
             if outage_of(error) not in (None, Outage.BUSY):
                 logger.warning("nothing run: %s", error)
@@ -129,11 +130,12 @@ class Consumer:
             logger.warning("run again: %s", error)
             fast_types.evict(list(batch_sizes))
             return None
-        if seen and not ended:
+        if locked.seen and not locked.ended:
             return None
-        if seen > ended:
+        more = locked.seen > locked.ended
+        if more:
             self._send_message(queue)
-        return PollResult(ended, more=seen > ended)
+        return PollResult(locked.ended, more)
 
     def _send_message(self, queue: str) -> None:
         self.over = True

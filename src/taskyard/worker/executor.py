@@ -79,10 +79,8 @@ def run_claimed(claimed: Sequence[ClaimedTask]) -> int:
     return len(endings)
 
 
-def run_in_transaction(
-    locked: lifecycle.LockedTasks, *, on_claim: Callable[[], None]
-) -> list[AttemptResult]:
-    """Run tasks that are locked but not claimed, for ``TRANSACTION_BUDGET_SECONDS``.
+def run_locked(locked: lifecycle.LockedTasks, *, on_claim: Callable[[], None]) -> None:
+    """Run and end tasks that are locked but not claimed, for ``TRANSACTION_BUDGET_SECONDS``.
 
     If a handler uses the default connection in its main thread, its task is claimed before, so that
     no transaction of ours is open meanwhile. This task is the last, and ``on_claim`` is called,
@@ -110,10 +108,10 @@ def run_in_transaction(
     process_table.release()
     if locked.failure is not None:
         raise locked.failure
-    if not locked.is_open:
+    if locked.is_open:
+        locked.finish_unclaimed(endings)
+    else:
         _finish(endings)
-        return []
-    return endings
 
 
 def _claim_running(
