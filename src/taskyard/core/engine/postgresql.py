@@ -306,7 +306,7 @@ def ids(task_ids: list[int]) -> str:
 
 def id_in(task_ids: list[int]) -> RawSQL:
     """Tasks with these ids, with one parameter for any number of them."""
-    condition = f"taskyard_task.id {ID_IN}"
+    condition = "taskyard_task.id = ANY(%s::bigint[])"
     return RawSQL(condition, [ids(task_ids)], output_field=BooleanField())  # noqa: S611
 
 
