@@ -306,8 +306,9 @@ def ids(task_ids: list[int]) -> str:
 
 def id_in(task_ids: list[int]) -> RawSQL:
     """Tasks with these ids, with one parameter for any number of them."""
-    condition = "taskyard_task.id = ANY(%s::bigint[])"
-    return RawSQL(condition, [ids(task_ids)], output_field=BooleanField())  # noqa: S611
+    return RawSQL(
+        "taskyard_task.id = ANY(%s::bigint[])", [ids(task_ids)], output_field=BooleanField()
+    )
 
 
 def moment(when: datetime) -> str:
