@@ -24,9 +24,9 @@ from rest_framework_simplejwt.utils import datetime_from_epoch
 
 from taskyard.accounts.errors import TokenRefused
 from taskyard.accounts.models import User
+from taskyard.core.types import LARGEST_ID
 
 FINGERPRINT = "fpr"
-LARGEST_ID = 2**63 - 1
 # A longer token is not decoded; ours have a third of this length.
 LONGEST_TOKEN = 1024
 # Everything that reading a token raises, from a nested header to an endless lifetime.

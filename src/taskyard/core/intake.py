@@ -35,7 +35,6 @@ from taskyard.core.types import NewTask
 # The size of one task in a request, alone or in a bulk.
 BODY_LIMIT = 256 * 1024
 YEAR_SECONDS = 366 * 24 * 3600
-LARGEST_ID = 2**63 - 1
 
 
 def _in_utc(moment: datetime) -> datetime:

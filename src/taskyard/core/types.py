@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from taskyard.core.states import Priority, Status
 
+# Of every table: a bigint.
+LARGEST_ID = 2**63 - 1
 # Owner, task, and the status it has now.
 Change = tuple[int, int, Status]
 

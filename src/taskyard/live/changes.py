@@ -14,8 +14,8 @@ from django.db import DataError
 from django.db.models import F, Q
 
 from taskyard.core.engine import engine
-from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
+from taskyard.core.types import LARGEST_ID
 
 PAGE_SIZE = 100
 # Databases limit the number of values in one query.

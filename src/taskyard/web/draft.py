@@ -18,7 +18,7 @@ from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.types import NewTask
 from taskyard.web import schema_form
-from taskyard.web.fields import ABSENT, Field, build_fields, json_pointer, row_count
+from taskyard.web.fields import ABSENT, Field, build_fields, row_count
 
 # Fields of the task itself. The names of input fields begin with a slash.
 OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
@@ -221,7 +221,7 @@ class Draft:
         by_field = schema_form.errors_by_field(fields, input_errors, self.typed)
         if self.as_json and "" in by_field:
             by_field[RAW] = [
-                f"{json_pointer(field_error.path)} {messages.of_field_error(field_error)}".strip()
+                f"{field_error.pointer} {messages.of_field_error(field_error)}".strip()
                 for field_error in input_errors
             ]
             del by_field[""]

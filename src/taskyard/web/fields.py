@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.utils.translation import gettext
 
-from taskyard.catalog.schema import Path
+from taskyard.catalog.schema import Path, json_pointer
 
 MAX_DEPTH = 6
 # Longer strings get a textarea.
@@ -33,11 +33,6 @@ ITEM_KINDS -= {"secret", "long"}
 ABSENT = object()
 # A schema with no other keywords accepts any value.
 ANNOTATIONS = {"title", "description", "default", "examples"}
-
-
-def json_pointer(path: Path) -> str:
-    """A path as a JSON pointer (RFC 6901)."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import messages, search
-from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
+from taskyard.core.types import LARGEST_ID
 from taskyard.web import summaries
 
 PAGE_SIZE = 50

@@ -9,12 +9,12 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
+from taskyard.core.types import LARGEST_ID
 from taskyard.web.view_helpers import signed_in, user_of
 
 Params = ParamSpec("Params")
 View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
 
-LARGEST_ID = 2**63 - 1
 
 # The texts of the audit log by action.
 ACTIONS = {

@@ -14,7 +14,7 @@ from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
-from taskyard.web.staff.decorators import LARGEST_ID
+from taskyard.core.types import LARGEST_ID
 
 PAGE_SIZE = 50
 # A page reads this many tasks at most, even if few match, and then offers to search further.

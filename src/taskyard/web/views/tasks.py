@@ -13,9 +13,9 @@ from django.views.decorators.http import require_POST, require_safe
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages, quotas, search
 from taskyard.core.errors import NotCancellable, Rejected, StillActive
-from taskyard.core.intake import LARGEST_ID
 from taskyard.core.models import Account, Task
 from taskyard.core.states import TERMINAL, Status
+from taskyard.core.types import LARGEST_ID
 from taskyard.live import changes
 from taskyard.live.streams import is_sse_check, sse_view
 from taskyard.web import summaries, task_list, timeline

@@ -9,9 +9,10 @@ from taskyard.catalog.task_type import registry
 from taskyard.core import history
 from taskyard.core.models import Task
 from taskyard.core.states import ACTIVE, Status
+from taskyard.core.types import LARGEST_ID
 from taskyard.web.schema_form import pretty_json
 from taskyard.web.staff import search
-from taskyard.web.staff.decorators import LARGEST_ID, page_start, staff_view
+from taskyard.web.staff.decorators import page_start, staff_view
 
 MOST_LINES = 200
 # A longer input or result is cut.

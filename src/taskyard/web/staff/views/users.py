@@ -14,7 +14,8 @@ from taskyard.accounts.models import User
 from taskyard.accounts.usernames import LONGEST, name_key
 from taskyard.core import quotas
 from taskyard.core.models import Account
-from taskyard.web.staff.decorators import LARGEST_ID, page_start, staff_action, staff_view
+from taskyard.core.types import LARGEST_ID
+from taskyard.web.staff.decorators import page_start, staff_action, staff_view
 from taskyard.web.view_helpers import next_url, user_of
 
 PAGE_SIZE = 50
