@@ -50,6 +50,8 @@ def _start(
     is_whole = all(argument.startswith("-") for argument in arguments)
     selection = ["--tier", tier, "--numprocesses", str(SHARDS_PER_DATABASE), "--dist", "loadfile"]
     others = [path for kind, paths in tiers.ONCE.items() if kind != database for path in paths]
+    if tier in ("check", "test"):
+        others += [test for test in tiers.SLOW if "::" not in test]  # some need other packages
     selection += [f"--ignore={path}" for path in others]
     environment = {**os.environ, "TEST_DB": database}
     environment.pop("TEST_REDIS_URL", None)  # each process starts its own: tests stop and fill it
