@@ -158,7 +158,10 @@ def test_retry_takes_no_place_that_is_not_free(
     ]
 
 
-def test_retry_goes_on_over_more_than_one_batch(page: Client, owner: User) -> None:
+def test_retry_goes_on_over_more_than_one_batch(
+    page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskyard.web.staff.views.bulk.SECONDS", 60.0)
     history(owner, bulk.BATCH + 1, status=Status.ERROR)
     _, sent = confirm(page, "retry", "status=error")
     page.post("/staff/tasks/retry/", sent)
