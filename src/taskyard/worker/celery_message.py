@@ -8,15 +8,24 @@ queue that the routing key names.
 
 import json
 from base64 import b64encode
+from functools import cache
 from uuid import uuid4
 
 WAKE_UP = "taskyard.wake_up"
 ORIGIN = "taskyard"
+# Stands for the message's id in the text of a queue's messages; no name of a queue has a NUL.
+ID = "\0"
+_ID_AS_JSON = json.dumps(ID)[1:-1]
 
 
 def wake_up_message(queue: str) -> str:
     """The message that calls the Celery task ``taskyard.wake_up`` with ``queue``."""
-    message_id = str(uuid4())
+    return _text(queue).replace(_ID_AS_JSON, str(uuid4()))
+
+
+@cache
+def _text(queue: str) -> str:
+    """The messages of a queue differ only in their ids, and each notification needs one."""
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     body = json.dumps([[queue], {}, embed])
     return json.dumps(
@@ -27,7 +36,7 @@ def wake_up_message(queue: str) -> str:
             "headers": {
                 "lang": "py",
                 "task": WAKE_UP,
-                "id": message_id,
+                "id": ID,
                 "shadow": None,
                 "eta": None,
                 "expires": None,
@@ -35,7 +44,7 @@ def wake_up_message(queue: str) -> str:
                 "group_index": None,
                 "retries": 0,
                 "timelimit": [None, None],
-                "root_id": message_id,
+                "root_id": ID,
                 "parent_id": None,
                 "argsrepr": repr((queue,)),
                 "kwargsrepr": "{}",
@@ -46,13 +55,13 @@ def wake_up_message(queue: str) -> str:
                 "stamps": {},
             },
             "properties": {
-                "correlation_id": message_id,
+                "correlation_id": ID,
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": queue},
                 "priority": 0,
                 "body_encoding": "base64",
-                "delivery_tag": str(uuid4()),
+                "delivery_tag": ID,
             },
         }
     )
