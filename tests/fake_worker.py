@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
 
@@ -18,7 +18,7 @@ class FakeWorker:
 
     def finish(self, claimed: ClaimedTask, status: Status, **how: Any) -> bool:
         """End an attempt; false if it was not current."""
-        return bool(lifecycle.finish([AttemptResult(task=claimed, status=status, **how)]))
+        return bool(transitions.finish([AttemptResult(task=claimed, status=status, **how)]))
 
     def end(self, status: Status, **how: Any) -> None:
         """Claim all ready tasks and end them with this status."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.models import Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
@@ -41,7 +41,7 @@ def test_ids_go_beyond_31_bits(api: "ApiClient", user: object) -> None:
     claimed, _more = lifecycle.claim("default", {"sum": 10}, worker_id=worker, process=7)
     assert [task.id for task in claimed] == ids
     endings = [AttemptResult(task, Status.COMPLETED, '{"result": 6}') for task in claimed]
-    assert lifecycle.finish(endings) == set(ids)
+    assert transitions.finish(endings) == set(ids)
     page = changes.read_next(owner_id, Position(since))
     assert [task.id for task in page.tasks] == ids
     listed = api.get(f"tasks/?after={LAST_SMALL}").json()["results"]

@@ -1,13 +1,15 @@
 """Owners, tasks and workers on the database of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, notifications
 from taskyard.core.models import Task
-from taskyard.core.types import ClaimedTask, NewTask
+from taskyard.core.types import Change, ClaimedTask, NewTask
+from taskyard.live import hints
+from taskyard.worker import wakeup
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 
@@ -42,3 +44,21 @@ def claim(worker_id: int) -> Callable[..., list[ClaimedTask]]:
         )[0]
 
     return claim
+
+
+@pytest.fixture
+def published() -> Iterator[list[Change]]:
+    """The changes that are published, to a publisher of a host instead of the streams."""
+    changes: list[Change] = []
+    notifications.register_change_publisher(changes.extend)
+    yield changes
+    notifications.register_change_publisher(hints.publish)
+
+
+@pytest.fixture
+def notified() -> Iterator[list[str]]:
+    """The queues that are notified of work, to a notifier of a host instead of the workers."""
+    queues: list[str] = []
+    notifications.register_queue_notifier(queues.append)
+    yield queues
+    notifications.register_queue_notifier(wakeup.notify)

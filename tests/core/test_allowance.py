@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 from django.db.models import Sum
 
-from taskyard.core import deletion, lifecycle
+from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.allowance import ROW_BYTES
 from taskyard.core.errors import ActiveLimitExceeded, BytesExceeded, SubmitRateExceeded
 from taskyard.core.models import Account, Task
@@ -88,7 +88,7 @@ def test_bytes_are_those_of_what_is_kept(
     small = submit()
     assert 2 * ROW_BYTES + 10_000 < of(owner_id).bytes < 2 * ROW_BYTES + 10_500
     result = b'"' + b"r" * 7000 + b'"'
-    lifecycle.finish([AttemptResult(task, Status.COMPLETED, result=result) for task in claim()])
+    transitions.finish([AttemptResult(task, Status.COMPLETED, result=result) for task in claim()])
     kept = Task.objects.aggregate(Sum("size"))["size__sum"]
     assert of(owner_id).bytes == kept > 2 * ROW_BYTES + 24_000
     settings.TASKYARD_BYTES_PER_USER = kept

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from taskyard.core import audit, bulk, lifecycle, notifications, quotas
+from taskyard.core import audit, bulk, lifecycle, quotas, transitions
 from taskyard.core.models import Account, AuditEntry, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask
+from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
@@ -17,37 +17,28 @@ Submit = Callable[..., Task]
 Claim = Callable[..., list[ClaimedTask]]
 
 
-told: list[Any] = []
-
-
-def tell(changes: list[Any]) -> None:
-    """The publisher of this module's tests."""
-    told.extend(changes)
-
-
 def test_the_next_are_cancelled_or_asked_and_told(
     submit: Submit,
     claim: Claim,
     owner_id: int,
     settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    published: list[Change],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     submit()
     (running,) = claim()
     settings.TASKYARD_ACTIVE_LIMIT = 2 * lifecycle.SWEEP
     waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.SWEEP + 1))
-    monkeypatch.setattr(notifications, "_publish_changes", tell)
-    told.clear()
+    published.clear()
     with django_capture_on_commit_callbacks(execute=True):
         batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
     assert batches == [lifecycle.SWEEP, 2, 0]
     assert lifecycle.report(running, None) is AttemptState.CANCELLING
-    assert set(told) == {
+    assert set(published) == {
         (owner_id, running.id, Status.IN_PROGRESS),
         *((owner_id, task_id, Status.CANCELLED) for task_id in waiting),
     }
-    assert len(told) == lifecycle.SWEEP + 2
+    assert len(published) == lifecycle.SWEEP + 2
     account = Account.objects.get(user_id=owner_id)
     assert (account.active, account.cancelled) == (1, lifecycle.SWEEP + 1)
 
@@ -66,7 +57,7 @@ def test_what_failed_is_retried_once_and_what_completed_never(submit: Submit, cl
     for _ in range(3):
         submit()
     failed, cancelled, completed = claim()
-    lifecycle.finish(
+    transitions.finish(
         [
             AttemptResult(task=failed, status=Status.ERROR, error_code="no"),
             AttemptResult(task=cancelled, status=Status.CANCELLED),

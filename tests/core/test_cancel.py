@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core import deletion, lifecycle, notifications
+from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.django_db
 Submit = Callable[..., Task]
 Claim = Callable[..., list[ClaimedTask]]
 LATER = datetime.now(UTC) + timedelta(hours=1)
-announced: list[Change] = []
-
-
-def announce(changes: list[Change]) -> None:
-    """The publisher of a test below."""
-    announced.extend(changes)
 
 
 def active(owner_id: int) -> int:
@@ -30,7 +24,7 @@ def active(owner_id: int) -> int:
 
 
 def suspend(task: ClaimedTask) -> None:
-    lifecycle.finish(
+    transitions.finish(
         [AttemptResult(task=task, status=Status.IN_PROGRESS, wake_at=LATER, resumes=True, slept=1)]
     )
 
@@ -55,7 +49,7 @@ def test_a_running_task_is_asked(submit: Submit, claim: Claim, owner_id: int) ->
     assert asked.status == "in_progress"
     assert asked.cancel_requested_at is not None
     assert lifecycle.report(claimed, None) is AttemptState.CANCELLING
-    lifecycle.finish([AttemptResult(task=claimed, status=Status.CANCELLED)])
+    transitions.finish([AttemptResult(task=claimed, status=Status.CANCELLED)])
     assert Task.objects.get().status == "cancelled"
     assert active(owner_id) == 0
 
@@ -64,7 +58,7 @@ def test_a_completion_that_comes_first_wins(submit: Submit, claim: Claim, owner_
     task = submit()
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
-    lifecycle.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="6")])
+    transitions.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="6")])
     with pytest.raises(NotCancellable):
         lifecycle.cancel(task.id, by_id=owner_id)
     assert Task.objects.get().status == "completed"
@@ -78,7 +72,7 @@ def test_a_task_that_was_asked_to_stop_does_not_go_on(
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
     status = Status.PENDING if "error_code" in going_on else Status.IN_PROGRESS
-    lifecycle.finish([AttemptResult(task=claimed, status=status, wake_at=LATER, **going_on)])  # type: ignore[arg-type]
+    transitions.finish([AttemptResult(task=claimed, status=status, wake_at=LATER, **going_on)])  # type: ignore[arg-type]
     assert Task.objects.get().status == "cancelled"
     assert active(owner_id) == 0
 
@@ -87,17 +81,16 @@ def test_the_cancel_of_a_task_that_ends_an_attempt_is_announced(
     submit: Submit,
     claim: Claim,
     owner_id: int,
-    monkeypatch: pytest.MonkeyPatch,
+    published: list[Change],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     task = submit()
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
-    monkeypatch.setattr(notifications, "_publish_changes", announce)
-    announced.clear()
+    published.clear()
     with django_capture_on_commit_callbacks(execute=True):
-        lifecycle.finish([AttemptResult(claimed, Status.PENDING, error_code="no", wake_at=LATER)])
-    assert announced[-1] == (owner_id, task.id, Status.CANCELLED)
+        transitions.finish([AttemptResult(claimed, Status.PENDING, error_code="no", wake_at=LATER)])
+    assert published[-1] == (owner_id, task.id, Status.CANCELLED)
 
 
 def test_a_lost_task_that_was_asked_to_stop_does_not_run_again(
@@ -129,7 +122,7 @@ def test_a_verdict_decides_what_is_charged(
     assert Task.objects.get().status == status
     again = claim()
     assert [claimed.attempt for claimed in again] == ([attempt] if attempt else [])
-    assert lifecycle.finish([AttemptResult(task=stale, status=Status.COMPLETED)]) == set()
+    assert transitions.finish([AttemptResult(task=stale, status=Status.COMPLETED)]) == set()
 
 
 def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: int) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from taskyard.core import deletion, lifecycle
+from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
@@ -25,7 +25,7 @@ def test_every_ending_is_counted_and_every_deletion_too(
     for _ in range(4):
         submit()
     done, failed, *_ = claim(sum=2)
-    lifecycle.finish(
+    transitions.finish(
         [AttemptResult(done, Status.COMPLETED), AttemptResult(failed, Status.ERROR, "null", "x")]
     )
     cancelled = lifecycle.cancel(Task.objects.filter(ready=True)[0].id, by_id=None)
@@ -41,7 +41,7 @@ def test_a_purge_goes_on_where_it_was(
     owner_id: int,
 ) -> None:
     ids = [submit().id for _ in range(5)]
-    lifecycle.finish([AttemptResult(task, Status.COMPLETED) for task in claim()[:4]])
+    transitions.finish([AttemptResult(task, Status.COMPLETED) for task in claim()[:4]])
     long_ago = Now() - timedelta(days=9)
     Task.objects.filter(id__in=ids[:4]).update(created_at=long_ago)
     Task.objects.filter(id__in=ids[1:4]).update(finished_at=long_ago)

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 
-from taskyard.core import deletion, durations, lifecycle
+from taskyard.core import deletion, durations, lifecycle, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import DurationCursor, Task
 from taskyard.core.states import Status
@@ -35,7 +35,7 @@ def end(
     def end(status: Status = Status.COMPLETED, **fields: Any) -> Task:
         task = submit()
         for claimed in claim():
-            lifecycle.finish([AttemptResult(task=claimed, status=status, result="1")])
+            transitions.finish([AttemptResult(task=claimed, status=status, result="1")])
         if fields:
             Task.objects.filter(id=task.id).update(**fields)
         task.refresh_from_db()
@@ -115,7 +115,7 @@ def test_a_task_counts_when_it_has_ended(
     assert counted("wait") == {}
     (claimed,) = claim()
     assert counted("wait") == {}
-    lifecycle.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="1")])
+    transitions.finish([AttemptResult(task=claimed, status=Status.COMPLETED, result="1")])
     assert counted("wait") == counts("run") == {("sum", "completed"): 1}
 
 
@@ -228,13 +228,13 @@ def test_what_was_numbered_early_and_committed_late_is_counted(
 
     def end_slowly() -> None:
         with transaction.atomic():
-            lifecycle.finish([AttemptResult(task=early, status=Status.COMPLETED, result="1")])
+            transitions.finish([AttemptResult(task=early, status=Status.COMPLETED, result="1")])
             written.set()
             assert may_commit.wait(10)
 
     with elsewhere(end_slowly):
         assert written.wait(10)
-        lifecycle.finish([AttemptResult(task=late, status=Status.COMPLETED, result="1")])
+        transitions.finish([AttemptResult(task=late, status=Status.COMPLETED, result="1")])
         assert counted("run") == {("countdown", "completed"): 1}
         may_commit.set()
     assert counted("run") == {("sum", "completed"): 1, ("countdown", "completed"): 1}
@@ -280,7 +280,7 @@ def test_a_wait_for_the_next_attempt_is_no_run(
     (claimed,) = claim()
     later = datetime.now(UTC) + timedelta(hours=1)
     again = AttemptResult(claimed, Status.PENDING, error_code="exception", wake_at=later)
-    lifecycle.finish([again])
+    transitions.finish([again])
     lifecycle.cancel(task.id, by_id=None)
     assert counted("wait") == {("sum", "cancelled"): 1}
     assert counted("run") == {}

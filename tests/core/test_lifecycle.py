@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from taskyard.core import deletion, history, leases, lifecycle, notifications, quotas
+from taskyard.core import deletion, history, leases, lifecycle, quotas, transitions
 from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
@@ -133,7 +133,7 @@ def test_a_finished_task_has_its_result_and_gives_its_place_back(
 ) -> None:
     submit()
     (claimed,) = claim()
-    assert lifecycle.finish([completed(claimed)]) == {claimed.id}
+    assert transitions.finish([completed(claimed)]) == {claimed.id}
     task = Task.objects.get()
     assert (task.status, task.result, task.worker_id) == ("completed", {"result": 6}, None)
     assert task.finished_at is not None
@@ -145,13 +145,13 @@ def test_a_stale_attempt_cannot_finish(submit: Submit, claim: Claim, owner_id: i
     (stale,) = claim()
     Worker.objects.all().delete()
     lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
-    assert lifecycle.finish([completed(stale)]) == set()
+    assert transitions.finish([completed(stale)]) == set()
     assert Task.objects.get().status == "pending"
     worker_id = leases.take(concurrency=1, queues=[])
     (current,), _ = lifecycle.claim("default", {"sum": 1}, worker_id=worker_id, process=2)
-    assert lifecycle.finish([completed(stale)]) == set()
-    assert lifecycle.finish([completed(current)]) == {current.id}
-    assert lifecycle.finish([completed(current)]) == set()
+    assert transitions.finish([completed(stale)]) == set()
+    assert transitions.finish([completed(current)]) == {current.id}
+    assert transitions.finish([completed(current)]) == set()
     assert active(owner_id) == 0
 
 
@@ -162,7 +162,7 @@ def test_endings_of_all_kinds_are_written_together(
     for _ in range(4):
         submit()
     one, two, three, four = claim()
-    lifecycle.finish(
+    transitions.finish(
         [
             completed(one),
             AttemptResult(task=two, status=Status.ERROR, error_code="bad", error_message="why"),
@@ -187,14 +187,14 @@ def test_endings_of_all_kinds_are_written_together(
 def test_a_suspended_task_goes_on_in_the_same_attempt(submit: Submit, claim: Claim) -> None:
     submit("countdown")
     (first,) = claim()
-    lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(seconds=1))])
+    transitions.finish([suspended(first, datetime.now(UTC) - timedelta(seconds=1))])
     assert claim() == []
     assert lifecycle.release_due() == {"default"}
     (second,) = claim()
     assert (second.attempt, second.slept) == (1, 1)
     assert second.fence > first.fence
     assert second.started_at == first.started_at
-    assert lifecycle.finish([completed(first)]) == set()
+    assert transitions.finish([completed(first)]) == set()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -214,7 +214,7 @@ def test_a_second_attempt_leaves_when_the_first_began(submit: Submit, claim: Cla
 def test_what_is_not_due_is_not_woken(submit: Submit, claim: Claim) -> None:
     submit("countdown")
     (first,) = claim()
-    lifecycle.finish([suspended(first, datetime.now(UTC) + timedelta(hours=1))])
+    transitions.finish([suspended(first, datetime.now(UTC) + timedelta(hours=1))])
     assert lifecycle.release_due() == set()
     assert claim() == []
 
@@ -263,7 +263,7 @@ def test_progress_is_saved_only_by_the_current_attempt(submit: Submit, claim: Cl
     (claimed,) = claim()
     assert lifecycle.report(claimed, '{"current":1}') is AttemptState.CURRENT
     assert Task.objects.get().progress == {"current": 1}
-    lifecycle.finish([completed(claimed)])
+    transitions.finish([completed(claimed)])
     assert lifecycle.report(claimed, '{"current":2}') is AttemptState.LOST
     assert Task.objects.get().progress == {"current": 1}
 
@@ -293,35 +293,24 @@ def test_only_what_failed_or_was_cancelled_is_tried_again(submit: Submit, claim:
     submit()
     with pytest.raises(NotRetryable):
         lifecycle.retry(Task.objects.get())
-    lifecycle.finish([completed(task) for task in claim()])
+    transitions.finish([completed(task) for task in claim()])
     with pytest.raises(NotRetryable):
         lifecycle.retry(Task.objects.get())
     assert Task.objects.count() == 1
 
 
-WOKEN: list[str] = []
-
-
-def woken(queue: str) -> None:
-    WOKEN.append(queue)
-
-
 @pytest.mark.django_db(transaction=True)
-def test_a_queue_with_ready_work_is_told_of_it(
-    submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(notifications, "_notify_queue", woken)
-    WOKEN.clear()
+def test_a_queue_with_ready_work_is_told_of_it(submit: Submit, notified: list[str]) -> None:
     submit(run_at=datetime.now(UTC) + timedelta(hours=1))
-    assert WOKEN == []
+    assert notified == []
     submit()
-    assert WOKEN == ["default"]
+    assert notified == ["default"]
 
 
 def test_old_terminal_tasks_are_purged_and_no_others(submit: Submit, claim: Claim) -> None:
     submit(), submit()
     one, two = claim()
-    lifecycle.finish([completed(one), completed(two)])
+    transitions.finish([completed(one), completed(two)])
     submit()
     old = Now() - timedelta(days=8)
     Task.objects.filter(id=one.id).update(created_at=old, finished_at=old)
@@ -374,7 +363,7 @@ def test_a_suspended_task_whose_process_died_later_is_rescued(
 ) -> None:
     task = submit()
     (first,) = claim()
-    lifecycle.finish([suspended(first, datetime.now(UTC) - timedelta(minutes=1))])
+    transitions.finish([suspended(first, datetime.now(UTC) - timedelta(minutes=1))])
     lifecycle.release_due()
     assert [again.id for again in claim(process=2)] == [task.id]
     lost = Task.objects.dropped_by(worker_id, [1])
@@ -389,7 +378,7 @@ def test_a_suspended_task_whose_process_died_later_is_rescued(
 def test_nothing_is_woken_before_its_time(submit: Submit, claim: Claim) -> None:
     task = submit()
     (claimed,) = claim()
-    lifecycle.finish([suspended(claimed, datetime.now(UTC) + timedelta(hours=1))])
+    transitions.finish([suspended(claimed, datetime.now(UTC) + timedelta(hours=1))])
     for _ in range(50):  # a machine that stalls has proven nothing
         Task.objects.update(wake_at=Now() + timedelta(seconds=0.5))
         woken = lifecycle.release_due()

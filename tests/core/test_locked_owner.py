@@ -15,7 +15,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
 from taskyard.accounts.cleanup import delete_expired_tokens
-from taskyard.core import bulk, deletion, leases, lifecycle
+from taskyard.core import bulk, deletion, leases, lifecycle, transitions
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
@@ -161,7 +161,7 @@ def end(owners: list[int]) -> None:
         lifecycle.submit(owner_id, new_task())
     worker_id = leases.take(concurrency=1, queues=["default"])
     claimed, _ = lifecycle.claim("default", {"sum": 10}, worker_id=worker_id, process=1)
-    lifecycle.finish([AttemptResult(task, Status.ERROR, error_code="no") for task in claimed])
+    transitions.finish([AttemptResult(task, Status.ERROR, error_code="no") for task in claimed])
 
 
 def test_a_retry_of_many_leaves_such_an_owners(owners: list[int]) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from taskyard.core import history, leases, lifecycle, queues
+from taskyard.core import history, leases, lifecycle, queues, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import LogLine, Task, Worker
 from taskyard.core.states import Status
@@ -33,7 +33,7 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
     task = submit()
     assert history.attempts(task) == []
     (first,) = claim()
-    lifecycle.finish(
+    transitions.finish(
         [
             AttemptResult(
                 task=first, status=Status.PENDING, error_code="exception", error_message="no"
@@ -43,7 +43,7 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
     assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed"]
     (second,) = claim()
     assert [a.outcome for a in history.attempts(Task.objects.get())] == ["failed", "running"]
-    lifecycle.finish([AttemptResult(task=second, status=Status.COMPLETED)])
+    transitions.finish([AttemptResult(task=second, status=Status.COMPLETED)])
     told = history.attempts(Task.objects.get())
     assert [(a.number, a.outcome, a.error_code) for a in told] == [
         (1, "failed", "exception"),
@@ -55,19 +55,19 @@ def test_attempts_are_told_in_order(submit: Submit, claim: Claim) -> None:
 def test_each_attempt_has_its_own_start(submit: Submit, claim: Claim) -> None:
     submit()
     (first,) = claim()
-    lifecycle.finish([AttemptResult(task=first, status=Status.PENDING, error_code="exception")])
+    transitions.finish([AttemptResult(task=first, status=Status.PENDING, error_code="exception")])
     (second,) = claim()
     asleep = AttemptResult(
         task=second, status=Status.IN_PROGRESS, slept=1, wake_at=datetime.now(UTC), resumes=True
     )
-    lifecycle.finish([asleep])
+    transitions.finish([asleep])
     assert history.attempts(Task.objects.get())[1].started_at == second.claimed_at
     lifecycle.release_due()
     (resumed,) = claim()
     assert resumed.attempt_started_at == second.claimed_at < resumed.claimed_at
-    lifecycle.finish([AttemptResult(task=resumed, status=Status.PENDING, error_code="exception")])
+    transitions.finish([AttemptResult(task=resumed, status=Status.PENDING, error_code="exception")])
     (third,) = claim()
-    lifecycle.finish([AttemptResult(task=third, status=Status.COMPLETED)])
+    transitions.finish([AttemptResult(task=third, status=Status.COMPLETED)])
     starts = [attempt.started_at for attempt in history.attempts(Task.objects.get())]
     assert starts == [first.claimed_at, second.claimed_at, third.claimed_at]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Account, Task
 from taskyard.core.states import Status
@@ -64,7 +64,7 @@ def test_every_task_is_claimed_once_and_finished_once(django_user_model: Any) ->
             endings = [
                 AttemptResult(task=task, status=Status.COMPLETED, result="6") for task in claimed
             ]
-            assert len(lifecycle.finish(endings)) == len(claimed)
+            assert len(transitions.finish(endings)) == len(claimed)
             mine += [task.id for task in claimed]
 
     done = [task_id for mine in at_once(4, drain, 4) for task_id in mine]

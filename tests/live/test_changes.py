@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import Task
 from taskyard.core.states import Status
@@ -84,9 +84,9 @@ def test_an_end_is_told_however_it_came_and_a_nap_is_not(
             nap = AttemptResult(
                 claimed[0], Status.IN_PROGRESS, wake_at=datetime.now(UTC), resumes=True, slept=1
             )
-            lifecycle.finish([nap])
+            transitions.finish([nap])
         else:
-            lifecycle.finish(completed(claimed))
+            transitions.finish(completed(claimed))
     assert ids(changes.read_next(owner_id, position)) == ([] if way == "suspended" else [task.pk])
 
 

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 
 from taskyard.catalog.run import Cancelled, Run, TimedOut
-from taskyard.core import leases, lifecycle
+from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.models import Account, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
@@ -66,9 +66,9 @@ def test_a_checkpoint_outlives_a_failed_attempt(claim: Claim) -> None:
     task = claim("keeps-and-fails")
     for attempt in (1, 2):
         assert task.attempt == attempt
-        lifecycle.finish([executor.execute(task)])
+        transitions.finish([executor.execute(task)])
         task = claim()
-    lifecycle.finish([executor.execute(task)])
+    transitions.finish([executor.execute(task)])
     assert Task.objects.get().result == [1, 2, 3]
 
 
@@ -185,4 +185,4 @@ def test_a_timeout_leaves_nothing_torn(claim: Claim) -> None:
         assert said == kept or said == {"number": (kept or {"number": 0})["number"] + 1}
     found = Task.objects.get()
     assert found.progress["message"] == str(found.progress["current"])
-    assert lifecycle.finish([AttemptResult(task, Status.COMPLETED, b'{"result":1}')]) == {task.id}
+    assert transitions.finish([AttemptResult(task, Status.COMPLETED, b'{"result":1}')]) == {task.id}

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce, Least, Now
 
 from taskyard.core import allowance, busy, notifications, transitions
 from taskyard.core.engine import LockedRow, SubmittedRow, engine
-from taskyard.core.engine.rows import rows_of_new
+from taskyard.core.engine.rows import rows_of_new, time_of
 from taskyard.core.errors import (
     CredentialUnverified,
     NotCancellable,
@@ -32,7 +32,6 @@ from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import (
     AttemptResult,
     AttemptState,
-    Change,
     ClaimedTask,
     LossReason,
     NewTask,
@@ -40,7 +39,6 @@ from taskyard.core.types import (
 )
 
 SWEEP = 1000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 logger = logging.getLogger(__name__)
 
 
@@ -61,7 +59,7 @@ def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Tas
     owner: the statement that takes the place then also checks it, and that the owner is active.
     """
     ((task_id, created_us, ready),) = _accept(owner_id, [new], credential)
-    created_at = EPOCH + timedelta(microseconds=created_us)
+    created_at = time_of(created_us)
     fields = {**_fields_of_new(), **new._asdict(), "tags": list(new.tags)}
     if delay := fields.pop("delay_microseconds"):
         fields["run_at"] = created_at + timedelta(microseconds=delay)
@@ -110,8 +108,8 @@ def _accept(
         raise allowance.refusal(owner_id, params)
     accepted.sort()
     notifications.on_commit(
-        {task.queue for (_, _, ready), task in zip(accepted, new, strict=True) if ready},
-        [(owner_id, task_id, Status.PENDING) for task_id, _, _ in accepted],
+        queues={task.queue for (_, _, ready), task in zip(accepted, new, strict=True) if ready},
+        changes=[(owner_id, task_id, Status.PENDING) for task_id, _, _ in accepted],
     )
     return accepted
 
@@ -127,7 +125,9 @@ def claim(
     """
     rows = engine().claim(queue, batch_sizes, worker_id=worker_id, process=process)
     rows.sort(key=lambda row: (-row.priority, row.task.id))
-    _announce((row.owner_id, row.task.id, Status.IN_PROGRESS) for row in rows)
+    notifications.on_commit(
+        changes=[(row.owner_id, row.task.id, Status.IN_PROGRESS) for row in rows]
+    )
     return [row.task for row in rows], bool(rows) and rows[0].looked_at > len(rows)
 
 
@@ -160,7 +160,7 @@ class LockedTasks(list[ClaimedTask]):
                 Task.objects.filter(id=task.id), task.fence, worker_id=worker_id, process=process
             )
             owner_id = Task.objects.values_list("owner_id", flat=True).get(id=task.id)
-            _announce([(owner_id, task.id, Status.IN_PROGRESS)])
+            notifications.on_commit(changes=[(owner_id, task.id, Status.IN_PROGRESS)])
             self.is_open = False
             self._transaction.close()
         except Exception as error:
@@ -248,15 +248,6 @@ def _claim_locked(tasks: TaskQuerySet, fence: int, *, worker_id: int, process: i
     )
 
 
-def finish(results: Sequence[AttemptResult]) -> set[int]:
-    """Write how attempts ended, all together; the ids of those that were still current.
-
-    A task that ends releases its quota place in the same transaction. An attempt whose task is not
-    among the ids came late: the task was taken from it before, and nothing was written.
-    """
-    return transitions.finish(results)
-
-
 def report(task: ClaimedTask, progress: str | None) -> AttemptState:
     """Write the progress of a running task (JSON text), and read the state of its attempt."""
     held = Task.objects.held_by_attempt(task.id, task.fence)
@@ -268,7 +259,7 @@ def report(task: ClaimedTask, progress: str | None) -> AttemptState:
         return AttemptState.LOST
     owner_id, cancel_requested_at = row
     if progress is not None:
-        _announce([(owner_id, task.id, Status.IN_PROGRESS)])
+        notifications.on_commit(changes=[(owner_id, task.id, Status.IN_PROGRESS)])
     return AttemptState.CURRENT if cancel_requested_at is None else AttemptState.CANCELLING
 
 
@@ -327,8 +318,12 @@ def _request_cancel(tasks: Sequence[Task], by_id: int | None) -> None:
     Task.objects.filter(id__in=[task.id for task in tasks], cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=by_id, changed=engine().change()
     )
-    _announce(
-        (task.owner_id, task.id, Status.IN_PROGRESS) for task in tasks if task.worker_id is not None
+    notifications.on_commit(
+        changes=[
+            (task.owner_id, task.id, Status.IN_PROGRESS)
+            for task in tasks
+            if task.worker_id is not None
+        ]
     )
     transitions.cancel_waiting({task.id: task.owner_id for task in tasks if task.worker_id is None})
 
@@ -420,7 +415,3 @@ def _decision_for(task: Task, reason: LossReason) -> RescueDecision:
         cancelling=task.cancel_requested_at is not None,
         attempts_left=task.attempt < task.max_attempts,
     )
-
-
-def _announce(changes: Iterable[Change]) -> None:
-    notifications.on_commit((), changes)

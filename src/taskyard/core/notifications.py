@@ -42,7 +42,7 @@ def register_change_publisher(publish: ChangePublisher) -> None:
     _publish_changes = publish
 
 
-def on_commit(queues: Iterable[str], changes: Iterable[Change]) -> None:
+def on_commit(*, queues: Iterable[str] = (), changes: Iterable[Change] = ()) -> None:
     """Notify of work in these queues and of these changes when the transaction has committed."""
     batch = (frozenset(queues), list(changes))
     if any(batch):

@@ -30,7 +30,7 @@ def resume(name: str, *, by_id: int | None) -> None:
     with transaction.atomic():
         if PausedQueue.objects.filter(name=name).delete()[0]:
             audit.record(by_id, "resume_queue", name)
-        notifications.on_commit({name}, ())
+        notifications.on_commit(queues={name})
 
 
 def paused() -> set[str]:

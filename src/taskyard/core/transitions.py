@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 def finish(results: Sequence[AttemptResult]) -> set[int]:
     """Write how claimed attempts ended, all together; the ids of those that were still current.
 
-    Nothing is written for an attempt that came late: the task was taken from it before.
+    A task that ends releases its quota place in the same transaction. Nothing is written for an
+    attempt that came late: the task was taken from it before.
     """
     active = [result for result in results if result.status in ACTIVE]
     failed = [result for result in results if result.traceback]
@@ -129,4 +130,4 @@ def _announce(changes: Iterable[Change]) -> None:
     Work that has to follow the end of a task belongs here: the rows are written and, except for
     most calls of ``finish``, the transaction is open.
     """
-    notifications.on_commit((), changes)
+    notifications.on_commit(changes=changes)

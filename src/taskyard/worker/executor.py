@@ -19,7 +19,7 @@ from taskyard.catalog.encoding import encode_json, sanitize
 from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import InvalidResult, TaskType, UnknownTaskType, registry
-from taskyard.core import lifecycle
+from taskyard.core import lifecycle, transitions
 from taskyard.core.database_errors import Outage, is_outage
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
@@ -341,7 +341,7 @@ def _finish(endings: list[AttemptResult]) -> None:
     while left:
         batch = left.popleft()
         try:
-            retry_until_database_answers(partial(lifecycle.finish, batch), unless=Outage.BUSY)
+            retry_until_database_answers(partial(transitions.finish, batch), unless=Outage.BUSY)
         except DatabaseError as error:
             if len(batch) > 1:
                 left.extend([ending] for ending in batch)
@@ -362,4 +362,4 @@ def _fail(ending: AttemptResult, error: DatabaseError) -> None:
         error_code="result_invalid",
         error_message=MESSAGES["result_refused"],
     )
-    retry_until_database_answers(lambda: lifecycle.finish([refused]))
+    retry_until_database_answers(lambda: transitions.finish([refused]))

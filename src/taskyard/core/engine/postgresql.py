@@ -8,7 +8,7 @@ its row.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -24,11 +24,11 @@ from taskyard.core.engine.rows import (
     SubmittedRow,
     next_in,
     rows_of,
+    time_of,
 )
 from taskyard.core.states import Status
 from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Up to this many bytes a statement has the ordinary time; a larger one has more.
 ORDINARY_BYTES = 256 * 1024
 LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
@@ -104,7 +104,9 @@ RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, s
 def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
     """Read the columns of ``CLAIM``."""
     *stored, started, began, now, cancel_requested, priority, owner_id, looked_at = columns
-    task = ClaimedTask._make((*stored, _time(started), _time(began), _time(now), cancel_requested))
+    task = ClaimedTask._make(
+        (*stored, time_of(started), time_of(began), time_of(now), cancel_requested)
+    )
     return ClaimedRow(task, priority, owner_id, looked_at)
 
 
@@ -122,7 +124,7 @@ ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 def _locked_rows(rows: list[tuple[Any, ...]]) -> list[LockedRow]:
     """Read the columns of ``LOCK``; the last is the time, the same in each row."""
-    now = _time(rows[0][-1]) if rows else EPOCH
+    now = time_of(rows[0][-1] if rows else 0)
     return [
         LockedRow(
             ClaimedTask(
@@ -321,10 +323,6 @@ def _submit(limit: int, budget: int, interval: float, burst: float) -> str:
     """The statement for these settings; as parameters, they would cost time with every task."""
     bounds = {"limit": limit, "budget": budget, "interval": interval, "burst": burst}
     return SUBMIT.format(users=get_user_model()._meta.db_table, due=DUE, **bounds, **DEFAULTS)
-
-
-def _time(microseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

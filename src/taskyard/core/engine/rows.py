@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from taskyard.core.states import TERMINAL
 from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A smaller result is within the bytes that are counted for the row itself.
 LEAST_RESULT_BYTES = 256
 
@@ -36,6 +37,11 @@ class LockedRow(NamedTuple):
 
     task: ClaimedTask
     must_be_claimed: bool
+
+
+def time_of(microseconds: int) -> datetime:
+    """A time that a statement returned as microseconds since 1970, which is read faster."""
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def next_in(queue: str, batch_sizes: dict[str, int]) -> dict[str, Any]:

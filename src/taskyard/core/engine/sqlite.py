@@ -16,6 +16,7 @@ from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
 from taskyard.core.engine.rows import (
+    EPOCH,
     LEAST_RESULT_BYTES,
     ClaimedRow,
     LockedRow,
@@ -26,8 +27,6 @@ from taskyard.core.engine.rows import (
 from taskyard.core.models import Clock
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
