@@ -17,13 +17,14 @@ from taskyard.api.pagination import (
     parse_query,
     serialize_page,
 )
-from taskyard.api.schemas import LARGEST_ID, Moment
+from taskyard.api.schemas import Moment
 from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Account, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
+from taskyard.core.types import LARGEST_ID
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
 

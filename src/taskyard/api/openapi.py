@@ -15,6 +15,7 @@ from taskyard.api.errors import PROBLEM
 from taskyard.api.forms import Multipart, UrlEncoded
 from taskyard.api.json import MEDIA_TYPE
 from taskyard.catalog.task_type import TaskType, registry
+from taskyard.core.types import LARGEST_ID
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -216,7 +217,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _rewrite_parameter(parameter: dict[str, Any]) -> dict[str, Any]:
     if parameter["name"] == "task_id":
-        parameter["schema"] = {"type": "integer", "minimum": 0, "maximum": schemas.LARGEST_ID}
+        parameter["schema"] = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID}
         parameter["description"] = "The id of an own task"
     rewritten = for_clients.rewrite_parameter(parameter)
     # An empty value is treated like an absent parameter.

@@ -12,8 +12,9 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
-from taskyard.api.schemas import LARGEST_ID, StrictModel
+from taskyard.api.schemas import StrictModel
 from taskyard.catalog.schema import FieldError, InvalidInput, field_errors_of
+from taskyard.core.types import LARGEST_ID
 
 Item = TypeVar("Item")
 Rows = QuerySet[Any, Item] | Sequence[Item]

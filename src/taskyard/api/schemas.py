@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, SkipValidation
 from taskyard.core.intake import Moment as Moment
 from taskyard.core.intake import StrictModel as StrictModel
 from taskyard.core.intake import TaskCreate as TaskCreate
-from taskyard.core.types import LARGEST_ID as LARGEST_ID
 
 
 class Answer(BaseModel):

@@ -111,12 +111,12 @@ class SSEEndpoint(ABC):
         response = await self._check(scope)
         if response is None:
             return
-        owner = self.authenticate(scope, response) if _is_allowed(response) else None
-        if owner is None:
-            if _is_allowed(response):  # the credentials have expired since the check
-                await self._wsgi_app(asgi.get_scope(scope), asgi.receive_empty_body, send)
-            else:
-                await response.send_to(send)
+        if not _is_allowed(response):
+            await response.send_to(send)
+            return
+        owner = self.authenticate(scope, response)
+        if owner is None:  # the credentials have expired since the check
+            await self._wsgi_app(asgi.get_scope(scope), asgi.receive_empty_body, send)
             return
         if scope["method"] == "HEAD":
             await Response(200, [*_kept_headers(response), *STREAM_HEADERS], b"").send_to(send)

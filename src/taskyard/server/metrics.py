@@ -55,10 +55,8 @@ class MetricsAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[MetricsClient, None] | None:
         """Raises AuthenticationFailed for a malformed header."""
-        token, metrics_token = (
-            credentials.bearer_token(request.META.get("HTTP_AUTHORIZATION")),
-            settings.TASKYARD_METRICS_TOKEN,
-        )
+        token = credentials.bearer_token(request.META.get("HTTP_AUTHORIZATION"))
+        metrics_token = settings.TASKYARD_METRICS_TOKEN
         if token is None:
             return (MetricsClient(), None) if _is_local(request) else None
         if metrics_token and secrets.compare_digest(token.encode(), metrics_token.encode()):

@@ -30,6 +30,7 @@ from taskyard.core import deletion, history, lifecycle
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Task
 from taskyard.core.states import Status
+from taskyard.core.types import LARGEST_ID
 
 
 class Tasks(TaskCreate):
@@ -189,7 +190,7 @@ def bodies(request: Request, task_id: str) -> Iterator[bytes]:
 def own_task(request: Request, task_id: str) -> Task:
     """The user's task of this id. Raises NotFound, also for a task of another user."""
     task: Task | None = None
-    if int(task_id) <= schemas.LARGEST_ID:
+    if int(task_id) <= LARGEST_ID:
         task = Task.objects.get_owned(user_of(request).pk, int(task_id))
     if task is None:
         raise NotFound

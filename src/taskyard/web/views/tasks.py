@@ -1,6 +1,7 @@
 """The user's tasks: the list, the page of a task, and actions on tasks."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.contrib import messages as notes
@@ -121,12 +122,8 @@ def part(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_POST
 def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
     task = _get_own_task(request, task_id)
-    try:
+    with _errors_shown(request):
         lifecycle.cancel(task.pk, by_id=user_of(request).pk)
-    except Rejected as error:
-        _show_error(request, error)
-    except Task.DoesNotExist:
-        raise Http404 from None
     return redirect("task", task_id)
 
 
@@ -134,15 +131,9 @@ def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_POST
 def retry(request: HttpRequest, task_id: int) -> HttpResponse:
     task = _get_own_task(request, task_id)
-    try:
+    with _errors_shown(request):
         intake.known_type(task.task_type)
-        return redirect("task", lifecycle.retry(task).pk)
-    except InvalidInput as error:
-        notes.error(request, messages.of_field_error(error.field_errors[0]))
-    except Rejected as error:
-        _show_error(request, error)
-    except Task.DoesNotExist:
-        raise Http404 from None
+        task_id = lifecycle.retry(task).pk
     return redirect("task", task_id)
 
 
@@ -150,13 +141,12 @@ def retry(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, task_id: int) -> HttpResponse:
     task = _get_own_task(request, task_id)
-    try:
+    target: tuple[Any, ...] = ("task", task_id)
+    with _errors_shown(request):
         deletion.delete(task)
-    except Rejected as error:
-        _show_error(request, error)
-        return redirect("task", task_id)
-    notes.success(request, _("Deleted: %(done)s.") % {"done": f"№ {task_id}"})
-    return redirect("tasks")
+        notes.success(request, _("Deleted: %(done)s.") % {"done": f"№ {task_id}"})
+        target = ("tasks",)
+    return redirect(*target)
 
 
 @sse_view(PageStreams)
@@ -237,5 +227,14 @@ def _delete(selected: "QuerySet[Task]") -> int:
     return done
 
 
-def _show_error(request: HttpRequest, error: Rejected) -> None:
-    notes.error(request, messages.of(error.code, error.code, error.params))
+@contextmanager
+def _errors_shown(request: HttpRequest) -> Iterator[None]:
+    """Show the page why the block was refused. Raises Http404 for a task that has been deleted."""
+    try:
+        yield
+    except InvalidInput as error:
+        notes.error(request, messages.of_field_error(error.field_errors[0]))
+    except Rejected as error:
+        notes.error(request, messages.of(error.code, error.code, error.params))
+    except Task.DoesNotExist:
+        raise Http404 from None
