@@ -13,19 +13,21 @@ import psycopg
 from tests import servers
 from tests.live_system import Live
 
+NO_LIMITS = {
+    "TASKYARD_ACTIVE_LIMIT": "1000000",
+    "TASKYARD_SUBMIT_RATE": "999999999/s",
+    "TASKYARD_BYTES_PER_USER": "1000 TiB",
+}
+# How many tasks have not ended.
+COUNT_ACTIVE = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
+
 
 @contextmanager
 def running(**environment: str) -> Iterator[Live]:
     """Web, one worker of two processes, broker and database; no limit that a benchmark meets."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-bench-")))
-        given = {
-            "TASKYARD_ACTIVE_LIMIT": "1000000",
-            "TASKYARD_SUBMIT_RATE": "999999999/s",
-            "TASKYARD_BYTES_PER_USER": "1000 TiB",
-            "TASKYARD_REGISTER_RATE": "1000000/hour",
-            **environment,
-        }
+        given = {**NO_LIMITS, "TASKYARD_REGISTER_RATE": "1000000/hour", **environment}
         if os.environ.get("TEST_DB") == "postgresql":
             server = stack.enter_context(servers.postgresql())
             given["DATABASE_URL"] = stack.enter_context(servers.database(server))

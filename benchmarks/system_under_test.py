@@ -23,7 +23,7 @@ from benchmarks import services
 from benchmarks.figures import until
 from benchmarks.load import CREATE_PATH, Target
 from benchmarks.sockets import bound_socket
-from benchmarks.system import books, fill
+from benchmarks.system import COUNT_ACTIVE, NO_LIMITS, books, fill
 from taskyard.server import child_process
 from tests import servers
 from tests.live_system import Live
@@ -161,12 +161,11 @@ class SystemUnderTest(Live):
         Tasks that an earlier measurement left are processed first.
         """
         with books(self) as ask:
-            left = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
-            if ask(left)[0][0]:
-                self._work(lambda: not ask(left)[0][0], 2)
+            if ask(COUNT_ACTIVE)[0][0]:
+                self._work(lambda: not ask(COUNT_ACTIVE)[0][0], 2)
             last = fill(self, count, owners)
             self.settle()
-            seen = self._work(lambda: not ask(left)[0][0], processes)
+            seen = self._work(lambda: not ask(COUNT_ACTIVE)[0][0], processes)
             done, first = ask(
                 "SELECT count(*), min(finished_at) FROM taskyard_task"
                 f" WHERE id > {last} AND status = 'completed'"
@@ -225,9 +224,7 @@ def _made(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-yard-")))
         given = {
-            "TASKYARD_ACTIVE_LIMIT": "1000000",
-            "TASKYARD_SUBMIT_RATE": "999999999/s",
-            "TASKYARD_BYTES_PER_USER": "1000 TiB",
+            **NO_LIMITS,
             "TASKYARD_ACCESS_MINUTES": "1440",
             "PYTHONPATH": str(servers.ROOT),
             **environment,

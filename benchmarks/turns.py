@@ -28,12 +28,12 @@ DRAINED = 30_000
 
 # This runs in both trees, so it uses only names that both have.
 SYSTEM = f"""
-import statistics, sys, time
+import statistics, sys
 from benchmarks.figures import until
 from benchmarks.services import ground
-from benchmarks.questions.end_to_end import _window
+from benchmarks.questions.end_to_end import _window, rate
 from benchmarks.questions.latency import Client
-from benchmarks.system import books
+from benchmarks.system import COUNT_ACTIVE, books
 from benchmarks.system_under_test import yard
 
 def alone(measure):
@@ -48,13 +48,10 @@ def worked(measure):
     return measure()
 
 def completed():
-    before, began = own.completed(), time.monotonic()
-    own.target.create(32, 1)
-    rate = (own.completed() - before) / (time.monotonic() - began)
-    with books(own) as ask:  # what is left would be worked off in the other's turn
-        until(lambda: not ask("SELECT coalesce(sum(active), 0) FROM taskyard_account")[0][0], 60,
-              "the rest worked off")
-    return rate
+    measured = rate(own.target, own.completed, 1)
+    with books(own) as ask:  # otherwise the rest is worked off in the turn of the other tree
+        until(lambda: not ask(COUNT_ACTIVE)[0][0], 60, "the rest worked off")
+    return measured
 
 def latency():
     client = Client(own)

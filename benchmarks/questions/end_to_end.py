@@ -60,6 +60,11 @@ def _window(target: Target, completed: Callable[[], int], seconds: int) -> float
         if time.monotonic() > deadline:
             raise RuntimeError("nothing was completed")
         time.sleep(0.05)
+    return rate(target, completed, seconds)
+
+
+def rate(target: Target, completed: Callable[[], int], seconds: int) -> float:
+    """Tasks completed a second, between two counts, while creates keep coming."""
     before, began = completed(), time.monotonic()
     target.create(CONNECTIONS, seconds)
     return (completed() - before) / (time.monotonic() - began)

@@ -14,7 +14,7 @@ import psutil
 from benchmarks import limits
 from benchmarks.figures import Figure, interleaved, per_second, ratio, until, value
 from benchmarks.services import services
-from benchmarks.system import books, fill
+from benchmarks.system import COUNT_ACTIVE, books, fill
 from benchmarks.system_under_test import (
     PATIENCE_SECONDS,
     SystemUnderTest,
@@ -35,7 +35,6 @@ PAUSE = (
     "INSERT INTO taskyard_pausedqueue (name, paused_at) VALUES ('default', now()) RETURNING name"
 )
 RESUME = "DELETE FROM taskyard_pausedqueue RETURNING name"
-LEFT = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
 
 
 def ask(rounds: int, short: bool) -> list[Figure]:
@@ -104,9 +103,9 @@ def _drain_limited(own: SystemUnderTest, count: int, workers: int) -> float:
         own.settle()
         with limits.limited([_family(worker.pid) for worker in started], SHARE):
             ask(RESUME)
-            until(lambda: ask(LEFT)[0][0] < count, PATIENCE_SECONDS, "a first task done")
-            began, left = time.monotonic(), int(ask(LEFT)[0][0])
-            until(lambda: not ask(LEFT)[0][0], PATIENCE_SECONDS, "the backlog worked off")
+            until(lambda: ask(COUNT_ACTIVE)[0][0] < count, PATIENCE_SECONDS, "a first task done")
+            began, left = time.monotonic(), int(ask(COUNT_ACTIVE)[0][0])
+            until(lambda: not ask(COUNT_ACTIVE)[0][0], PATIENCE_SECONDS, "the backlog worked off")
             took = time.monotonic() - began
         for worker in started:
             own.stop_worker(worker)
@@ -178,13 +177,13 @@ def _costs(seconds: int, count: int) -> Cost:
 
         fill(own, count, len(own.tokens))
         own.settle()
-        backlog = int(ask(LEFT)[0][0])
+        backlog = int(ask(COUNT_ACTIVE)[0][0])
         at_first = _spent(own, server)
         worker = own.start_worker()
         # The cost of a start does not depend on the number of tasks, so it is left out.
-        until(lambda: ask(LEFT)[0][0] < backlog, PATIENCE_SECONDS, "a first task done")
-        begun, remaining = cpu_seconds(worker.pid), int(ask(LEFT)[0][0]) or backlog
-        until(lambda: ask(LEFT)[0][0] == 0, PATIENCE_SECONDS, "the backlog worked off")
+        until(lambda: ask(COUNT_ACTIVE)[0][0] < backlog, PATIENCE_SECONDS, "a first task done")
+        begun, remaining = cpu_seconds(worker.pid), int(ask(COUNT_ACTIVE)[0][0]) or backlog
+        until(lambda: ask(COUNT_ACTIVE)[0][0] == 0, PATIENCE_SECONDS, "the backlog worked off")
         workers = cpu_seconds(worker.pid) - begun
         drains = _spent(own, server).since(at_first)
         own.stop_worker(worker)
