@@ -1,6 +1,8 @@
 """The pages of the documentation, and their contents."""
 
+import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ REFERENCE = DOCS / "reference"
 READMES = (ROOT / "README.md", ROOT / "README.ru.md")
 API_PAGES = (DOCS / "how-to" / "use-the-api.md", DOCS / "how-to" / "use-the-api.ru.md")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+SOURCE = ROOT / "src"
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -39,3 +43,9 @@ def table(page: Path) -> list[list[str]]:
     lines = (line for line in prose(page).splitlines() if line.startswith("|"))
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [row for row in rows if not set("".join(row)) <= set("-| ")]
+
+
+def source_trees() -> Iterator[tuple[Path, ast.Module]]:
+    """Each Python file of the product, and its syntax tree."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path, ast.parse(path.read_text())

@@ -6,9 +6,8 @@ An import that only type checkers see (``if TYPE_CHECKING``) is none.
 import ast
 from collections.abc import Iterator
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import SOURCE, source_trees
 
-SOURCE = ROOT / "src"
 Graph = dict[str, set[str]]
 
 
@@ -24,10 +23,8 @@ def test_a_circle_is_found_with_all_that_is_in_it() -> None:
 def import_graph() -> Graph:
     """For each module of ours the modules of ours that it names in an import."""
     trees = {
-        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): (
-            ast.parse(path.read_text())
-        )
-        for path in SOURCE.rglob("*.py")
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): tree
+        for path, tree in source_trees()
     }
     modules = set(trees)
     return {name: modules & set(imports_of(tree, modules)) for name, tree in trees.items()}

@@ -5,7 +5,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -15,10 +14,9 @@ from taskyard.core import messages
 from taskyard.core.errors import Rejected
 from taskyard.core.types import LossReason
 from taskyard.server import cli, doctor, env
-from tests.docs.pages import REFERENCE, ROOT, named, table
+from tests.docs.pages import REFERENCE, ROOT, named, source_trees, table
 from tools import reference
 
-SOURCE = ROOT / "src" / "taskyard"
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 OTHER_ADDRESSES = {"/livez", "/readyz"}  # a middleware answers them
 
@@ -131,9 +129,7 @@ def _subclasses(kind: type[Rejected]) -> Iterator[type[Rejected]]:
 
 
 def _trees() -> Iterator[ast.AST]:
-    for file in sorted(SOURCE.rglob("*.py")):
-        if "migrations" not in Path(file).parts:
-            yield ast.parse(file.read_text())
+    return (tree for path, tree in source_trees() if "migrations" not in path.parts)
 
 
 def _codes_in_the_source() -> Iterator[str]:

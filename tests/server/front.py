@@ -1,19 +1,17 @@
 """A reverse proxy under a path, on a port of its own."""
 
 import http.client
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.local_server import LocalServer
 
 
-class Front(ThreadingHTTPServer):
+class Front(LocalServer):
     """`with Front(live.port, path="/jobs") as front`: forwards requests under the path only.
 
     ``strips`` the path as `proxy_pass http://…/;` does; replaces the client's ``headers``.
     """
-
-    daemon_threads = True
 
     def __init__(
         self,
@@ -23,23 +21,9 @@ class Front(ThreadingHTTPServer):
         strips: bool = False,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.target, self.path, self.strips = port, path, strips
         self.headers = headers or {}
-        self.site = f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.shutdown()
-        self.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -25,7 +25,7 @@ PAGES = (
 def front(request: pytest.FixtureRequest, new_live: Callable[..., Live]) -> Iterator[Front]:
     live = new_live(TASKYARD_BASE_PATH="/jobs")
     with Front(live.port, path="/jobs", strips=request.param == "cut off") as front:
-        live.url = f"{front.site}/jobs"
+        live.url = f"{front.url}/jobs"
         yield front
 
 
