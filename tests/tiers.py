@@ -17,6 +17,7 @@ ONCE = {
         "tests/postman",
         "tests/server/test_bridge.py",
         "tests/server/test_env.py",
+        "tests/server/test_sqlite.py",
         "tests/server/test_up.py",
         "tests/web/staff/test_in_a_browser.py",
         "tests/web/test_browser.py",

@@ -138,6 +138,7 @@ def test_workers_of_one_machine_are_never_one(owner_id: int) -> None:
     assert leases.renew(first)
     assert leases.renew(second)
     third = leases.take(concurrency=1, queues=[], dead=[first])
+    Worker.objects.filter(id=second).update(started_at=Now() - timedelta(seconds=1))
     assert not leases.renew(first)
     assert leases.renew(second)
     assert leases.leads(second)

@@ -21,7 +21,7 @@ from taskyard.server.database import database
 from taskyard.server.sqlite.fair_lock import LONG_SECONDS, FairLock
 from tests.live_system import clean_environment
 
-Connect = Callable[[], Any]
+Connect = Callable[..., Any]
 PATIENCE_SECONDS = 0.3
 
 
@@ -34,12 +34,16 @@ def _allowed(django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Iterator[Connect]:
-    """Connections to one file; a writer that waits longer than PATIENCE_SECONDS gives up."""
+    """Connections to one file; a writer that waits longer than PATIENCE_SECONDS gives up.
+
+    ``connect(patience=None)`` waits as long as the product does.
+    """
     made: list[Any] = []
 
-    def new() -> Any:
+    def new(patience: float | None = PATIENCE_SECONDS) -> Any:
         given = database(None, home=tmp_path, for_worker=False)
-        given["OPTIONS"]["timeout"] = PATIENCE_SECONDS
+        if patience is not None:
+            given["OPTIONS"]["timeout"] = patience
         made.append(ConnectionHandler({"default": given})["default"])
         made[-1].inc_thread_sharing()
         return made[-1]
@@ -77,7 +81,7 @@ def said(connection: Any) -> list[str]:
 
 
 def test_threads_that_write_at_once_all_get_their_turn(connect: Connect) -> None:
-    connections = [connect() for _ in range(8)]
+    connections = [connect(patience=None) for _ in range(8)]
     threads = [
         threading.Thread(target=lambda each=each: [say(each, "x") for _ in range(50)])
         for each in connections

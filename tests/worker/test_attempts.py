@@ -1,8 +1,11 @@
 """Attempts on a real database, in this process: what is written of them, and what is not."""
 
+import ctypes
 import gc
 import os
 import random
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -123,6 +126,52 @@ def test_a_timeout_that_is_over_at_once_is_one() -> None:
     for _ in range(100):
         with pytest.raises(TimedOut), time_limit(1e-6):
             work()
+
+
+def test_a_timeout_in_code_whose_exceptions_python_ignores_comes_after_it() -> None:
+    """Python ignores what a callback of the garbage collector, or a ``__del__``, raises."""
+
+    def collect_slowly(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            time.sleep(0.3)
+
+    def collect_and_work() -> None:
+        gc.collect()
+        work()
+
+    gc.callbacks.append(collect_slowly)
+    try:
+        with pytest.raises(TimedOut), time_limit(0.1):
+            collect_and_work()
+    finally:
+        gc.callbacks.remove(collect_slowly)
+
+
+def test_an_alarm_that_another_thread_received_is_not_lost() -> None:
+    """CPython tells the main thread of it only when that takes the interpreter's lock again."""
+    # PyDLL keeps that lock, CDLL releases it. A set of signals has at most 128 bytes, a mutex 64.
+    set_mask, locking = ctypes.PyDLL(None).pthread_sigmask, ctypes.CDLL(None)
+    alarm = (1 << signal.SIGALRM - 1).to_bytes(128, sys.byteorder)
+    mutex = ctypes.create_string_buffer(64)
+    locking.pthread_mutex_lock(mutex)
+    other = threading.Thread(target=locking.pthread_mutex_lock, args=[mutex])
+    other.start()
+
+    def work_unreachable_at_first() -> None:
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            pass
+        set_mask(signal.SIG_UNBLOCK, alarm, None)
+        work()
+
+    try:
+        set_mask(signal.SIG_BLOCK, alarm, None)
+        with pytest.raises(TimedOut), time_limit(0.01):
+            work_unreachable_at_first()
+    finally:
+        set_mask(signal.SIG_UNBLOCK, alarm, None)
+        locking.pthread_mutex_unlock(mutex)
+        other.join()
 
 
 def test_a_timeout_that_came_as_its_block_ended_stops_no_later_one() -> None:
