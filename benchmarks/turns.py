@@ -24,54 +24,6 @@ HERE = Path(__file__).parent.parent
 # For these, fewer seconds are better; the others are rates.
 SECONDS = ("latency",)
 MEASURES = ("create", "drain", "end-to-end", *SECONDS)
-DRAINED = 30_000
-
-# This runs in both trees, so it uses only names that both have.
-SYSTEM = f"""
-import statistics, sys
-from benchmarks.figures import until
-from benchmarks.services import ground
-from benchmarks.questions.end_to_end import _window, rate
-from benchmarks.questions.latency import Client
-from benchmarks.system import COUNT_ACTIVE, books
-from benchmarks.system_under_test import yard
-
-def alone(measure):
-    while own.workers:
-        own.stop_worker()
-    return measure()
-
-def worked(measure):
-    if not own.workers:
-        own.start_worker()
-        _window(own.target, own.completed, 1)
-    return measure()
-
-def completed():
-    measured = rate(own.target, own.completed, 1)
-    with books(own) as ask:  # otherwise the rest is worked off in the turn of the other tree
-        until(lambda: not ask(COUNT_ACTIVE)[0][0], 60, "the rest worked off")
-    return measured
-
-def latency():
-    client = Client(own)
-    for _ in range(5):
-        client.waited()
-    taken = [client.waited() for _ in range(200)]
-    client.connection.close()
-    return statistics.median(taken)
-
-with ground() as servers, yard(servers.postgresql) as own:
-    measures = {{
-        "create": lambda: alone(lambda: own.target.create(32, 1).per_second),
-        "drain": lambda: alone(lambda: own.drain({DRAINED})),
-        "end-to-end": lambda: worked(completed),
-        "latency": lambda: worked(latency),
-    }}
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(measures[line.strip()](), flush=True)
-"""
 
 
 def main() -> int:
@@ -95,7 +47,11 @@ def main() -> int:
 def system(tree: Path) -> Iterator[subprocess.Popen[str]]:
     """A running system of a tree; it measures the questions that it reads from standard input."""
     process = subprocess.Popen(
-        [str(tree / ".venv" / "bin" / "python"), "-c", SYSTEM],
+        [
+            sys.executable if tree == HERE else str(tree / ".venv" / "bin" / "python"),
+            "-P",
+            str(HERE / "benchmarks" / "measured_tree.py"),
+        ],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
         stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """`make bench` in its short form: every question runs; nothing is timed or written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,20 @@ def test_every_question_is_answered() -> None:
     asked = [line[4:] for line in ran.stdout.splitlines() if line.startswith("--- ")]
     assert asked == list(QUESTIONS)
     assert ran.stdout.count("| ") > len(QUESTIONS)
+
+
+@pytest.mark.servers
+def test_two_trees_are_measured_in_turns() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.turns", ".", "--rounds", "2", "--only", "create"],
+        cwd=servers.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.match(r"create: \d+\.\d\d×, mean ", ran.stdout), ran.stdout
 
 
 def test_the_page_has_a_place_for_the_table_and_shows_what_was_measured() -> None:
