@@ -29,7 +29,7 @@ def drain(live: Live, count: int, owners: int) -> float:
         )[0]
         assert done == count, f"{done} of {count} completed"
         wrong = ask(
-            "SELECT count(*) FROM taskyard_account a WHERE active <> (SELECT count(*)"
+            "SELECT count(*) FROM taskyard_quota a WHERE active <> (SELECT count(*)"
             " FROM taskyard_task t WHERE t.owner_id = a.user_id AND t.finished_at IS NULL)"
         )
         assert wrong == [(0,)], "the quota is not what it should be"

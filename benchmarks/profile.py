@@ -31,7 +31,7 @@ def forms() -> dict[str, Callable[[], object]]:
 
     call_command("migrate", verbosity=0)
     user = User.objects.create(username="owner", password="!")
-    lifecycle.open_account(user.pk)
+    lifecycle.open_quota(user.pk)
     access = tokens.issue(user).access
     credential = tokens.decode(access).credential
     notifications.start()

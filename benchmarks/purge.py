@@ -12,7 +12,7 @@ from tests.contract.client import User
 from tests.old_tasks import fill
 
 COUNT = 200_000
-LEFT = "SELECT max(completed) FROM taskyard_account"
+LEFT = "SELECT max(completed) FROM taskyard_quota"
 
 
 def main() -> None:

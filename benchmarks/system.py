@@ -19,7 +19,7 @@ NO_LIMITS = {
     "TASKYARD_BYTES_PER_USER": "1000 TiB",
 }
 # How many tasks have not ended.
-COUNT_ACTIVE = "SELECT coalesce(sum(active), 0) FROM taskyard_account"
+COUNT_ACTIVE = "SELECT coalesce(sum(active), 0) FROM taskyard_quota"
 
 
 @contextmanager

@@ -42,7 +42,7 @@ from taskyard.core import lifecycle
 call_command("migrate", verbosity=0)
 new = [User(username=f"owner-{{n}}", password=f"!{{n}}") for n in range({users})]
 for user in User.objects.bulk_create(new):
-    lifecycle.open_account(user.pk)
+    lifecycle.open_quota(user.pk)
     print(tokens._for_user(tokens.AccessToken, user))
 """
 
@@ -146,7 +146,7 @@ class SystemUnderTest(Live):
 
     def completed(self) -> int:
         with books(self) as ask:
-            return int(ask("SELECT coalesce(sum(completed), 0) FROM taskyard_account")[0][0])
+            return int(ask("SELECT coalesce(sum(completed), 0) FROM taskyard_quota")[0][0])
 
     def settle(self) -> None:
         """Run ANALYZE and CHECKPOINT before the clock starts, as for every peer."""

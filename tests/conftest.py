@@ -23,6 +23,8 @@ from tests.live_system import Live, clean_environment, taskyard
 
 # TEST_DB=sqlite|postgresql. A process of pytest-xdist has servers and a database of its own.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
+# TEST_PROJECT=host: the apps in tests/host_project instead of our own project.
+SETTINGS = {"own": "taskyard.server.settings", "host": "tests.host_project.settings"}
 _servers = ExitStack()
 
 # Under pytest-xdist the first process runs no tests, and the others inherit its environment.
@@ -38,7 +40,7 @@ if RUNS_TESTS:
         raise pytest.UsageError(
             "unset DJANGO_SETTINGS_MODULE: the tests bring their own environment"
         )
-    os.environ["DJANGO_SETTINGS_MODULE"] = "taskyard.server.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS[os.environ.get("TEST_PROJECT", "own")]
     os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["TASKYARD_HOME"] = str(_home)
     os.environ["TASKYARD_LOG_LEVEL"] = "WARNING"

@@ -6,7 +6,7 @@ FILL = """
 from datetime import timedelta
 from django.utils import timezone
 from taskyard.accounts.models import User
-from taskyard.core.models import Account, Attempt, AttemptTraceback, IdempotencyKey, LogLine, Task
+from taskyard.core.models import Quota, Attempt, AttemptTraceback, IdempotencyKey, LogLine, Task
 owner = User.objects.get(username="{owner}").pk
 then = timezone.now() - timedelta(days=30)
 ended = dict(created_at=then, started_at=then, claimed_at=then, finished_at=then, ready=False)
@@ -25,12 +25,12 @@ Attempt.objects.bulk_create(
 IdempotencyKey.objects.bulk_create(
     [IdempotencyKey(owner_id=owner, key=str(n), fingerprint="", task_ids=[each.pk], created_at=then)
      for n, each in enumerate(some)], batch_size=1000)
-Account.objects.filter(user_id=owner).update(completed=len(made) + len(some[:100]))
+Quota.objects.filter(user_id=owner).update(completed=len(made) + len(some[:100]))
 """
 LEFT = """
-from taskyard.core.models import Account, Attempt, IdempotencyKey, LogLine, Task
+from taskyard.core.models import Quota, Attempt, IdempotencyKey, LogLine, Task
 print([model.objects.count() for model in (Task, LogLine, Attempt, IdempotencyKey)],
-    sum(Account.objects.values_list("completed", flat=True)))
+    sum(Quota.objects.values_list("completed", flat=True)))
 """
 
 

@@ -59,9 +59,9 @@ def kept(_: int) -> int:
     _django()
     from django.db.models import Sum
 
-    from taskyard.core.models import Account, Task
+    from taskyard.core.models import Quota, Task
 
-    active: dict[str, Any] = Account.objects.aggregate(left=Sum("active"))
+    active: dict[str, Any] = Quota.objects.aggregate(left=Sum("active"))
     assert active["left"] == 0, "the quota is not what it should be"
     return sum(each["result"] for each in Task.objects.values_list("result", flat=True).iterator())
 

@@ -115,7 +115,7 @@ def _compare(
 
 def _size(side: Side) -> str:
     with books(side.own) as ask:
-        ended = int(ask("SELECT max(completed) FROM taskyard_account")[0][0])
+        ended = int(ask("SELECT max(completed) FROM taskyard_quota")[0][0])
     # Without the tasks that were drained since.
     digits = 10 ** (len(str(ended)) - 1)
     return f"{ended // digits * digits:,}"
@@ -127,12 +127,11 @@ def _add(own: SystemUnderTest, count: int) -> int:
         # The owner exists, and a check of the foreign key of ten million rows takes minutes.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET synchronous_commit = off")
-        owner = _one(connection, "SELECT id FROM accounts_user ORDER BY id LIMIT 1")
+        owner = _one(connection, "SELECT id FROM taskyard_accounts_user ORDER BY id LIMIT 1")
         given = {"owner": owner, "count": count}
         connection.execute(HISTORY, given)
         connection.execute(
-            "UPDATE taskyard_account SET completed = completed + %(count)s"
-            " WHERE user_id = %(owner)s",
+            "UPDATE taskyard_quota SET completed = completed + %(count)s WHERE user_id = %(owner)s",
             given,
         )
         connection.execute("VACUUM ANALYZE")

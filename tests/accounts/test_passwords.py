@@ -36,7 +36,7 @@ def set_by_staff(name: str, password: str) -> None:
     admin.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
     user = User.objects.create(username=name)
     form = {"password1": password, "password2": password, "usable_password": "true"}
-    answer = admin.post(f"/admin/accounts/user/{user.pk}/password/", form)
+    answer = admin.post(f"/admin/taskyard_accounts/user/{user.pk}/password/", form)
     assert answer.status_code == 302
 
 
@@ -118,7 +118,7 @@ def test_nobody_is_given_a_password_that_is_too_long(
     admin.force_login(new_user("root", is_staff=True, is_superuser=True))
     user = new_user("newuser")
     form = {"password1": "x" * 129, "password2": "x" * 129, "usable_password": "true"}
-    answer = admin.post(f"/admin/accounts/user/{user.pk}/password/", form)
+    answer = admin.post(f"/admin/taskyard_accounts/user/{user.pk}/password/", form)
     assert answer.status_code == 200
     assert re.search("128", answer.content.decode())
 

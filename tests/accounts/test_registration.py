@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.test.client import encode_multipart
 
 from taskyard.accounts.models import User
-from taskyard.core.models import Account
+from taskyard.core.models import Quota
 from tests.api_client import ApiClient
 
 GOOD = "correct horse battery"
@@ -34,7 +34,7 @@ def test_a_new_user_has_a_quota_account_and_a_hash_of_argon2(nobody: ApiClient) 
     assert register(nobody, "newuser").status_code == 201
     user = User.objects.get()
     assert user.password.startswith("argon2$argon2id$")
-    assert Account.objects.get().user_id == user.pk
+    assert Quota.objects.get().user_id == user.pk
     assert not user.is_staff
 
 
@@ -217,7 +217,7 @@ def test_of_twins_at_the_same_moment_one_gets_the_name(nobody: ApiClient) -> Non
     with ThreadPoolExecutor(len(names)) as pool:
         statuses = sorted(pool.map(attempt, names))
     assert statuses == [201, 400, 400, 400, 400, 400]
-    assert User.objects.count() == Account.objects.count() == 1
+    assert User.objects.count() == Quota.objects.count() == 1
     connection.close()
 
 

@@ -16,6 +16,7 @@ from taskyard.accounts.models import User
 from taskyard.core import redis as core_redis
 from taskyard.core.rates import parse_rate
 from tests.api_client import ApiClient
+from tests.configured import configure
 
 PASSWORD = "correct horse battery"
 
@@ -45,14 +46,14 @@ def redis_answered(
 
 @pytest.fixture
 def forwarded(settings: Any, address: str) -> dict[str, str]:
-    settings.TASKYARD_TRUSTED_PROXIES = 1
+    configure(settings, TRUSTED_PROXIES=1)
     return {"X_Forwarded_For": address}
 
 
 def test_registrations_of_an_address_are_limited(
     nobody: ApiClient, settings: Any, forwarded: dict[str, str]
 ) -> None:
-    settings.TASKYARD_REGISTER_RATE = "2/hour"
+    configure(settings, REGISTER_RATE="2/hour")
 
     def register(name: str, password: str = PASSWORD) -> Any:
         return nobody.post("register/", {"username": name, "password": password}, **forwarded)
@@ -70,7 +71,7 @@ def test_registrations_of_an_address_are_limited(
 def test_failed_logins_of_a_name_from_an_address_are_limited(
     nobody: ApiClient, user: User, settings: Any, forwarded: dict[str, str]
 ) -> None:
-    settings.TASKYARD_LOGIN_RATE = "3/min"
+    configure(settings, LOGIN_RATE="3/min")
     user.set_password(PASSWORD)
     user.save()
 
@@ -91,8 +92,8 @@ def test_logins_of_ever_other_names_from_an_address_are_limited(
     nobody: ApiClient, user: User, as_user: Any, settings: Any, address: str
 ) -> None:
     """Every attempt under any name costs a hash and counts; an IPv6 network is one address."""
-    settings.TASKYARD_ATTEMPT_RATE = "5/min"
-    settings.TASKYARD_TRUSTED_PROXIES = 1
+    configure(settings, ATTEMPT_RATE="5/min")
+    configure(settings, TRUSTED_PROXIES=1)
     user.set_password(PASSWORD)
     user.save()
     network = address.removesuffix("::1")
@@ -115,7 +116,7 @@ def test_logins_of_ever_other_names_from_an_address_are_limited(
 def test_attempts_are_limited_by_the_rate_of_failures_where_nothing_is_said(
     db: None, settings: Any, address: str
 ) -> None:
-    settings.TASKYARD_LOGIN_RATE, settings.TASKYARD_ATTEMPT_RATE = "1/hour", None
+    configure(settings, LOGIN_RATE="1/hour", ATTEMPT_RATE=None)
     for _ in range(20):
         rate_limit.count_attempt(address)
     with pytest.raises(Throttled):
@@ -125,7 +126,7 @@ def test_attempts_are_limited_by_the_rate_of_failures_where_nothing_is_said(
 def test_the_old_password_cannot_be_guessed_either(
     user: User, as_user: Any, settings: Any, forwarded: dict[str, str]
 ) -> None:
-    settings.TASKYARD_LOGIN_RATE = "2/min"
+    configure(settings, LOGIN_RATE="2/min")
     body = {"old_password": "wrong", "new_password": "another good one"}
     api = as_user(user)
     statuses = [api.post("me/password/", body, **forwarded).status_code for _ in range(3)]
@@ -135,7 +136,7 @@ def test_the_old_password_cannot_be_guessed_either(
 def test_guesses_at_the_same_moment_do_not_outnumber_the_rate(
     db: None, settings: Any, address: str
 ) -> None:
-    settings.TASKYARD_REGISTER_RATE = "10/hour"
+    configure(settings, REGISTER_RATE="10/hour")
 
     def attempt(_: int) -> bool:
         try:
@@ -151,7 +152,7 @@ def test_guesses_at_the_same_moment_do_not_outnumber_the_rate(
 
 
 def test_an_outage_during_a_login_is_no_failure(db: None, settings: Any, address: str) -> None:
-    settings.TASKYARD_LOGIN_RATE = "1/min"
+    configure(settings, LOGIN_RATE="1/min")
     for _ in range(3):
         with (
             pytest.raises(RuntimeError),
@@ -173,7 +174,7 @@ def test_an_outage_during_a_login_is_no_failure(db: None, settings: Any, address
 def test_a_window_ends(settings: Any, address: str) -> None:
     import time
 
-    settings.TASKYARD_REGISTER_RATE = "1/s"
+    configure(settings, REGISTER_RATE="1/s")
     rate_limit.count_registration(address)
     with pytest.raises(Throttled) as refused:
         rate_limit.count_registration(address)
@@ -185,8 +186,8 @@ def test_a_window_ends(settings: Any, address: str) -> None:
 def test_without_redis_everybody_passes_and_the_log_says_so(
     settings: Any, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TASKYARD_REGISTER_RATE = "1/hour"
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    configure(settings, REGISTER_RATE="1/hour")
+    configure(settings, BROKER_URL="redis://127.0.0.1:1/0")
     for _ in range(3):
         rate_limit.count_registration(address)
     assert "throttle passed without Redis" in caplog.text
@@ -211,7 +212,7 @@ def test_without_redis_everybody_passes_and_the_log_says_so(
 def test_an_address_is_as_true_as_the_proxies(
     settings: Any, proxies: int, forwarded: str | None, address: str
 ) -> None:
-    settings.TASKYARD_TRUSTED_PROXIES = proxies
+    configure(settings, TRUSTED_PROXIES=proxies)
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.9", **headers)
     assert client_ip(request) == address
@@ -235,7 +236,7 @@ def test_an_address_is_as_true_as_the_proxies(
     ids=lambda text: text[:40],
 )  # fmt: skip
 def test_an_address_is_read_as_proxies_write_it(settings: Any, written: str, address: str) -> None:
-    settings.TASKYARD_TRUSTED_PROXIES = 1
+    configure(settings, TRUSTED_PROXIES=1)
     for forwarded_for, forwarded in (
         (f"6.6.6.6, {written}", ""),
         ("", f"for=6.6.6.6, proto=https;For={written};by=10.0.0.1"),
@@ -243,7 +244,7 @@ def test_an_address_is_read_as_proxies_write_it(settings: Any, written: str, add
     ):
         found = client_ip_of("192.0.2.9", forwarded_for=forwarded_for, forwarded=forwarded)
         assert found == address
-    settings.TASKYARD_TRUSTED_PROXIES = 0
+    configure(settings, TRUSTED_PROXIES=0)
     ignored = client_ip_of(written, forwarded_for="7.7.7.7", forwarded="for=7.7.7.7")
     assert ignored == address
 

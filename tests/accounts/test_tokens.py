@@ -21,6 +21,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
 from tests.api_client import ApiClient
+from tests.configured import configure
 
 PASSWORD = "correct horse battery"
 
@@ -229,7 +230,7 @@ def test_the_token_of_a_deleted_disabled_or_changed_user_submits_nothing(
 ) -> None:
     """The statement that accepts one task also checks the token."""
     access = login(nobody).json()["access"]
-    lifecycle.open_account(person.pk)
+    lifecycle.open_quota(person.pk)
     if change == "delete":
         person.delete()
     elif change == "disable":
@@ -296,7 +297,7 @@ def test_without_rotation_a_refresh_token_serves_again(nobody: ApiClient, person
 def test_a_rotated_token_is_good_once_and_its_reuse_ends_the_family(
     nobody: ApiClient, person: User, settings: Any
 ) -> None:
-    settings.TASKYARD_ROTATE_REFRESH = True
+    configure(settings, ROTATE_REFRESH=True)
     first = login(nobody).json()["refresh"]
     other_device = login(nobody).json()["refresh"]
     second = refresh(nobody, first).json()["refresh"]
@@ -318,7 +319,7 @@ def test_a_token_rotated_a_moment_ago_gets_the_same_pair_again(
     nobody: ApiClient, person: User, settings: Any
 ) -> None:
     """A lost response logs no user out."""
-    settings.TASKYARD_ROTATE_REFRESH = True
+    configure(settings, ROTATE_REFRESH=True)
     token = login(nobody).json()["refresh"]
     pair = refresh(nobody, token).json()
     rotated_seconds_ago(5)
@@ -333,8 +334,8 @@ def test_a_token_rotated_a_moment_ago_gets_the_same_pair_again(
 def test_a_token_rotated_longer_ago_ends_the_family(
     nobody: ApiClient, person: User, settings: Any, grace: int
 ) -> None:
-    settings.TASKYARD_ROTATE_REFRESH = True
-    settings.TASKYARD_ROTATE_GRACE_SECONDS = grace
+    configure(settings, ROTATE_REFRESH=True)
+    configure(settings, ROTATE_GRACE_SECONDS=grace)
     token, other_device = (login(nobody).json()["refresh"] for _ in range(2))
     second = refresh(nobody, token).json()["refresh"]
     rotated_seconds_ago(grace + 1)
@@ -345,7 +346,7 @@ def test_a_token_rotated_longer_ago_ends_the_family(
 def test_a_token_that_was_logged_out_gets_no_pair(
     nobody: ApiClient, person: User, settings: Any
 ) -> None:
-    settings.TASKYARD_ROTATE_REFRESH = True
+    configure(settings, ROTATE_REFRESH=True)
     token = login(nobody).json()["refresh"]
     nobody.post("token/blacklist/", {"refresh": token})
     assert refresh(nobody, token).status_code == 401
@@ -359,7 +360,7 @@ def test_a_token_that_was_logged_out_gets_no_pair(
 def test_a_hundred_rotations_at_once_give_one_pair(
     nobody: ApiClient, person: User, settings: Any
 ) -> None:
-    settings.TASKYARD_ROTATE_REFRESH = True
+    configure(settings, ROTATE_REFRESH=True)
     token = login(nobody).json()["refresh"]
 
     def attempt(_: int) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from tests.api_client import ApiClient
+from tests.configured import configure
 
 # Import models only inside fixtures, because this file is loaded before Django is set up.
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def no_throttles(settings: Any) -> None:
     """Switch throttles off, because all tests come from one address."""
-    settings.TASKYARD_REGISTER_RATE = settings.TASKYARD_LOGIN_RATE = ""
-    settings.TASKYARD_ATTEMPT_RATE = ""
+    configure(settings, REGISTER_RATE=None, LOGIN_RATE=None, ATTEMPT_RATE=None)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def new_user(db: None) -> "Callable[..., User]":
     def make(username: str = "newuser", **fields: Any) -> User:
         # Hashing takes a tenth of a second; only the tests of logins need a password.
         user = User.objects.create(username=username, password="!", **fields)
-        lifecycle.open_account(user.pk)
+        lifecycle.open_quota(user.pk)
         return user
 
     return make

@@ -7,7 +7,7 @@ from django.test import Client
 
 from taskyard.accounts.models import User
 from taskyard.core import queues
-from taskyard.core.models import Account, PausedQueue, Task
+from taskyard.core.models import PausedQueue, Quota, Task
 from taskyard.core.states import Status
 from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
@@ -64,14 +64,14 @@ def test_tasks_are_cancelled_by_the_lifecycle(
     assert Task.objects.get(id=waiting).status == Status.CANCELLED
     assert Task.objects.get(id=waiting).cancel_requested_by == User.objects.get(username="root")
     assert Task.objects.get(id=done).status == Status.COMPLETED
-    assert Account.objects.get(user__username="newuser").active == 0
+    assert Quota.objects.get(user__username="newuser").active == 0
 
 
 def test_an_owner_is_deleted_once_nothing_of_theirs_is_active(
     admin: Client, api: ApiClient, user: User
 ) -> None:
     task_id = api.create().json()["id"]
-    address = f"/admin/accounts/user/{user.pk}/delete/"
+    address = f"/admin/taskyard_accounts/user/{user.pk}/delete/"
     assert admin.post(address, {"post": "yes"}).status_code == 403
     api.post(f"tasks/{task_id}/cancel/")
     assert admin.post(address, {"post": "yes"}).status_code == 302

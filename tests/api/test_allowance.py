@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.api_client import ApiClient
+from tests.configured import configure
 
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
 
@@ -29,7 +30,7 @@ def cancelled(api: ApiClient) -> int:
 
 @pytest.mark.django_db(transaction=True)  # inside one transaction, time stands still
 def test_too_fast_is_429(api: ApiClient, cancelled: int, settings: Any) -> None:
-    settings.TASKYARD_SUBMIT_RATE = "1/hour"
+    configure(settings, SUBMIT_RATE="1/hour")
     assert api.create().status_code == 201
     for answer in submits(api, cancelled):
         assert answer.status_code == 429
@@ -42,7 +43,7 @@ def test_too_fast_is_429(api: ApiClient, cancelled: int, settings: Any) -> None:
 def test_no_space_is_507_until_something_is_deleted(
     api: ApiClient, cancelled: int, settings: Any
 ) -> None:
-    settings.TASKYARD_BYTES_PER_USER = 1500
+    configure(settings, BYTES_PER_USER=1500)
     for answer in submits(api, cancelled):
         assert answer.status_code == 507
         assert answer.json()["code"] == "bytes_limit_exceeded"

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from tests.api_client import ApiClient
+from tests.configured import configure
 
 PROBLEM = "application/problem+json"
 SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
@@ -13,7 +14,7 @@ SUM = {"task_type": "sum", "input_data": {"numbers": [1]}}
 
 @pytest.fixture
 def many_allowed(settings: Any) -> None:
-    settings.TASKYARD_ACTIVE_LIMIT = 2000
+    configure(settings, ACTIVE_LIMIT=2000)
 
 
 def bulk(api: ApiClient, tasks: Any, **headers: str) -> Any:
@@ -32,7 +33,7 @@ def test_a_thousand_are_accepted_in_their_order(api: ApiClient) -> None:
     assert [numbers[each]["numbers"] for each in accepted.json()["ids"]] == [
         [n] for n in range(1000)
     ]
-    assert api.get("limits/").json()["active"] == Account.objects.get().active == 1000
+    assert api.get("limits/").json()["active"] == Quota.objects.get().active == 1000
 
 
 @pytest.mark.usefixtures("many_allowed")
@@ -72,7 +73,7 @@ def test_what_is_wrong_is_said_by_index_and_none_is_accepted(api: ApiClient) -> 
     plain = bulk(api, tasks[3:4]).json()
     assert plain == {"tasks": {"0": {"input_data": {"numbers": {"0": ["Ожидается число."]}}}}}
     assert not Task.objects.exists()
-    assert Account.objects.get().active == 0
+    assert Quota.objects.get().active == 0
 
 
 def test_every_task_takes_a_place(api: ApiClient) -> None:
@@ -80,7 +81,7 @@ def test_every_task_takes_a_place(api: ApiClient) -> None:
     refused = bulk(api, [SUM] * 5)
     assert refused.status_code == 400
     assert refused.json()["code"] == "active_limit_exceeded"
-    assert Task.objects.count() == Account.objects.get().active == 1
+    assert Task.objects.count() == Quota.objects.get().active == 1
     assert bulk(api, [SUM] * 4).status_code == 201
     assert bulk(api, [SUM]).status_code == 400
 

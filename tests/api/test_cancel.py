@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
@@ -19,7 +19,7 @@ def test_a_task_that_no_process_holds_is_cancelled_at_once(api: ApiClient, optio
     assert task["cancel_requested_at"]
     assert task["finished_at"]
     assert api.get("limits/").json()["tasks"] == []
-    assert Account.objects.get().active == 0
+    assert Quota.objects.get().active == 0
 
 
 def test_cancelling_twice_is_no_error_and_changes_nothing(api: ApiClient) -> None:
@@ -36,7 +36,7 @@ def test_a_running_task_is_asked_to_stop(api: ApiClient, fake_worker: FakeWorker
     assert asked.status_code == 202
     assert asked.json()["status"] == "in_progress"
     assert asked.json()["cancel_requested_at"]
-    assert Task.objects.get().cancel_requested_by_id == Account.objects.get().pk
+    assert Task.objects.get().cancel_requested_by_id == Quota.objects.get().pk
     again = api.post(f"tasks/{task_id}/cancel/")
     assert (again.status_code, again.json()) == (202, asked.json())
     assert fake_worker.finish(claimed, Status.CANCELLED, error_code="cancelled_by_handler")

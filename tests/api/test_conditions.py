@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from taskyard.core.models import Account, IdempotencyKey, Task
+from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.states import Status
 from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
@@ -28,7 +28,7 @@ def etag(api: ApiClient, path: str, **headers: str) -> str:
 def states() -> list[Any]:
     return [
         *Task.objects.order_by("id").values("id", "status", "cancel_requested_at", "changed"),
-        *Account.objects.values("active", "cancelled", "error"),
+        *Quota.objects.values("active", "cancelled", "error"),
         IdempotencyKey.objects.count(),
     ]
 

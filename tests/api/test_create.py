@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from tests.api_client import ApiClient
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_option_is_refused_at_its_place(api: ApiClient, option: str, val
     assert refused.status_code == 400
     assert list(refused.json()) == [option]
     assert not Task.objects.exists()
-    assert Account.objects.get().active == 0
+    assert Quota.objects.get().active == 0
 
 
 @pytest.mark.parametrize("delay", [1, 0.25, 0.0000014, 3600.5, 316224000])

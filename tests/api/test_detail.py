@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import types
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from tests.api_client import ApiClient
 
 # Normally the lifecycle is the only writer; these tests write the states that they read.
@@ -121,7 +121,7 @@ def test_limits_name_the_tasks_that_hold_places(api: ApiClient) -> None:
 
 
 def test_limits_count_all_and_name_a_thousand(api: ApiClient) -> None:
-    Account.objects.update(active_limit=2000)
+    Quota.objects.update(active_limit=2000)
     many = {"tasks": [{"task_type": "sum", "input_data": {"numbers": [1]}}] * 600}
     ids = [task_id for _ in range(2) for task_id in api.post("tasks/bulk/", many).json()["ids"]]
     found = api.get("limits/").json()

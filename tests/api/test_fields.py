@@ -55,7 +55,7 @@ def test_a_list_of_large_results_is_small(
     api: ApiClient, user: User, fake_worker: FakeWorker
 ) -> None:
     Task.objects.all().delete()
-    lifecycle.open_account(user.pk)
+    lifecycle.open_quota(user.pk)
     for _ in range(20):
         lifecycle.submit(user.pk, NewTask("sum", "default", {"text": "a"}))
         fake_worker.end(Status.COMPLETED, result=json.dumps("x" * 500_000))

@@ -10,6 +10,7 @@ from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
 from taskyard.core.types import Line, LossReason, Traceback
 from tests.api_client import ApiClient
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
@@ -42,7 +43,7 @@ def test_a_traceback_is_kept_with_its_attempt_and_told_if_the_operator_says_so(
         return [attempt["traceback"] for attempt in answer["results"]]
 
     assert told() == [None, None]
-    settings.TASKYARD_SHOW_TRACEBACKS = True
+    configure(settings, SHOW_TRACEBACKS=True)
     assert told() == ["ValueError: pending", "ValueError: error"]
 
 

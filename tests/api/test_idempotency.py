@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core.models import Account, IdempotencyKey, Task
+from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.states import Status
 from tests.api_client import ApiClient
 from tests.core.test_races import at_once
@@ -51,7 +51,7 @@ def test_the_key_is_not_for_another_request(api: ApiClient) -> None:
         refused = submit(api, body, path=path)
         assert refused.status_code == 422
         assert refused.json()["code"] == "idempotency_key_reused"
-    assert Task.objects.count() == Account.objects.get().active == 1
+    assert Task.objects.count() == Quota.objects.get().active == 1
 
 
 def test_a_repetition_needs_no_place(api: ApiClient) -> None:
@@ -130,7 +130,7 @@ def test_a_retry_again_is_the_same_new_task(api: ApiClient, failed: int) -> None
     assert again.json() == first.json()
     assert first.json()["retry_of"] == failed
     assert Task.objects.count() == 2
-    assert Account.objects.get().active == 1
+    assert Quota.objects.get().active == 1
 
 
 def test_a_retry_needs_no_second_place(api: ApiClient, failed: int) -> None:

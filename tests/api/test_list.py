@@ -9,6 +9,7 @@ from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.types import NewTask
 from tests.api_client import ApiClient
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
 pytestmark = pytest.mark.usefixtures("many_allowed")
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("many_allowed")
 
 @pytest.fixture
 def many_allowed(settings: Any) -> None:
-    settings.TASKYARD_ACTIVE_LIMIT = 1000
+    configure(settings, ACTIVE_LIMIT=1000)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from taskyard.core import queues
 from taskyard.core.states import Status
 from tests.api.test_outages import read_only, without
 from tests.api_client import ApiClient
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
 TOKEN = "scrapers-only-9f2c"
@@ -121,7 +122,7 @@ def test_without_a_token_it_is_for_this_machine_only(
 
 
 def test_behind_a_declared_proxy_nobody_is_local(db: None, settings: Any) -> None:
-    settings.TASKYARD_TRUSTED_PROXIES = 1
+    configure(settings, TRUSTED_PROXIES=1)
     assert asked().status_code == 401
 
 

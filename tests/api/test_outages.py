@@ -98,7 +98,7 @@ def test_a_database_without_its_tables_is_not_ready_and_says_migrate(
     with without("taskyard_task"):
         assert_unavailable(api.create())
         assert_unavailable(api.get("tasks/1/"))
-    with without("accounts_user"):
+    with without("taskyard_accounts_user"):
         assert_unavailable(nobody.post("register/", PERSON))
         assert_unavailable(nobody.post("token/", PERSON))
     with connection.cursor() as cursor:

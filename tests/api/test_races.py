@@ -13,7 +13,7 @@ from django.test import Client
 
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle
-from taskyard.core.models import Account, IdempotencyKey, Task
+from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptState, ClaimedTask, NewTask
 from tests.api_client import ApiClient
@@ -54,7 +54,7 @@ def test_100_submits_at_once_with_one_key_are_one(
     assert Counter(answer.status_code for answer in answers) == {201: 100}
     assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
     assert len({answer.content for answer in answers}) == 1
-    assert Task.objects.count() == Account.objects.get().active == tasks
+    assert Task.objects.count() == Quota.objects.get().active == tasks
     assert IdempotencyKey.objects.count() == 1
 
 
@@ -119,7 +119,7 @@ def test_1000_cancels_against_finishes_end_once_and_as_answered(
         else:
             assert (answer, task.status, asked) == (409, Status.COMPLETED, False)
             assert terminal == [Status.COMPLETED]
-    assert Account.objects.get(user=user).active == 0
+    assert Quota.objects.get(user=user).active == 0
     counted = Counter(answer for answer, _shown in answers)
     assert set(counted) == {200, 202, 409}
     figure("1,000 cancels against finishes, answered", dict(counted))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.core.models import Account, LogLine, Task
+from taskyard.core.models import LogLine, Quota, Task
 from taskyard.core.states import Status
 from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
@@ -83,7 +83,7 @@ def test_a_deleted_task_is_gone_with_all_that_was_kept_of_it(
     assert api.ask("DELETE", f"tasks/{task_id}/").status_code == 404
     assert not LogLine.objects.exists()
     assert api.get(f"tasks/{again}/").json()["retry_of"] is None
-    assert Account.objects.get().active == 1
+    assert Quota.objects.get().active == 1
 
 
 def test_an_active_task_is_not_deleted(api: ApiClient, fake_worker: FakeWorker) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from taskyard.accounts.models import User
+from taskyard.core.models import Quota
 from tests.api_client import ApiClient
 
 ACCOUNT = {"username": "newuser", "password": "password123"}
@@ -66,8 +67,7 @@ def test_the_refusal_names_the_users_own_limit(
     new_user: Callable[..., User], as_user: Callable[[User], ApiClient]
 ) -> None:
     user = new_user()
-    user.account.active_limit = 1
-    user.account.save()
+    Quota.objects.filter(user=user).update(active_limit=1)
     api = as_user(user)
     assert api.create().status_code == 201
     detail = api.create().json()["detail"]

@@ -265,7 +265,7 @@ def test_a_full_quota_is_waited_for_or_not(prompt: Prompt, live: Live) -> None:
     assert prompt.type(*words).out == "6 tasks; 5 of them were there before\n"
     # If the quota changes, the same lines still form the same chunks.
     name = json.loads(prompt.type("whoami", "--json").out)["username"]
-    accounts = f"Account.objects.filter(user__username={name!r})"
+    accounts = f"Quota.objects.filter(user__username={name!r})"
     live.command("manage", "shell", "-c", f"{accounts}.update(active_limit=50)")
     assert prompt.type(*words).out == "6 tasks; 6 of them were there before\n"
 

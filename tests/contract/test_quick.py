@@ -62,7 +62,7 @@ def test_the_only_process_finds_work_that_nobody_called_it_for(new_live: Any) ->
     assert user.wait(user.sum(1, 2))["status"] == "completed"
     # Submitted without a notification, as by a web that is killed after its commit.
     said = (
-        "from django.conf import settings; settings.REDIS_URL = None\n"
+        "from taskyard.core import notifications; notifications.register_queue_notifier(None)\n"
         "from taskyard.core import lifecycle; from taskyard.core.types import NewTask\n"
         "from taskyard.accounts.models import User\n"
         f"owner = User.objects.get(username={user.name!r}).pk\n"

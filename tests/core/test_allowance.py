@@ -11,23 +11,24 @@ from django.db.models import Sum
 from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.allowance import ROW_BYTES
 from taskyard.core.errors import ActiveLimitExceeded, BytesExceeded, SubmitRateExceeded
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
+from tests.configured import configure
 from tests.core.conftest import new_task
 
 Submit = Callable[..., Task]
 
 
-def of(owner_id: int) -> Account:
-    return Account.objects.get(user_id=owner_id)
+def of(owner_id: int) -> Quota:
+    return Quota.objects.get(user_id=owner_id)
 
 
 @pytest.mark.django_db
 def test_a_rate_holds_and_says_when_to_come_again(
     submit: Submit, owner_id: int, settings: Any
 ) -> None:
-    settings.TASKYARD_SUBMIT_RATE = "3/min"
+    configure(settings, SUBMIT_RATE="3/min")
     for _ in range(3):
         lifecycle.cancel(submit().id, by_id=owner_id)
     with pytest.raises(SubmitRateExceeded) as caught:
@@ -36,7 +37,7 @@ def test_a_rate_holds_and_says_when_to_come_again(
     with pytest.raises(SubmitRateExceeded):
         lifecycle.submit_all(owner_id, [new_task()] * 4)
     assert of(owner_id).active == 0
-    settings.TASKYARD_SUBMIT_RATE = None
+    configure(settings, SUBMIT_RATE=None)
     submit()
 
 
@@ -44,7 +45,7 @@ def test_a_rate_holds_and_says_when_to_come_again(
 def test_what_is_over_the_limit_of_active_tasks_costs_nothing_of_the_rate(
     submit: Submit, owner_id: int, settings: Any
 ) -> None:
-    settings.TASKYARD_SUBMIT_RATE = "7/hour"
+    configure(settings, SUBMIT_RATE="7/hour")
     tasks = [submit() for _ in range(5)]
     for _ in range(10):
         with pytest.raises(ActiveLimitExceeded):
@@ -57,8 +58,8 @@ def test_what_is_over_the_limit_of_active_tasks_costs_nothing_of_the_rate(
 def test_submits_at_the_same_moment_do_not_exceed_rate_and_budget(
     owner_id: int, settings: Any
 ) -> None:
-    settings.TASKYARD_ACTIVE_LIMIT = 1000
-    settings.TASKYARD_SUBMIT_RATE = "20/hour"
+    configure(settings, ACTIVE_LIMIT=1000)
+    configure(settings, SUBMIT_RATE="20/hour")
 
     def try_one(number: int) -> str:
         try:
@@ -73,8 +74,8 @@ def test_submits_at_the_same_moment_do_not_exceed_rate_and_budget(
         said = list(pool.map(try_one, range(40)))
         assert said.count("accepted") == 20
         assert said.count("submit_rate_exceeded") == 20
-        settings.TASKYARD_SUBMIT_RATE = None
-        settings.TASKYARD_BYTES_PER_USER = of(owner_id).bytes * 3 // 2
+        configure(settings, SUBMIT_RATE=None)
+        configure(settings, BYTES_PER_USER=of(owner_id).bytes * 3 // 2)
         said = list(pool.map(try_one, range(20)))
     assert said.count("accepted") == 10
     assert said.count("bytes_limit_exceeded") == 10
@@ -91,7 +92,7 @@ def test_bytes_are_those_of_what_is_kept(
     transitions.finish([AttemptResult(task, Status.COMPLETED, result=result) for task in claim()])
     kept = Task.objects.aggregate(Sum("size"))["size__sum"]
     assert of(owner_id).bytes == kept > 2 * ROW_BYTES + 24_000
-    settings.TASKYARD_BYTES_PER_USER = kept
+    configure(settings, BYTES_PER_USER=kept)
     with pytest.raises(BytesExceeded):
         submit()
     small.refresh_from_db()

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from taskyard.core import audit, bulk, lifecycle, quotas, transitions
-from taskyard.core.models import Account, AuditEntry, Task
+from taskyard.core.models import AuditEntry, Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask
+from tests.configured import configure
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +28,7 @@ def test_the_next_are_cancelled_or_asked_and_told(
 ) -> None:
     submit()
     (running,) = claim()
-    settings.TASKYARD_ACTIVE_LIMIT = 2 * lifecycle.SWEEP
+    configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
     waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.SWEEP + 1))
     published.clear()
     with django_capture_on_commit_callbacks(execute=True):
@@ -39,8 +40,8 @@ def test_the_next_are_cancelled_or_asked_and_told(
         *((owner_id, task_id, Status.CANCELLED) for task_id in waiting),
     }
     assert len(published) == lifecycle.SWEEP + 2
-    account = Account.objects.get(user_id=owner_id)
-    assert (account.active, account.cancelled) == (1, lifecycle.SWEEP + 1)
+    quota = Quota.objects.get(user_id=owner_id)
+    assert (quota.active, quota.cancelled) == (1, lifecycle.SWEEP + 1)
 
 
 def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> None:

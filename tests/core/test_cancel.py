@@ -8,7 +8,7 @@ import pytest
 
 from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
-from taskyard.core.models import Account, Task, Worker
+from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask, LossReason
 
@@ -20,7 +20,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 def active(owner_id: int) -> int:
-    return Account.objects.get(user_id=owner_id).active
+    return Quota.objects.get(user_id=owner_id).active
 
 
 def suspend(task: ClaimedTask) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from taskyard.core import deletion, lifecycle, transitions
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.django_db
 
 
 def counts(owner_id: int) -> dict[str, int]:
-    account = Account.objects.get(user_id=owner_id)
-    return {name: getattr(account, name) for name in ("active", "completed", "error", "cancelled")}
+    quota = Quota.objects.get(user_id=owner_id)
+    return {name: getattr(quota, name) for name in ("active", "completed", "error", "cancelled")}
 
 
 def test_every_ending_is_counted_and_every_deletion_too(

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from taskyard.core import idempotency
 from taskyard.core.errors import ActiveLimitExceeded, KeyReused
-from taskyard.core.models import Account, IdempotencyKey, Task
+from taskyard.core.models import IdempotencyKey, Quota, Task
 from tests.core.conftest import new_task
 from tests.core.test_races import at_once
 
@@ -61,4 +61,4 @@ def test_100_at_once_under_one_key_are_one_task(owner_id: int) -> None:
     )
     assert len({tuple(ids) for ids, _ in answers}) == 1
     assert sum(not replayed for _, replayed in answers) == 1
-    assert Task.objects.count() == Account.objects.get().active == 1
+    assert Task.objects.count() == Quota.objects.get().active == 1

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from taskyard.core import deletion, history, leases, lifecycle, quotas, transitions
 from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
-from taskyard.core.models import Account, Task, Worker
+from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
 from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, Limits
 from tests.core.conftest import new_task
@@ -33,7 +33,7 @@ def suspended(task: ClaimedTask, wake_at: datetime) -> AttemptResult:
 
 
 def active(owner_id: int) -> int:
-    return Account.objects.get(user_id=owner_id).active
+    return Quota.objects.get(user_id=owner_id).active
 
 
 def test_the_table_of_states() -> None:
@@ -61,8 +61,8 @@ def test_the_sixth_active_task_is_refused(submit: Submit, owner_id: int) -> None
 
 
 def test_a_users_own_limit_wins(submit: Submit, owner_id: int) -> None:
-    lifecycle.open_account(owner_id)
-    Account.objects.update(active_limit=1)
+    lifecycle.open_quota(owner_id)
+    Quota.objects.update(active_limit=1)
     submit()
     with pytest.raises(ActiveLimitExceeded) as caught:
         submit()
@@ -338,9 +338,9 @@ def test_the_database_itself_refuses_a_stuck_or_impossible_row(
 
 
 def test_a_counter_never_falls_below_zero(submit: Submit, owner_id: int) -> None:
-    lifecycle.open_account(owner_id)
+    lifecycle.open_quota(owner_id)
     with pytest.raises(IntegrityError), transaction.atomic():
-        Account.objects.update(active=-1)
+        Quota.objects.update(active=-1)
 
 
 def test_numbers_come_back_as_they_were_given(submit: Submit) -> None:

@@ -1,4 +1,4 @@
-"""One owner's locked account is that owner's trouble: what concerns many goes on without it."""
+"""One owner's locked quota is that owner's trouble: what concerns many goes on without it."""
 
 import threading
 import time
@@ -16,9 +16,10 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
 from taskyard.accounts.cleanup import delete_expired_tokens
 from taskyard.core import bulk, deletion, leases, lifecycle, transitions
-from taskyard.core.models import Account, Task, Worker
+from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
+from tests.configured import configure
 from tests.core.conftest import new_task
 
 pytestmark = [
@@ -31,8 +32,8 @@ AT_ONCE_SECONDS = 1.5
 @pytest.fixture
 def owners(django_user_model: Any, settings: Any) -> list[int]:
     """The second of them will be in trouble."""
-    settings.TASKYARD_ACTIVE_LIMIT = 2 * lifecycle.SWEEP
-    settings.TASKYARD_SUBMIT_RATE = None
+    configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
+    configure(settings, SUBMIT_RATE=None)
     return [django_user_model.objects.create_user(f"user{n}").pk for n in range(3)]
 
 
@@ -57,7 +58,7 @@ def locked(table: str, column: str, value: int) -> Iterator[None]:
 
 
 def account_of(owner_id: int) -> Any:
-    return locked(Account._meta.db_table, "user_id", owner_id)
+    return locked(Quota._meta.db_table, "user_id", owner_id)
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def statuses(owners: list[int]) -> list[list[str]]:
 
 
 def active() -> list[int]:
-    return list(Account.objects.order_by("user_id").values_list("active", flat=True))
+    return list(Quota.objects.order_by("user_id").values_list("active", flat=True))
 
 
 def test_a_rescue_leaves_the_ends_of_one_whose_account_is_locked(owners: list[int]) -> None:
@@ -125,7 +126,7 @@ def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(owners: l
         with closing(connection.copy()) as other, other.cursor() as cursor:
             while not over.is_set():
                 cursor.execute(
-                    f"BEGIN; SELECT FROM {Account._meta.db_table} WHERE user_id = {owners[1]} "
+                    f"BEGIN; SELECT FROM {Quota._meta.db_table} WHERE user_id = {owners[1]} "
                     "FOR UPDATE; SELECT pg_sleep(0.01); COMMIT"
                 )
 
@@ -179,7 +180,7 @@ def test_a_purge_leaves_such_an_owners(owners: list[int]) -> None:
         assert deletion.purge(7) == (2, None)
         assert statuses(owners) == [[], ["error"], []]
     assert deletion.purge(7) == (1, None)
-    assert not any(Account.objects.values_list("error", flat=True))
+    assert not any(Quota.objects.values_list("error", flat=True))
 
 
 def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
@@ -202,16 +203,16 @@ def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
 
 
 def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
-    """Also after the retries of deleted tasks, because their ends lock accounts too."""
+    """Also after the retries of deleted tasks, because their ends lock quotas too."""
     end(owners)
     Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
     with CaptureQueriesContext(connection) as queries:
         assert deletion.purge(7) == (3, None)
     statements = [query["sql"] for query in queries]
-    accounts = [n for n, sql in enumerate(statements) if '"taskyard_account"' in sql]
+    quotas = [n for n, sql in enumerate(statements) if '"taskyard_quota"' in sql]
     tasks = [n for n, sql in enumerate(statements) if "retry_of_id = NULL" in sql]
     assert tasks
-    assert max(tasks) < min(accounts)
+    assert max(tasks) < min(quotas)
 
 
 def test_a_record_of_a_token_that_is_locked_waits_alone(owners: list[int]) -> None:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.errors import ActiveLimitExceeded
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
 from tests.core.conftest import new_task
@@ -40,15 +40,15 @@ def test_200_submits_by_10_users_accept_exactly_50(django_user_model: Any) -> No
         return True
 
     assert Counter(at_once(20, submit, 200)) == {True: 50, False: 150}
-    assert list(Account.objects.values_list("active", flat=True)) == [5] * 10
+    assert list(Quota.objects.values_list("active", flat=True)) == [5] * 10
     assert Task.objects.count() == 50
 
 
 def test_every_task_is_claimed_once_and_finished_once(django_user_model: Any) -> None:
     users = [django_user_model.objects.create_user(f"user{n}").pk for n in range(8)]
     for user in users:
-        lifecycle.open_account(user)
-    Account.objects.update(active_limit=100)
+        lifecycle.open_quota(user)
+    Quota.objects.update(active_limit=100)
     for user in users:
         lifecycle.submit_all(user, [new_task()] * 50)
     worker_id = leases.take(concurrency=4, queues=["default"])
@@ -69,5 +69,5 @@ def test_every_task_is_claimed_once_and_finished_once(django_user_model: Any) ->
 
     done = [task_id for mine in at_once(4, drain, 4) for task_id in mine]
     assert len(done) == len(set(done)) == 400
-    assert list(Account.objects.values_list("active", flat=True)) == [0] * 8
+    assert list(Quota.objects.values_list("active", flat=True)) == [0] * 8
     assert set(Task.objects.values_list("fence", flat=True)) == {1}

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from taskyard.core import lifecycle
-from taskyard.core.models import Account, Attempt, Task, Worker
+from taskyard.core.models import Attempt, Quota, Task, Worker
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Priority, Status
 from taskyard.core.types import AttemptResult, ClaimedTask, LossReason
@@ -31,8 +31,8 @@ def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
     assert (task.status, task.attempt, task.fence) == ("completed", 1, 1)
     assert task.result == {"result": 6}
     assert task.created_at <= task.started_at <= task.finished_at
-    account = Account.objects.get(user_id=owner_id)
-    assert (account.active, account.completed) == (0, 1)
+    quota = Quota.objects.get(user_id=owner_id)
+    assert (quota.active, quota.completed) == (0, 1)
 
 
 @pytest.mark.django_db
@@ -49,7 +49,7 @@ def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: int) ->
     task = Task.objects.get()
     assert (task.status, task.attempt, task.ready) == ("pending", 1, False)
     assert Attempt.objects.get().error_code == "exception"
-    assert Account.objects.get(user_id=owner_id).active == 1
+    assert Quota.objects.get(user_id=owner_id).active == 1
 
 
 @pytest.mark.django_db
@@ -182,7 +182,7 @@ def test_a_death_that_is_noticed_late_counts_too(submit: Submit, worker_id: int)
 
 @pytest.mark.django_db(transaction=True)
 def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None:
-    Account.objects.update_or_create(user_id=owner_id, defaults={"active_limit": 1000})
+    Quota.objects.update_or_create(user_id=owner_id, defaults={"active_limit": 1000})
     for _ in range(300):
         submit()
     ran: list[int] = []
@@ -204,8 +204,8 @@ def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None
     for thread in threads:
         thread.join()
     assert len(ran) == len(set(ran)) == 300
-    account = Account.objects.get(user_id=owner_id)
-    assert (account.active, account.completed) == (0, 300)
+    quota = Quota.objects.get(user_id=owner_id)
+    assert (quota.active, quota.completed) == (0, 300)
     assert not Worker.objects.exists()
 
 

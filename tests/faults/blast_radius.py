@@ -92,7 +92,7 @@ def _work(users: list[User], *, seconds: float) -> Seen:
 def _done(trial: Trial, users: list[User]) -> bool:
     names = [user.name for user in users]
     rows = trial.truth.rows(
-        "SELECT count(*) FROM taskyard_task t JOIN accounts_user u ON u.id = t.owner_id "
+        "SELECT count(*) FROM taskyard_task t JOIN taskyard_accounts_user u ON u.id = t.owner_id "
         "WHERE t.finished_at IS NULL AND u.username = ANY(?)",
         names,
     )
@@ -103,7 +103,7 @@ def _done(trial: Trial, users: list[User]) -> bool:
 def _locked_row(trial: Trial, user: User) -> Iterator[None]:
     with psycopg.connect(trial.live.env["DATABASE_URL"]) as other:
         other.execute(
-            "SELECT FROM taskyard_account JOIN accounts_user u ON u.id = user_id "
+            "SELECT FROM taskyard_quota JOIN taskyard_accounts_user u ON u.id = user_id "
             "WHERE username = %s FOR UPDATE",
             [user.name],
         )

@@ -11,11 +11,11 @@ from tests.faults.transition_log import Move, Sampler, Truth, said_wrongly, wait
 
 TASKS = """
 SELECT t.id, u.username, t.status, t.result, t.error_code, t.attempt
-FROM taskyard_task t JOIN accounts_user u ON u.id = t.owner_id
+FROM taskyard_task t JOIN taskyard_accounts_user u ON u.id = t.owner_id
 """
 KEYS = """
 SELECT u.username, k.key, k.task_ids FROM taskyard_idempotencykey k
-JOIN accounts_user u ON u.id = k.owner_id
+JOIN taskyard_accounts_user u ON u.id = k.owner_id
 """
 Row = tuple[str, str, Any, str, int]
 

@@ -39,8 +39,8 @@ CREATE TRIGGER audit_task AFTER UPDATE OF status, attempt, fence, finished_at ON
     FOR EACH ROW EXECUTE FUNCTION audit_task();
 """
 QUOTAS = """
-SELECT u.username, a.active, count(t.id) FROM taskyard_account a
-JOIN accounts_user u ON u.id = a.user_id
+SELECT u.username, a.active, count(t.id) FROM taskyard_quota a
+JOIN taskyard_accounts_user u ON u.id = a.user_id
 LEFT JOIN taskyard_task t ON t.owner_id = a.user_id AND t.finished_at IS NULL
 GROUP BY u.username, a.active
 """

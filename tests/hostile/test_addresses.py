@@ -175,7 +175,7 @@ def test_injected_fields(attack: Attack) -> None:
     rights = {"is_staff": True, "is_superuser": True, "id": 1, "is_active": False}
     attack.post("/api/register/", given | rights, 201)
     row = attack.books.execute(
-        "SELECT is_staff, is_superuser, is_active FROM accounts_user "
+        "SELECT is_staff, is_superuser, is_active FROM taskyard_accounts_user "
         f"WHERE username = '{given['username']}'"
     )
     assert [bool(each) for each in row[0]] == [False, False, True]

@@ -28,7 +28,7 @@ def test_schemathesis(attack: Attack, tmp_path: Path) -> None:
     """schemathesis: all checks but one, coverage, fuzzing, stateful"""
     user = attack.user()
     # Enough places for every generated task.
-    attack.books.execute("UPDATE taskyard_account SET active_limit = 1000000")
+    attack.books.execute("UPDATE taskyard_quota SET active_limit = 1000000")
     made = rounds = 0
     while made < CASES:
         made += play(attack, user, tmp_path / str(rounds), seed=FIRST_SEED + rounds)

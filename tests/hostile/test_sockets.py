@@ -35,7 +35,12 @@ def test_slow_loris(attack: Attack, hostile: Live) -> None:
         f"p99 {before * 1000:.0f} ms without, {during * 1000:.0f} ms with them "
         f"({during / before:.1f} times; promised: below 2)"
     )
-    assert attack.books.execute("SELECT count(*) FROM accounts_user WHERE username = ''")[0][0] == 0
+    assert (
+        attack.books.execute("SELECT count(*) FROM taskyard_accounts_user WHERE username = ''")[0][
+            0
+        ]
+        == 0
+    )
 
 
 def _p99(

@@ -49,7 +49,9 @@ def test_markup_in_every_stored_text(attack: Attack) -> None:
 
 def _admin_shows(attack: Attack, user: User, task_id: int, markup: str) -> bool:
     """Whether the admin shows the text, and only ever escaped."""
-    statement = "UPDATE accounts_user SET is_staff = true, is_superuser = true WHERE username = "
+    statement = (
+        "UPDATE taskyard_accounts_user SET is_staff = true, is_superuser = true WHERE username = "
+    )
     attack.books.execute(f"{statement}'{user.name}'")
     shown = 0
     with httpx.Client(base_url=attack.live.url, follow_redirects=True, timeout=30) as browser:
@@ -65,11 +67,11 @@ def _admin_shows(attack: Attack, user: User, task_id: int, markup: str) -> bool:
         attack.keep_secret(browser.cookies["sessionid"])
         for path in (
             *("/admin/", "/admin/taskyard/task/", f"/admin/taskyard/task/{task_id}/change/"),
-            *("/admin/accounts/user/", f"/admin/accounts/user/?q={markup}"),
+            *("/admin/taskyard_accounts/user/", f"/admin/taskyard_accounts/user/?q={markup}"),
             *(
                 "/admin/taskyard/task/?q=%00",
-                "/admin/accounts/user/?q=%00",
-                "/admin/accounts/user/%00/",
+                "/admin/taskyard_accounts/user/?q=%00",
+                "/admin/taskyard_accounts/user/%00/",
             ),
             *(
                 "/admin/taskyard/task/?o=x",

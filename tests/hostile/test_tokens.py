@@ -131,7 +131,7 @@ def test_tokens_of_the_gone(attack: Attack) -> None:
     """refresh and access of a deleted or disabled user: 401"""
     gone, disabled = attack.user(), attack.user()
     attack.books.execute(
-        f"UPDATE accounts_user SET is_active = false WHERE username = '{disabled.name}'"
+        f"UPDATE taskyard_accounts_user SET is_active = false WHERE username = '{disabled.name}'"
     )
     attack.live.command(
         *("manage", "shell", "-c"),

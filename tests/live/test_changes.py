@@ -15,6 +15,7 @@ from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
 from taskyard.live import changes
 from taskyard.live.changes import Position
+from tests.configured import configure
 from tests.fake_worker import run_in_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ def owner_id(django_user_model: Any) -> int:
 
 @pytest.fixture
 def submit(owner_id: int, settings: Any) -> Callable[[], Task]:
-    settings.TASKYARD_ACTIVE_LIMIT = 10_000
+    configure(settings, ACTIVE_LIMIT=10_000)
     new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1]})
     return lambda: lifecycle.submit(owner_id, new)
 

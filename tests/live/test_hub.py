@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from taskyard.core import lifecycle
+from taskyard.core.conf import conf
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
 from taskyard.core.types import NewTask
 from taskyard.live.hints import Hint, parse, publish
 from taskyard.live.hub import Hub
+from tests.configured import configure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,7 +57,7 @@ def test_a_hint_reaches_its_owners_listeners_and_nobody_else() -> None:
         await asyncio.sleep(0.2)
         assert mine == []
 
-    run(settings.REDIS_URL, test)
+    run(conf().BROKER_URL, test)
 
 
 def test_without_redis_listeners_are_woken_by_sweeps() -> None:
@@ -102,11 +103,13 @@ def test_who_waits_is_let_go_when_the_process_stops() -> None:
             assert mine == [None]
             assert hub.stopping
 
-    run(settings.REDIS_URL, test)
+    run(conf().BROKER_URL, test)
 
 
-def test_telling_never_fails_and_soon_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+def test_telling_never_fails_and_soon_takes_no_time(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(settings, BROKER_URL="redis://127.0.0.1:1/0")
     monkeypatch.setattr(breaker, "_closed_again_at", 0.0)
     publish([(1, 1, Status.PENDING)])
     started = time.monotonic()

@@ -123,8 +123,8 @@ STATEMENTS = (
         "a list knows its length from the owner's counters",
         ("cancelled = a.cancelled + owed.cancelled", "cancelled = a.cancelled"),
         (
-            "cancelled = taskyard_account.cancelled + owed.cancelled",
-            "cancelled = taskyard_account.cancelled",
+            "cancelled = taskyard_quota.cancelled + owed.cancelled",
+            "cancelled = taskyard_quota.cancelled",
         ),
     ),
     *statement(

@@ -8,7 +8,8 @@ from django.test import Client
 SITE = [
     "/sign-in", "/register", "/tasks", "/tasks/new", "/tasks/new/sum", "/password", "/staff",
     "/staff/tasks", "/staff/queues", "/staff/errors", "/staff/users", "/staff/audit", "/admin",
-    "/admin/login", "/admin/accounts/user", "/admin/accounts/user/add", "/admin/taskyard/task",
+    "/admin/login", "/admin/taskyard_accounts/user", "/admin/taskyard_accounts/user/add",
+    "/admin/taskyard/task",
     "/admin/password_change", "/livez", "/readyz", "/metrics", "/api/schema", "/api/docs",
 ]  # fmt: skip
 
@@ -44,7 +45,9 @@ def test_a_form_is_taken_without_the_slash_too(boss: Client) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/nope", "/tasks/x", "/admin/nope", "/admin/accounts/nope"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/tasks/x", "/admin/nope", "/admin/taskyard_accounts/nope"]
+)
 def test_an_unknown_address_stays_unknown(boss: Client, path: str) -> None:
     for slash in ("", "/"):
         assert boss.get(path + slash).status_code == 404

@@ -12,6 +12,8 @@ from django.utils import timezone
 from taskyard.accounts import passwords
 from taskyard.accounts.models import User
 from taskyard.core import cleanup
+from taskyard.core.models import Quota
+from tests.configured import configure
 
 PASSWORD = "password123"
 ENGLISH = {"accept-language": "en"}
@@ -36,7 +38,7 @@ def test_a_newcomer_registers_and_is_signed_in_with_a_quota(client: Client) -> N
     answer = client.post("/register/", {"username": "newuser", "password": PASSWORD})
     assert (answer.status_code, answer.url) == (302, "/tasks/")
     assert "0 of 5" in client.get("/tasks/").text
-    assert User.objects.get().account.active == 0
+    assert Quota.objects.get(user=User.objects.get()).active == 0
 
 
 @pytest.mark.django_db
@@ -91,7 +93,7 @@ def test_a_wrong_password_is_a_refusal_that_names_nothing(
 def test_too_many_wrong_passwords_are_throttled_as_in_the_api(
     client: Client, registered: User, settings: Any
 ) -> None:
-    settings.TASKYARD_LOGIN_RATE = "2/min"
+    configure(settings, LOGIN_RATE="2/min")
     for _ in range(2):
         assert sign_in(client, "wrong").status_code == 400
     answer = sign_in(client)

@@ -12,12 +12,13 @@ from django.test import Client
 
 from taskyard.accounts.models import User
 from taskyard.core import history, lifecycle, search
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import Line, NewTask, Traceback
 from taskyard.web import task_list
 from taskyard.web.task_list import Filters
 from tests import asking
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -25,7 +26,7 @@ PART = {"HX-Request": "true"}
 
 
 def submit(owner: User, *, many: int = 1, **options: Any) -> list[Task]:
-    Account.objects.filter(user=owner).update(active_limit=100_000)
+    Quota.objects.filter(user=owner).update(active_limit=100_000)
     options = {"task_type": "sum", "queue": "default", "input_data": {"numbers": [1]}, **options}
     ids = lifecycle.submit_all(owner.pk, [NewTask(**options)] * many)
     return list(Task.objects.filter(id__in=ids).order_by("id"))
@@ -66,7 +67,7 @@ def test_an_owner_sees_a_traceback_if_the_operator_says_so(
     trace = Traceback("ValueError", "a.py:1 in f", f"ValueError: {EVIL}")
     fake_worker.end(Status.ERROR, error_code="exception", error_message="no", traceback=trace)
     assert "a.py" not in page.get(f"/tasks/{task.pk}/").text
-    settings.TASKYARD_SHOW_TRACEBACKS = True
+    configure(settings, SHOW_TRACEBACKS=True)
     assert "ValueError: &lt;img src=x" in page.get(f"/tasks/{task.pk}/").text
 
 
@@ -134,7 +135,7 @@ def test_strange_addresses_are_pages(page: Client, query: str) -> None:
 
 def test_the_quota_says_which_tasks_hold_the_places(page: Client, ann: User) -> None:
     (task,) = submit(ann)
-    Account.objects.update(active_limit=3)
+    Quota.objects.update(active_limit=3)
     text = page.get("/tasks/").text.split('id="quota"')[1].split("</section>")[0]
     assert "1 of 3" in text
     assert text.count("<i class=") == 1

@@ -18,7 +18,7 @@ from django.db import connection
 
 from taskyard.catalog.run import Cancelled, Run, TimedOut
 from taskyard.core import leases, lifecycle, transitions
-from taskyard.core.models import Account, Task, Worker
+from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
 from taskyard.worker import executor, identity
@@ -103,16 +103,16 @@ def test_an_ending_waits_for_the_database(claim: Claim, owner_id: int) -> None:
 
     def repair() -> None:
         time.sleep(1.5)
-        rename("away", Account._meta.db_table)
+        rename("away", Quota._meta.db_table)
         connection.close()
 
-    rename(Account._meta.db_table, "away")
+    rename(Quota._meta.db_table, "away")
     repairing = threading.Thread(target=repair)
     repairing.start()
     executor._finish([AttemptResult(task, Status.COMPLETED, b'{"result":6}')])
     repairing.join()
     assert Task.objects.get().result == {"result": 6}
-    assert Account.objects.get(user_id=owner_id).active == 0
+    assert Quota.objects.get(user_id=owner_id).active == 0
 
 
 def work() -> None:

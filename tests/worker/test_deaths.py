@@ -102,7 +102,7 @@ def test_a_verdict_waits_for_the_owner_whose_account_is_locked(
     process = truth.held()[task]
     with psycopg.connect(live.env["DATABASE_URL"]) as somebody:
         somebody.execute(
-            "SELECT FROM taskyard_account WHERE user_id = "
+            "SELECT FROM taskyard_quota WHERE user_id = "
             "(SELECT owner_id FROM taskyard_task WHERE id = %s) FOR UPDATE",
             [task],
         )

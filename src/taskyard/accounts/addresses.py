@@ -2,8 +2,9 @@
 
 from ipaddress import ip_address, ip_network
 
-from django.conf import settings
 from django.http import HttpRequest
+
+from taskyard.core.conf import conf
 
 UNKNOWN = "unknown"
 # Enough for an IPv6 address with a zone, a port, brackets and quotation marks.
@@ -26,7 +27,7 @@ def client_ip_of(peer: str, *, forwarded_for: str, forwarded: str) -> str:
     ``X-Forwarded-For``, or else ``Forwarded`` (RFC 7239), counts only if TASKYARD_TRUSTED_PROXIES
     says how many proxies append to it. The client itself can write all entries before those.
     """
-    proxies: int = settings.TASKYARD_TRUSTED_PROXIES
+    proxies: int = conf().TRUSTED_PROXIES
     if proxies and forwarded_for:
         return normalize_ip(forwarded_for.rsplit(",", proxies)[-proxies:][0])
     if proxies and forwarded:

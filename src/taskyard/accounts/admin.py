@@ -10,14 +10,15 @@ from django.http import HttpRequest
 from taskyard.accounts import suspension
 from taskyard.accounts.models import User
 from taskyard.core import lifecycle, quotas
-from taskyard.core.models import Account
+from taskyard.core.models import Quota
 
 # Django's classes take type parameters in the stubs, but not at run time.
 if TYPE_CHECKING:
-    Inline = admin.StackedInline[Account, User]
+    Inline = admin.StackedInline[Quota, User]
     Base = UserAdmin[User]
+    FormSet = BaseInlineFormSet[Quota, User, ModelForm[Quota]]
 else:
-    Inline, Base = admin.StackedInline, UserAdmin
+    Inline, Base, FormSet = admin.StackedInline, UserAdmin, BaseInlineFormSet
 
 
 PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -27,8 +28,15 @@ def _protected(request: HttpRequest, obj: User | None) -> bool:
     return obj is not None and suspension.is_above(obj, cast("User", request.user))
 
 
+class QuotaFormSet(FormSet):
+    @classmethod
+    def get_default_prefix(cls) -> str:
+        return "quota"  # Django's is the related name, and ours is "+"
+
+
 class QuotaInline(Inline):
-    model = Account
+    model = Quota
+    formset = QuotaFormSet
     fields = ("active_limit", "active")
     readonly_fields = ("active",)
     can_delete = False
@@ -58,7 +66,7 @@ class TaskyardUserAdmin(Base):
         super().save_model(request, obj, form, change)
         if change and "is_active" in form.changed_data:
             suspension.record(obj, by_id=request.user.pk)
-        lifecycle.open_account(obj.pk)
+        lifecycle.open_quota(obj.pk)
 
     def save_formset(
         self,
@@ -68,5 +76,5 @@ class TaskyardUserAdmin(Base):
         change: bool,
     ) -> None:
         # Save the limit only: the counter changes while the form is open.
-        for account in formset.save(commit=False):
-            quotas.change_limit(account.user_id, account.active_limit, by_id=request.user.pk)
+        for quota in formset.save(commit=False):
+            quotas.change_limit(quota.user_id, quota.active_limit, by_id=request.user.pk)

@@ -44,7 +44,7 @@ def register(*, username: str, password: str, address: str) -> User:
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-            lifecycle.open_account(user.id)
+            lifecycle.open_quota(user.id)
     except IntegrityError:
         raise InvalidInput([taken]) from None  # another request has registered the name
     return user

@@ -10,10 +10,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
-
 from taskyard.accounts.errors import Throttled
 from taskyard.accounts.usernames import name_key
+from taskyard.core.conf import conf
 from taskyard.core.rates import parse_rate
 from taskyard.core.redis import BrokerUnavailable, client
 from taskyard.core.redis import key as redis_key
@@ -38,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 def count_registration(address: str) -> None:
     """Count a registration. Raises Throttled if the address has registered too often."""
-    _take(_key("register", address), parse_rate(settings.TASKYARD_REGISTER_RATE))
+    _take(_key("register", address), parse_rate(conf().REGISTER_RATE))
 
 
 def count_attempt(address: str) -> None:
@@ -46,8 +45,8 @@ def count_attempt(address: str) -> None:
 
     This limit holds for all names together, because each attempt costs a hash.
     """
-    limit = parse_rate(settings.TASKYARD_ATTEMPT_RATE)
-    if limit is None and (failures := parse_rate(settings.TASKYARD_LOGIN_RATE)):
+    limit = parse_rate(conf().ATTEMPT_RATE)
+    if limit is None and (failures := parse_rate(conf().LOGIN_RATE)):
         limit = ATTEMPTS_PER_FAILURE * failures[0], failures[1]
     _take(_key("attempt", address), limit)
 
@@ -60,7 +59,7 @@ def counting_failures(failure: type[Exception], *, username: str, address: str) 
     guesses cannot exceed the rate, and an outage does not count.
     """
     key = _key("login", name_key(username), address)
-    counted = _take(key, parse_rate(settings.TASKYARD_LOGIN_RATE))
+    counted = _take(key, parse_rate(conf().LOGIN_RATE))
     try:
         yield
     except failure:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper
 from django.db.models.functions import Now
@@ -24,6 +23,7 @@ from rest_framework_simplejwt.utils import datetime_from_epoch
 
 from taskyard.accounts.errors import TokenRefused
 from taskyard.accounts.models import User
+from taskyard.core.conf import conf
 from taskyard.core.types import LARGEST_ID
 
 FINGERPRINT = "fpr"
@@ -38,7 +38,7 @@ class AccessToken(simplejwt.Token):
 
     @property
     def lifetime(self) -> timedelta:  # type: ignore[override]  # the setting can change
-        return timedelta(minutes=settings.TASKYARD_ACCESS_MINUTES)
+        return timedelta(minutes=conf().ACCESS_MINUTES)
 
 
 class RefreshToken(simplejwt.Token):
@@ -46,7 +46,7 @@ class RefreshToken(simplejwt.Token):
 
     @property
     def lifetime(self) -> timedelta:  # type: ignore[override]
-        return timedelta(days=settings.TASKYARD_REFRESH_DAYS)
+        return timedelta(days=conf().REFRESH_DAYS)
 
 
 Kind = TypeVar("Kind", AccessToken, RefreshToken)
@@ -117,7 +117,7 @@ def refresh(text: str) -> Pair:
     refresh at once: for a short time the same token returns the same pair, until that pair is used.
     """
     user, token = _read(RefreshToken, text)
-    if not settings.TASKYARD_ROTATE_REFRESH:
+    if not conf().ROTATE_REFRESH:
         if _is_ended(token):
             raise TokenRefused
         return Pair(str(_for_user(AccessToken, user)))
@@ -173,7 +173,7 @@ def _rotate(user: User, token: RefreshToken) -> Pair:
 
 def _given_before(user: User, token: RefreshToken) -> Pair | None:
     """The pair that followed a token, if the grace time is not over and the pair was not used."""
-    grace = timedelta(seconds=settings.TASKYARD_ROTATE_GRACE_SECONDS)
+    grace = timedelta(seconds=conf().ROTATE_GRACE_SECONDS)
     since = ExpressionWrapper(Now() - grace, DateTimeField())
     ended = BlacklistedToken.objects.filter(token__jti=token["jti"], blacklisted_at__gt=since)
     following = OutstandingToken.objects.filter(

@@ -5,5 +5,5 @@ from django.apps import AppConfig
 
 class ApiConfig(AppConfig):
     name = "taskyard.api"
-    label = "api"
+    label = "taskyard_api"
     verbose_name = "API"

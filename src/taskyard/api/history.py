@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.conf import settings
-
 from taskyard.api.serialize import isoformat_utc
 from taskyard.core import messages
+from taskyard.core.conf import conf
 from taskyard.core.history import PastAttempt
 from taskyard.core.models import LogLine
 
@@ -18,7 +17,7 @@ def serialize_attempt(attempt: PastAttempt) -> dict[str, Any]:
         "started_at": isoformat_utc(attempt.started_at),
         "ended_at": isoformat_utc(attempt.ended_at),
         "error": {"code": code, "message": message} if code else None,
-        "traceback": (settings.TASKYARD_SHOW_TRACEBACKS and attempt.traceback) or None,
+        "traceback": (conf().SHOW_TRACEBACKS and attempt.traceback) or None,
     }
 
 

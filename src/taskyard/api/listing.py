@@ -20,7 +20,7 @@ from taskyard.api.pagination import (
 from taskyard.api.schemas import Moment
 from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
@@ -96,13 +96,13 @@ def _known_count(query: TaskQuery, user_id: int) -> int | None:
     """The count from the quota's counters if only statuses are filtered, or else None."""
     if query.model_fields_set & {"task_type", "tag", "created_after", "created_before"}:
         return None
-    account = Account.objects.filter(user_id=user_id).first()
-    if account is None:
+    quota = Quota.objects.filter(user_id=user_id).first()
+    if quota is None:
         return 0
     statuses: set[str] = set(query.status) or set(Status)
-    ended = account.ended(statuses)
+    ended = quota.ended(statuses)
     if statuses >= ACTIVE:
-        return account.active + ended
+        return quota.active + ended
     active = Task.objects.owned_by(user_id).active().filter(status__in=statuses)
     return ended + (active.count() if statuses & ACTIVE else 0)
 

@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from taskyard.api.views import accounts, events, openapi, queues, submit, task_types, tasks
 from taskyard.api.views.base import ApiView
 
-app_name = "api"
+app_name = "taskyard_api"
 ONE = "tasks/(?P<task_id>[0-9]{1,19})"
 
 

@@ -8,16 +8,16 @@ import math
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db.models.functions import Now
 
+from taskyard.core.conf import conf
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     BytesExceeded,
     QuotaExceeded,
     SubmitRateExceeded,
 )
-from taskyard.core.models import Account
+from taskyard.core.models import Quota
 from taskyard.core.rates import parse_rate
 
 # What a task's row and its places in the indexes weigh, and a small result.
@@ -33,23 +33,23 @@ def size_of_each(rows: str, count: int) -> int:
 
 def bounds() -> dict[str, Any]:
     """The parameters of the statement."""
-    interval, burst = _spacing(settings.TASKYARD_SUBMIT_RATE)
-    return {"budget": settings.TASKYARD_BYTES_PER_USER, "interval": interval, "burst": burst}
+    interval, burst = _spacing(conf().SUBMIT_RATE)
+    return {"budget": conf().BYTES_PER_USER, "interval": interval, "burst": burst}
 
 
 def refusal(owner_id: int, params: dict[str, Any]) -> QuotaExceeded:
     """Why the statement with these parameters accepted nothing."""
-    account = Account.objects.annotate(now=Now()).get(user_id=owner_id)
-    limit = params["limit"] if account.active_limit is None else account.active_limit
-    if account.active + params["count"] > limit:
+    quota = Quota.objects.annotate(now=Now()).get(user_id=owner_id)
+    limit = params["limit"] if quota.active_limit is None else quota.active_limit
+    if quota.active + params["count"] > limit:
         return ActiveLimitExceeded(limit)
-    if account.bytes + params["count"] * params["size"] > params["budget"]:
+    if quota.bytes + params["count"] * params["size"] > params["budget"]:
         return BytesExceeded(limit=params["budget"])
-    ahead = max(account.rate_at - account.now.timestamp(), 0) + params["count"] * params["interval"]
+    ahead = max(quota.rate_at - quota.now.timestamp(), 0) + params["count"] * params["interval"]
     if ahead > params["burst"] - SINCE_SECONDS:
         wait = max(1, math.ceil(ahead - params["burst"]))
-        return SubmitRateExceeded(rate=settings.TASKYARD_SUBMIT_RATE, retry_after=wait)
-    # The account has changed since the statement: a client may try again.
+        return SubmitRateExceeded(rate=str(conf().SUBMIT_RATE), retry_after=wait)
+    # The quota has changed since the statement: a client may try again.
     return ActiveLimitExceeded(limit)
 
 

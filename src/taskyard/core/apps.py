@@ -1,11 +1,13 @@
 """The Django app of the record: loads the task types when the models are ready."""
 
+from contextlib import suppress
 from importlib import import_module
 
 from django.apps import AppConfig
-from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from taskyard.core import task_modules
+from taskyard.core.conf import conf
 
 
 class CoreConfig(AppConfig):
@@ -18,4 +20,5 @@ class CoreConfig(AppConfig):
         import_module("taskyard.core.checks")
         import_module("taskyard.core.totals")
         import_module("taskyard.catalog.builtin")
-        task_modules.load(settings.TASKYARD_TASK_TYPES)
+        with suppress(ImproperlyConfigured):  # core.checks says what is wrong
+            task_modules.load(conf().TASK_TYPES)

@@ -6,18 +6,18 @@ same call goes on where the last one stopped.
 
 import time
 
-from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Coalesce
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
 from taskyard.core.busy import WAIT_SECONDS
+from taskyard.core.conf import conf
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import engine
 from taskyard.core.errors import QuotaExceeded
-from taskyard.core.models import Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 
 BATCH = 100
@@ -48,13 +48,13 @@ def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
 def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
     """Retry the retryable of these tasks for at most ``seconds``; how many.
 
-    Left out are tasks of owners without a free place, and tasks that are locked or whose account
+    Left out are tasks of owners without a free place, and tasks that are locked or whose quota
     is.
     """
     done, until = 0, time.monotonic() + seconds
     full: set[int] = set()
-    limit = Coalesce(F("owner__account__active_limit"), settings.TASKYARD_ACTIVE_LIMIT)
-    has_place = Q(owner__account__active__lt=limit)
+    limit = Coalesce("active_limit", conf().ACTIVE_LIMIT)
+    has_place = Q(owner_id__in=Quota.objects.filter(active__lt=limit).values("user_id"))
     while True:
         open_to = retryable(tasks).filter(has_place).exclude(owner_id__in=full)
         batch = list(open_to.order_by("finished_at")[:BATCH])

@@ -1,6 +1,6 @@
-"""Change tasks of many owners, and leave the owners whose account is locked for a later call.
+"""Change tasks of many owners, and leave the owners whose quota is locked for a later call.
 
-An account is locked while a submit or an end is written, which is short, or by a longer
+A quota is locked while a submit or an end is written, which is short, or by a longer
 transaction. Locks are taken in the same order as everywhere: tasks, then accounts.
 """
 
@@ -13,7 +13,7 @@ from django.db import OperationalError, transaction
 
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import engine
-from taskyard.core.models import Account
+from taskyard.core.models import Quota
 from taskyard.core.querysets import TaskQuerySet
 
 WAIT_SECONDS = 0.1
@@ -32,12 +32,12 @@ class Looked(NamedTuple):
 def sparing_the_busy(
     tasks: TaskQuerySet, change: Callable[[TaskQuerySet, Lock], Looked], *, at_most: int
 ) -> None:
-    """Let ``change`` change these tasks, except those of owners whose account is locked.
+    """Let ``change`` change these tasks, except those of owners whose quota is locked.
 
     Each call of ``change`` is one transaction. It locks the next ``at_most`` tasks, calls ``Lock``
-    for the accounts that it needs, and leaves the tasks of the owners that this returns. It is
+    for the quotas that it needs, and leaves the tasks of the owners that this returns. It is
     called again without these owners if more tasks may follow. At the end it waits a moment for
-    one of these owners, because the account of an owner who submits all the time is always locked.
+    one of these owners, because the quota of an owner who submits all the time is always locked.
     """
     busy: set[int] = set()
     while True:
@@ -48,27 +48,27 @@ def sparing_the_busy(
     if busy:
         owner_id = random.choice(sorted(busy))  # noqa: S311
         if change(tasks.filter(owner_id=owner_id), _lock_in_a_moment).busy:
-            logger.warning("accounts locked", extra={"owners": len(busy)})
+            logger.warning("quotas locked", extra={"owners": len(busy)})
 
 
 def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
-    """Lock the accounts of these owners; the owners whose account is locked already."""
+    """Lock the quotas of these owners; the owners whose quota is locked already."""
     engine().wait_for_locks(WAIT_SECONDS)  # of other rows
-    accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
-    owners = accounts.values_list("user_id", flat=True)
+    quotas = Quota.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
+    owners = quotas.values_list("user_id", flat=True)
     free = set(owners.select_for_update(skip_locked=True))
     return set(owners) - free
 
 
 def _lock_in_a_moment(owner_ids: Iterable[int]) -> set[int]:
-    """Lock the accounts of all these owners or of none; wait ``WAIT_SECONDS`` for each."""
-    accounts = Account.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
+    """Lock the quotas of all these owners or of none; wait ``WAIT_SECONDS`` for each."""
+    quotas = Quota.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     try:
         with transaction.atomic():
             engine().wait_for_locks(WAIT_SECONDS)
-            list(accounts.select_for_update())
+            list(quotas.select_for_update())
     except OperationalError as error:
         if outage_of(error) is not Outage.BUSY:
             raise
-        return set(accounts.values_list("user_id", flat=True))
+        return set(quotas.values_list("user_id", flat=True))
     return set()

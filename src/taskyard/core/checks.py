@@ -2,12 +2,19 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connection
+from pydantic import ValidationError
+
+from taskyard.core.conf import Conf, read
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 OLDEST_SQLITE = (3, 38)  # the operators -> and ->>
 WAL_AND_FULL = ("journal_mode=wal", "synchronous=full")
@@ -15,14 +22,33 @@ WAL_AND_FULL = ("journal_mode=wal", "synchronous=full")
 
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    if settings.TASKYARD_ACTIVE_LIMIT < 1:
-        found.append(Error("TASKYARD_ACTIVE_LIMIT must be at least 1.", id="taskyard.E001"))
+    found: list[CheckMessage] = _check_conf()
     if connection.vendor not in ("postgresql", "sqlite"):
         found.append(Error("Taskyard runs on PostgreSQL or SQLite.", id="taskyard.E002"))
     if connection.vendor == "sqlite":
         found += _check_sqlite()
     return found
+
+
+def _check_conf() -> list[CheckMessage]:
+    """An error for each key of ``TASKYARD`` that we do not know, and for each bad value."""
+    try:
+        read(settings)
+    except ValidationError as error:
+        return [_conf_error(detail) for detail in error.errors()]
+    return []
+
+
+def _conf_error(detail: "ErrorDetails") -> CheckMessage:
+    key = ".".join(map(str, detail["loc"]))
+    if detail["type"] != "extra_forbidden":
+        return Error(f"TASKYARD[{key!r}]: {detail['msg']}.", id="taskyard.E001")
+    similar = get_close_matches(key, Conf.model_fields, n=1)
+    return Error(
+        f"TASKYARD[{key!r}] is not a setting of Taskyard.",
+        hint=f"Did you mean {similar[0]}?" if similar else "docs/reference/settings.md lists all.",
+        id="taskyard.E005",
+    )
 
 
 def _check_sqlite() -> list[CheckMessage]:

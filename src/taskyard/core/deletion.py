@@ -12,7 +12,7 @@ from taskyard.core import busy
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import delete_tasks, engine
 from taskyard.core.errors import StillActive
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 
 # A task may have a thousand log lines.
@@ -35,7 +35,7 @@ def purge(
 
     Returns how many were deleted, and the id to go on from; None if no later task can be old
     enough. Each call looks at ``at_most`` tasks. Left for a later call are tasks that another
-    transaction has locked, tasks whose owner's account is locked, and all of them if a row that
+    transaction has locked, tasks whose owner's quota is locked, and all of them if a row that
     belongs to one of them is locked.
     """
     oldest_kept = Now() - timedelta(days=older_than_days)
@@ -66,7 +66,7 @@ def purge(
 
 
 def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
-    """Delete these tasks; or none, if the account of one of their owners is locked.
+    """Delete these tasks; or none, if the quota of one of their owners is locked.
 
     Accounts are locked last, because tasks that refer to these are updated before. The place of an
     active task is not released here: only ended tasks are deleted.
@@ -81,7 +81,7 @@ def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
             transaction.set_rollback(True)
             return busy.Looked(len(found), owners), 0
         for owner_id, gone in sorted(ended.items()):
-            Account.objects.filter(user_id=owner_id).update(
+            Quota.objects.filter(user_id=owner_id).update(
                 **{name: Greatest(F(name) - many, 0) for name, many in gone.items()}
             )
     return busy.Looked(len(found), set()), len(found)

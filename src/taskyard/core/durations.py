@@ -16,7 +16,7 @@ from django.db.models import Case, Count, IntegerField, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from taskyard.core.engine import engine
-from taskyard.core.models import Account, DurationCount, DurationCursor, Task
+from taskyard.core.models import DurationCount, DurationCursor, Quota, Task
 from taskyard.core.querysets import Seconds
 
 # Upper bounds in seconds, inclusive.
@@ -109,7 +109,7 @@ def _ended_between(since: str, until: str) -> list[Addition]:
     """The tasks that ended in this interval, as rows to add."""
     # By owner, because the index of ended tasks begins with the owner.
     ended = Task.objects.filter(
-        engine().ended_between(since, until), owner_id__in=Account.objects.values("user_id")
+        engine().ended_between(since, until), owner_id__in=Quota.objects.values("user_id")
     )
     measured = ended.alias(
         wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),

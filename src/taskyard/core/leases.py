@@ -10,11 +10,11 @@ import socket
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 import taskyard
+from taskyard.core.conf import conf
 from taskyard.core.models import Worker
 
 # Numbers of JavaScript are exact up to 53 bits.
@@ -67,4 +67,4 @@ def leads(worker_id: int) -> bool:
 
 
 def _expiry() -> CombinedExpression:
-    return Now() + timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
+    return Now() + timedelta(seconds=conf().LEASE_SECONDS)

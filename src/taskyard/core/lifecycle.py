@@ -13,12 +13,12 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
 from taskyard.core import allowance, busy, notifications, transitions
+from taskyard.core.conf import conf
 from taskyard.core.engine import LockedRow, SubmittedRow, engine
 from taskyard.core.engine.rows import rows_of_new, time_of
 from taskyard.core.errors import (
@@ -26,7 +26,7 @@ from taskyard.core.errors import (
     NotCancellable,
     NotRetryable,
 )
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import (
@@ -47,9 +47,9 @@ def assume_lost(task: Task) -> LossReason:
     return LossReason.LOST
 
 
-def open_account(owner_id: int) -> None:
+def open_quota(owner_id: int) -> None:
     """Give a user a quota counter, unless there is one."""
-    Account.objects.bulk_create([Account(user_id=owner_id)], ignore_conflicts=True)
+    Quota.objects.bulk_create([Quota(user_id=owner_id)], ignore_conflicts=True)
 
 
 def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
@@ -91,7 +91,7 @@ def _accept(
     rows = rows_of_new(new, current.moment)
     params = {
         "owner": owner_id,
-        "limit": settings.TASKYARD_ACTIVE_LIMIT,
+        "limit": conf().ACTIVE_LIMIT,
         "credential": credential,
         "rows": rows,
         "count": len(new),
@@ -102,7 +102,7 @@ def _accept(
     if not accepted and credential is not None:
         raise CredentialUnverified
     if not accepted:
-        open_account(owner_id)
+        open_quota(owner_id)
         accepted = current.submit(params)
     if not accepted:
         raise allowance.refusal(owner_id, params)
@@ -290,7 +290,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
     """Cancel the next ``SWEEP`` of these tasks whose cancel was not requested yet; how many.
 
     Left out are tasks that another transaction has locked, and waiting tasks of owners whose
-    account is locked.
+    quota is locked.
     """
     requested = 0
 
@@ -336,7 +336,7 @@ def retry(task: Task) -> Task:
     if task.status not in (Status.ERROR, Status.CANCELLED):
         raise NotRetryable(status=task.status)
     with transaction.atomic():
-        # Tasks before accounts: the new row refers to this one, which a purge may delete.
+        # Tasks before quotas: the new row refers to this one, which a purge may delete.
         Task.objects.select_for_update(of=("self",), no_key=True).get(id=task.id)
         return submit(
             task.owner_id,
@@ -369,7 +369,7 @@ def rescue(lost: TaskQuerySet, reason_of: Callable[[Task], LossReason] = assume_
 
     ``reason_of`` says why the attempt is lost. A task with attempts left is ready again at once; a
     task with a requested cancel is cancelled; another ends in error. Left out are tasks that
-    another transaction has locked, and, of those that end, the tasks of owners whose account is
+    another transaction has locked, and, of those that end, the tasks of owners whose quota is
     locked.
     """
     queues: set[str] = set()

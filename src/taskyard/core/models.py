@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from taskyard.core.conf import conf
 from taskyard.core.fields import JsonText
 from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
 from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
@@ -34,7 +35,7 @@ class Worker(models.Model):
         return f"{self.host}/{self.pid}"
 
 
-class Account(models.Model):
+class Quota(models.Model):
     """How many tasks a user has, and how many active ones are allowed (null: the common limit).
 
     Ended tasks are counted here too, so that a list knows its length without a count.
@@ -44,7 +45,7 @@ class Account(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         primary_key=True,
-        related_name="account",
+        related_name="+",
     )
     active = models.IntegerField(_("active tasks"), default=0, editable=False)
     active_limit = models.PositiveIntegerField(_("limit of active tasks"), null=True, blank=True)
@@ -65,10 +66,10 @@ class Account(models.Model):
         verbose_name = _("quota")
         verbose_name_plural = _("quotas")
         constraints = [
-            models.CheckConstraint(condition=Q(active__gte=0), name="account_active_not_negative"),
+            models.CheckConstraint(condition=Q(active__gte=0), name="quota_active_not_negative"),
             models.CheckConstraint(
                 condition=Q(completed__gte=0, error__gte=0, cancelled__gte=0),
-                name="account_ended_not_negative",
+                name="quota_ended_not_negative",
             ),
         ]
 
@@ -76,11 +77,11 @@ class Account(models.Model):
         return f"{self.user_id}: {self.active}"
 
     @classmethod
-    def quota_of(cls, owner_id: int) -> tuple[int, int]:
+    def of(cls, owner_id: int) -> tuple[int, int]:
         """How many active tasks the owner may have, and has."""
         found = cls.objects.filter(user_id=owner_id).values_list("active_limit", "active").first()
         override, active = found or (None, 0)
-        return settings.TASKYARD_ACTIVE_LIMIT if override is None else override, active
+        return conf().ACTIVE_LIMIT if override is None else override, active
 
     def ended(self, statuses: Iterable[str] = TERMINAL) -> int:
         """How many of the user's tasks are in these states, of which only terminal ones count."""
@@ -103,7 +104,7 @@ class Task(models.Model):
     """
 
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tasks", db_index=False
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
     )
     task_type = models.CharField(_("task type"), max_length=50)
     queue = models.CharField(_("queue"), max_length=50)

@@ -19,6 +19,8 @@ from typing import Any
 
 from django.conf import settings
 
+from taskyard.core.conf import conf
+
 PREFIX = "taskyard-lease-"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 # Less than a page, and always the same length, so that no reader sees a half-written file.
@@ -44,7 +46,7 @@ class Seen:
 
     @property
     def holds_a_lease(self) -> bool:
-        held = bool(self.worker) and self.silent_seconds < settings.TASKYARD_LEASE_SECONDS
+        held = bool(self.worker) and self.silent_seconds < conf().LEASE_SECONDS
         return self.alive and held
 
 

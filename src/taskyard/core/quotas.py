@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from taskyard.core import audit, lifecycle
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.types import Limits
 
 HOLDERS_NAMED = 1000
@@ -13,7 +13,7 @@ def limits(owner_id: int) -> Limits:
     """The owner's quota and use of it, with the ids of the first tasks that hold a place."""
     holders = Task.objects.owned_by(owner_id).active().order_by("id").values_list("id", flat=True)
     named = list(holders[:HOLDERS_NAMED])
-    limit, active = Account.quota_of(owner_id)
+    limit, active = Quota.of(owner_id)
     # If all ids are listed, count them: another submit may have changed ``active`` in between.
     return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
 
@@ -23,21 +23,21 @@ def change_limit(owner_id: int, limit: int | None, *, by_id: int | None) -> None
 
     Tasks that are active already stay.
     """
-    lifecycle.open_account(owner_id)
+    lifecycle.open_quota(owner_id)
     with transaction.atomic():
-        account = (
-            Account.objects.select_for_update(of=("self",))
+        quota = (
+            Quota.objects.select_for_update(of=("self",))
             .select_related("user")
             .get(user_id=owner_id)
         )
-        if account.active_limit == limit:
+        if quota.active_limit == limit:
             return
         audit.record(
             by_id,
             "change_limit",
-            account.user.get_username(),
-            before=account.active_limit,
+            quota.user.get_username(),
+            before=quota.active_limit,
             after=limit,
         )
-        account.active_limit = limit
-        account.save(update_fields=["active_limit"])
+        quota.active_limit = limit
+        quota.save(update_fields=["active_limit"])

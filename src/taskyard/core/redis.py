@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from redis import Redis, RedisError, ResponseError
 
+from taskyard.core.conf import conf
 from taskyard.core.installation import installation_id
 from taskyard.core.redis_connection import connect
 
@@ -99,10 +99,10 @@ def client(own: CircuitBreaker | None = None) -> Iterator[Redis]:
 
     Pass an ``own`` breaker if a failure of this call must not open the shared breaker.
     """
-    if not settings.REDIS_URL:
+    if not conf().BROKER_URL:
         raise BrokerUnavailable("no broker is configured: set REDIS_URL")
     with (own or breaker).guarding(RedisError, OSError):
-        yield _connected(settings.REDIS_URL)
+        yield _connected(conf().BROKER_URL)
 
 
 def key(*parts: str) -> str:

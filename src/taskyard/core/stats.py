@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
-from taskyard.core.models import Account, Task, Worker
+from taskyard.core.conf import conf
+from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.redis import BrokerRefuses, BrokerState, BrokerUnavailable, try_broker
 from taskyard.core.states import Status
 
@@ -81,7 +81,7 @@ class Ended:
 def ended() -> Ended:
     """How many tasks have ended and were not deleted, from the counters of the accounts."""
     return Ended(
-        **Account.objects.aggregate(
+        **Quota.objects.aggregate(
             **{name: Coalesce(Sum(name), 0) for name in ("completed", "error", "cancelled")}
         )
     )
@@ -113,7 +113,7 @@ def workers() -> list[WorkerNow]:
         .values_list("worker")
         .annotate(Count("process", distinct=True), Count("id"))
     }
-    lease = timedelta(seconds=settings.TASKYARD_LEASE_SECONDS)
+    lease = timedelta(seconds=conf().LEASE_SECONDS)
     found = []
     leases: Any = Worker.objects.annotate(clock=Now()).order_by("-lease_until")[:MOST_WORKERS]
     for worker in leases:

@@ -1,6 +1,6 @@
 """How many tasks were ever created, and how many ever ended in each state. These never go down.
 
-``deletion`` counts deleted tasks in their owner's account, and the receiver below keeps the counts
+``deletion`` counts deleted tasks in their owner's quota, and the receiver below keeps the counts
 of deleted users, so submits and ends need not count.
 """
 
@@ -13,7 +13,7 @@ from django.db.models import F, Sum
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
-from taskyard.core.models import Account, FormerTotal
+from taskyard.core.models import FormerTotal, Quota
 from taskyard.core.states import TERMINAL
 
 _ADD = """
@@ -34,7 +34,7 @@ def totals() -> Totals:
         status.value: Sum(F(status) + F(f"deleted_{status}")) for status in sorted(TERMINAL)
     }
     # In one statement, so that a task that ends at the same time is counted once.
-    found: dict[str, int | None] = Account.objects.aggregate(
+    found: dict[str, int | None] = Quota.objects.aggregate(
         **{f"sum_{name}": count for name, count in sums.items()}, sum_active=Sum("active")
     )
     former = dict(FormerTotal.objects.values_list("name", "count"))
@@ -46,15 +46,15 @@ def totals() -> Totals:
     return Totals(of("active") + sum(ended.values()), ended)
 
 
-@receiver(pre_delete, sender=Account)
-def keep_counts_of_deleted_user(instance: Account, **kwargs: Any) -> None:
+@receiver(pre_delete, sender=Quota)
+def keep_counts_of_deleted_user(instance: Quota, **kwargs: Any) -> None:
     """Add the counts of a user who is being deleted to those of former users."""
     with connection.cursor() as cursor:
         for name, count in _counts(instance):
             cursor.execute(_ADD, [name, count])
 
 
-def _counts(account: Account) -> Iterator[tuple[str, int]]:
-    yield "active", account.active
+def _counts(quota: Quota) -> Iterator[tuple[str, int]]:
+    yield "active", quota.active
     for status in sorted(TERMINAL):
-        yield status, getattr(account, status) + getattr(account, f"deleted_{status}")
+        yield status, getattr(quota, status) + getattr(quota, f"deleted_{status}")

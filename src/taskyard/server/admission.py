@@ -37,7 +37,7 @@ LONG_BYTES = 64 * 1024
 # The paths that hash a password.
 _HASHING_PATH = re.compile(
     r"/(?:api/(?:register|token|me/password)|sign-in|register|password|admin/login"
-    r"|admin/password_change|admin/accounts/user/(?:add|[^/]+/password))/?"
+    r"|admin/password_change|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
 )
 
 

@@ -19,6 +19,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
+from taskyard.core.conf import conf
 from taskyard.server.http import Utf8Request
 
 # This sets Django up, which must come before the imports below: they load models.
@@ -143,7 +144,7 @@ def raise_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-application: ASGIApp = Router(Admission(wsgi), redis_url=settings.REDIS_URL)
+application: ASGIApp = Router(Admission(wsgi), redis_url=conf().BROKER_URL)
 if settings.TASKYARD_BASE_PATH:
     application = UnderPath(application, settings.TASKYARD_BASE_PATH)
 if settings.TASKYARD_LOG_REQUESTS and requests.is_enabled():

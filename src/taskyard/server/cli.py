@@ -102,9 +102,9 @@ def _exec_worker() -> int:
     _warn_of_foreign_names()
     os.environ["TASKYARD_PROCESS"] = "worker"
     values = _checked()
-    from django.conf import settings
+    from taskyard.core.conf import conf
 
-    if settings.REDIS_URL is None:
+    if conf().BROKER_URL is None:
         raise ConfigurationError("no broker: set REDIS_URL, or run `taskyard up` beside it")
     sys.stdout.flush()
     os.execv(  # noqa: S606
@@ -141,12 +141,11 @@ def _checked() -> dict[str, Any]:
     wrong mode.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
-    from django.conf import settings
-
+    from taskyard.core.conf import conf
     from taskyard.server import database_checks, valkey
 
-    if settings.REDIS_URL is not None:
-        valkey.refuse_unusable(settings.REDIS_URL)
+    if (broker_url := conf().BROKER_URL) is not None:
+        valkey.refuse_unusable(broker_url)
     values = env.read(os.environ)
     for warning in database_checks.warnings():
         logs.warn(warning, form=values["TASKYARD_LOG_FORMAT"])

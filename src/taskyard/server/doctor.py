@@ -16,6 +16,7 @@ from redis import Redis
 from taskyard.core import changes as change_numbers
 from taskyard.core import redis_server
 from taskyard.core.checks import OLDEST_SQLITE
+from taskyard.core.conf import conf
 from taskyard.core.installation import installation_id
 from taskyard.core.models import Worker
 from taskyard.core.redis import (
@@ -62,9 +63,10 @@ def changes() -> Finding:
 
 
 def broker() -> Finding:
-    if settings.REDIS_URL is None:
+    url = conf().BROKER_URL
+    if url is None:
         return False, "none: set REDIS_URL, or run taskyard up"
-    kind = redis_server.mode(settings.REDIS_URL)
+    kind = redis_server.mode(url)
     if kind not in (None, "standalone"):
         return False, f"is a {kind}; Taskyard needs one server, or sentinel://…?master_name=…"
     try:
@@ -105,7 +107,8 @@ def _foreign_keys(redis: Redis) -> list[str]:
 
 
 def eviction() -> Finding:
-    policy = settings.REDIS_URL and redis_server.maxmemory_policy(settings.REDIS_URL)
+    url = conf().BROKER_URL
+    policy = url and redis_server.maxmemory_policy(url)
     if policy is None:
         return broker_state() is BrokerState.OK, "cannot be read here; it must be noeviction"
     return policy == "noeviction", policy

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+from taskyard.core.conf import conf
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -37,7 +38,7 @@ class Forwarded:
 def _trusted(value: str) -> str:
     """The entry that the first trusted proxy appended; earlier entries cannot be trusted."""
     hops = value.split(",")
-    proxies: int = settings.TASKYARD_TRUSTED_PROXIES
+    proxies: int = conf().TRUSTED_PROXIES
     return hops[-min(proxies, len(hops))].strip()
 
 

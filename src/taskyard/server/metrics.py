@@ -32,6 +32,7 @@ from taskyard.accounts.authentication import TokenAuthentication
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
+from taskyard.core.conf import conf
 from taskyard.core.models import Task, Worker
 from taskyard.core.redis import BrokerState
 from taskyard.core.totals import totals
@@ -176,7 +177,7 @@ def _gauge(
 
 
 def _is_local(request: Request) -> bool:
-    if settings.TASKYARD_TRUSTED_PROXIES or any(name in request.META for name in FORWARDED):
+    if conf().TRUSTED_PROXIES or any(name in request.META for name in FORWARDED):
         return False
     try:
         return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

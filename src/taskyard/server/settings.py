@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+from taskyard.core.conf import Conf
 from taskyard.server import cors, env, home, logs
 from taskyard.server.database import database
 
@@ -14,9 +15,16 @@ try:
     SECRET_KEY: str = _env["DJANGO_SECRET_KEY"] or home.secret_key(
         _env["TASKYARD_HOME"], make=_env["TASKYARD_PROCESS"] != "command"
     )
-    REDIS_URL: str | None = (
-        _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
-    )
+    TASKYARD: dict[str, Any] = {
+        "BROKER_URL": (
+            _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
+        ),
+        **{
+            name: _env[f"TASKYARD_{name}"]
+            for name in Conf.model_fields
+            if f"TASKYARD_{name}" in _env
+        },
+    }
     DATABASES: dict[str, dict[str, Any]] = {
         "default": database(
             _env["DATABASE_URL"],
@@ -43,12 +51,8 @@ except env.ConfigurationError as _error:
 
 TASKYARD_HOME = _env["TASKYARD_HOME"]
 TASKYARD_PROCESS = _env["TASKYARD_PROCESS"]
-TASKYARD_ACTIVE_LIMIT = _env["TASKYARD_ACTIVE_LIMIT"]
-TASKYARD_TASK_TYPES = _env["TASKYARD_TASK_TYPES"]
-TASKYARD_QUEUES = _env["TASKYARD_QUEUES"]
 TASKYARD_CONCURRENCY = _env["TASKYARD_CONCURRENCY"]
 TASKYARD_THREADS = _env["TASKYARD_THREADS"]
-TASKYARD_SHOW_TRACEBACKS = _env["TASKYARD_SHOW_TRACEBACKS"]
 TASKYARD_HASHING_THREADS = _env["TASKYARD_HASHING_THREADS"]
 TASKYARD_HASHING_QUEUE = _env["TASKYARD_HASHING_QUEUE"]
 TASKYARD_LONG_REQUESTS = _env["TASKYARD_LONG_REQUESTS"]
@@ -59,26 +63,10 @@ TASKYARD_HEADER_COUNT = _env["TASKYARD_HEADER_COUNT"]
 TASKYARD_STALL_SECONDS = _env["TASKYARD_STALL_SECONDS"]
 TASKYARD_LEAST_RATE = _env["TASKYARD_LEAST_RATE"]
 TASKYARD_UNREAD_BYTES = _env["TASKYARD_UNREAD_BYTES"]
-TASKYARD_RETENTION_DAYS = _env["TASKYARD_RETENTION_DAYS"]
-TASKYARD_LEASE_SECONDS = _env["TASKYARD_LEASE_SECONDS"]
-TASKYARD_DRAIN_SECONDS = _env["TASKYARD_DRAIN_SECONDS"]
-TASKYARD_CANCEL_GRACE_SECONDS = _env["TASKYARD_CANCEL_GRACE_SECONDS"]
-TASKYARD_MAX_TASKS_PER_CHILD = _env["TASKYARD_MAX_TASKS_PER_CHILD"]
-TASKYARD_MAX_MEMORY_PER_CHILD = _env["TASKYARD_MAX_MEMORY_PER_CHILD"]
-TASKYARD_SUBMIT_RATE = _env["TASKYARD_SUBMIT_RATE"]
-TASKYARD_BYTES_PER_USER = _env["TASKYARD_BYTES_PER_USER"]
-TASKYARD_REGISTER_RATE = _env["TASKYARD_REGISTER_RATE"]
-TASKYARD_LOGIN_RATE = _env["TASKYARD_LOGIN_RATE"]
-TASKYARD_ATTEMPT_RATE = _env["TASKYARD_ATTEMPT_RATE"]
-TASKYARD_TRUSTED_PROXIES = _env["TASKYARD_TRUSTED_PROXIES"]
 TASKYARD_BASE_PATH: str = _env["TASKYARD_BASE_PATH"]
 TASKYARD_LOG_REQUESTS = _env["TASKYARD_LOG_REQUESTS"]
 TASKYARD_METRICS_TOKEN = _env["TASKYARD_METRICS_TOKEN"]
 TASKYARD_PASSWORD_POLICY = _env["TASKYARD_PASSWORD_POLICY"]
-TASKYARD_ACCESS_MINUTES = _env["TASKYARD_ACCESS_MINUTES"]
-TASKYARD_REFRESH_DAYS = _env["TASKYARD_REFRESH_DAYS"]
-TASKYARD_ROTATE_REFRESH = _env["TASKYARD_ROTATE_REFRESH"]
-TASKYARD_ROTATE_GRACE_SECONDS = _env["TASKYARD_ROTATE_GRACE_SECONDS"]
 
 DEBUG = _env["DJANGO_DEBUG"]
 ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
@@ -108,7 +96,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "taskyard.server.middleware.RequestId",
-    *(["taskyard.server.forwarded.Forwarded"] if TASKYARD_TRUSTED_PROXIES else []),
+    *(["taskyard.server.forwarded.Forwarded"] if TASKYARD["TRUSTED_PROXIES"] else []),
     "taskyard.server.middleware.SecurityHeaders",
     "taskyard.server.health.Health",
     "django.middleware.security.SecurityMiddleware",
@@ -152,7 +140,7 @@ TEMPLATES = [
 ]
 
 LOGIN_URL = "sign-in"
-AUTH_USER_MODEL = "accounts.User"
+AUTH_USER_MODEL = "taskyard_accounts.User"
 PASSWORD_HASHERS = [
     "taskyard.accounts.hashers.Argon2",
     "taskyard.accounts.hashers.PBKDF2",
@@ -223,9 +211,9 @@ SIMPLE_JWT = {
     "ALGORITHM": "HS256",
     "LEEWAY": _env["TASKYARD_CLOCK_LEEWAY_SECONDS"],
     "SIGNING_KEY": SECRET_KEY,
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=TASKYARD_ACCESS_MINUTES),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=TASKYARD_REFRESH_DAYS),
-    "ROTATE_REFRESH_TOKENS": TASKYARD_ROTATE_REFRESH,
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=TASKYARD["ACCESS_MINUTES"]),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=TASKYARD["REFRESH_DAYS"]),
+    "ROTATE_REFRESH_TOKENS": TASKYARD["ROTATE_REFRESH"],
     "BLACKLIST_AFTER_ROTATION": True,
     "CHECK_REVOKE_TOKEN": True,
     "UPDATE_LAST_LOGIN": False,

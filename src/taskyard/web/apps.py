@@ -5,5 +5,5 @@ from django.apps import AppConfig
 
 class WebConfig(AppConfig):
     name = "taskyard.web"
-    label = "web"
+    label = "taskyard_web"
     verbose_name = "Web"

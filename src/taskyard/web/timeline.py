@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from taskyard.core import messages
+from taskyard.core.conf import conf
 from taskyard.core.history import PastAttempt
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
@@ -84,7 +84,7 @@ def _attempt_span(attempt: PastAttempt, start: datetime) -> Span:
         return Span("sleep", label, start, None, _("sleeps and uses no worker"))
     if attempt.outcome in ("failed", "lost", "error"):
         note = messages.of_failure(attempt.error_message)
-        traceback = attempt.traceback if settings.TASKYARD_SHOW_TRACEBACKS else ""
+        traceback = attempt.traceback if conf().SHOW_TRACEBACKS else ""
         return Span("failed", label, start, attempt.ended_at, note, attempt.error_code, traceback)
     if attempt.outcome == "handed_back":
         return Span("wait", label, start, None, _("returned to the queue by a worker that stopped"))

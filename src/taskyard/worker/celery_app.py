@@ -10,9 +10,9 @@ from typing import Any
 import django
 from celery import Celery
 from django.apps import apps
-from django.conf import settings
 from kombu import Connection, Queue
 
+from taskyard.core.conf import conf
 from taskyard.core.task_modules import UnusableModule
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
@@ -57,7 +57,8 @@ class Broker(Connection):
 celery_host.remember()
 # Without Celery's Django fixup, which closes the database connection before and after each message:
 # a new connection costs more than most tasks.
-broker = redis_url.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+_broker_url = conf().BROKER_URL
+broker = redis_url.parse(_broker_url) if _broker_url else None
 app = Celery(
     "taskyard", broker=broker.celery_url() if broker else None, set_as_current=False, fixups=[]
 )

@@ -16,9 +16,9 @@ from typing import Any
 from celery import concurrency, signals
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
-from django.conf import settings
 from django.db import connections
 
+from taskyard.core.conf import conf
 from taskyard.core.redis_server import why_unusable
 from taskyard.worker import (
     celery_host,
@@ -53,13 +53,16 @@ def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[...,
 
 @signals.celeryd_init.connect
 @ends_the_process_if_it_fails
-def wait_for_the_database(conf: Any, options: dict[str, Any], **kwargs: Any) -> None:
+def wait_for_the_database(options: dict[str, Any], **kwargs: Any) -> None:
     """Wait before Celery uses any name in the broker, because the names depend on the database."""
-    if not settings.REDIS_URL:
+    broker_url = conf().BROKER_URL
+    if not broker_url:
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
-    if why := why_unusable(settings.REDIS_URL):
+    if why := why_unusable(broker_url):
         entry.refuse(why)
-    _refuse_other_pools(options.get("pool") or options.get("pool_cls") or conf.worker_pool)
+    _refuse_other_pools(
+        options.get("pool") or options.get("pool_cls") or kwargs["conf"].worker_pool
+    )
     entry.wait_for_database()
 
 
@@ -100,12 +103,10 @@ def begin_a_process(**kwargs: Any) -> None:
     process_tree.allow_children()
     database.begin()
     celery_host.give_back()
-    memory_kib = settings.TASKYARD_MAX_MEMORY_PER_CHILD
+    memory_kib = conf().MAX_MEMORY_PER_CHILD
     if memory_kib is None:
         memory_kib = lifespan.fair_share_kib(identity.processes)
-    lifespan.begin(
-        tasks=settings.TASKYARD_MAX_TASKS_PER_CHILD or None, memory_kib=memory_kib or None
-    )
+    lifespan.begin(tasks=conf().MAX_TASKS_PER_CHILD or None, memory_kib=memory_kib or None)
     os.register_at_fork(after_in_child=_begin_a_fork)
 
 

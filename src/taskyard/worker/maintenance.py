@@ -7,9 +7,8 @@ worker alive does the rest. Each step is a guarded statement, so two workers at 
 import logging
 from collections.abc import Sequence
 
-from django.conf import settings
-
 from taskyard.core import cleanup, deletion, idempotency, leases, lifecycle, queues
+from taskyard.core.conf import conf
 from taskyard.core.models import Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.SWEEP) -> i
 
 
 def _purge_tasks(beyond_id: int, at_most: int) -> tuple[int, int | None]:
-    days = settings.TASKYARD_RETENTION_DAYS
+    days = conf().RETENTION_DAYS
     if days is None:
         return 0, None
     return deletion.purge(days, beyond_id=beyond_id, at_most=at_most)

@@ -1,10 +1,9 @@
 """The queues that this worker serves."""
 
-from django.conf import settings
-
 from taskyard.catalog.task_type import registry
+from taskyard.core.conf import conf
 
 
 def served_queues() -> list[str]:
     """The configured queues (``TASKYARD_QUEUES``), or else the queues of all task types."""
-    return settings.TASKYARD_QUEUES or registry.queues()
+    return conf().QUEUES or registry.queues()

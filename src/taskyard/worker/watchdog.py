@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
 from taskyard.core import leases, lifecycle
+from taskyard.core.conf import conf
 from taskyard.core.models import Task
 from taskyard.core.types import LossReason
 from taskyard.worker import identity, idle_listener, maintenance, process_tree, reaper
@@ -122,7 +122,7 @@ class Watchdog(threading.Thread):
             threading.Thread(target=self._end_the_drain, name="drain", daemon=True).start()
 
     def _end_the_drain(self) -> None:
-        time.sleep(settings.TASKYARD_DRAIN_SECONDS)
+        time.sleep(conf().DRAIN_SECONDS)
         until = time.monotonic() + EXIT_SECONDS
         while time.monotonic() < until:
             for process in self._processes():
@@ -178,7 +178,7 @@ class Watchdog(threading.Thread):
 
     def _stop_tasks_when_cut_off(self) -> None:
         """Kill the running tasks when the lease is over, because other workers may run them now."""
-        if time.monotonic() - self._beaten_at < settings.TASKYARD_LEASE_SECONDS:
+        if time.monotonic() - self._beaten_at < conf().LEASE_SECONDS:
             return
         self._kill_running()
 
@@ -202,7 +202,7 @@ class Watchdog(threading.Thread):
         stalled = {pid for pid in self._processes() if is_stopped(pid)}
         self._stalled = {pid: self._stalled.get(pid, now) for pid in stalled}
         for process, since in self._stalled.items():
-            if now - since > settings.TASKYARD_LEASE_SECONDS:
+            if now - since > conf().LEASE_SECONDS:
                 self._kill(process, LossReason.LOST)
 
     def _kill_overdue(self) -> None:
@@ -220,7 +220,7 @@ class Watchdog(threading.Thread):
 
     def _kill_ignoring_cancel(self) -> None:
         """Kill the processes whose task has not stopped after the grace of a cancellation."""
-        grace = settings.TASKYARD_CANCEL_GRACE_SECONDS
+        grace = conf().CANCEL_GRACE_SECONDS
         for task in Task.objects.past_cancel_grace(identity.worker_id, grace):
             if self._runs(task):
                 self._kill(task.process or 0, LossReason.KILLED)

@@ -6,7 +6,7 @@ from random import Random
 from django.utils import timezone
 
 from taskyard.accounts.models import User
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 
 MANY = 4000
@@ -42,4 +42,4 @@ def fill(username: str) -> None:
         )
     Task.objects.bulk_create(tasks, batch_size=500)
     bad = sum(task.status == Status.ERROR for task in tasks)
-    Account.objects.filter(user=owner).update(completed=MANY - bad, error=bad)
+    Quota.objects.filter(user=owner).update(completed=MANY - bad, error=bad)

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from taskyard.accounts.models import User
 from taskyard.core import queues
-from taskyard.core.models import AuditEntry, Task
+from taskyard.core.models import AuditEntry, Quota, Task
 from taskyard.core.states import Status
 from taskyard.web.staff.urls import urlpatterns
 from tests.web.staff.conftest import browser_of
@@ -58,7 +58,7 @@ def test_an_owner_changes_nothing(owner: User, submit: Callable[..., Task], addr
     assert answer.status_code == 404
     owner.refresh_from_db()
     task.refresh_from_db()
-    assert (owner.is_active, owner.account.active_limit) == (True, None)
+    assert (owner.is_active, Quota.objects.get(user=owner).active_limit) == (True, None)
     assert task.status == Status.PENDING
     assert queues.paused() == set()
     assert not AuditEntry.objects.exists()

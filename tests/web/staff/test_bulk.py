@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import bulk, lifecycle
-from taskyard.core.models import Account, AuditEntry, Task
+from taskyard.core.models import AuditEntry, Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import NewTask
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 from tests.web.staff.test_overview import history
 
@@ -20,7 +21,7 @@ Submit = Callable[..., Task]
 
 @pytest.fixture(autouse=True)
 def many_places(settings: object) -> None:
-    settings.TASKYARD_ACTIVE_LIMIT = 1_000_000  # type: ignore[attr-defined]
+    configure(settings, ACTIVE_LIMIT=1_000_000)
 
 
 def confirm(page: Client, verb: str, query: str = "") -> tuple[int, dict[str, str]]:
@@ -63,7 +64,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     asked = Task.objects.get(pk=running.pk)
     assert asked.cancel_requested_at is not None
     assert asked.cancel_requested_by == boss
-    account = Account.objects.get(user__username="owner")
+    account = Quota.objects.get(user__username="owner")
     assert (account.active, account.cancelled) == (2, 2)
     line = AuditEntry.objects.get()
     assert (line.by, line.by_name, line.action) == (boss, "boss", "cancel_tasks")
@@ -84,7 +85,7 @@ def test_cancel_takes_more_than_one_batch(page: Client, owner: User) -> None:
     assert count == submitted
     page.post("/staff/tasks/cancel/", sent)
     assert Task.objects.filter(status=Status.CANCELLED).count() == submitted
-    assert Account.objects.get(user__username="owner").active == 0
+    assert Quota.objects.get(user__username="owner").active == 0
 
 
 def test_what_its_time_does_not_allow_is_left_and_can_be_gone_on_with(
@@ -143,13 +144,13 @@ def test_retry_takes_no_place_that_is_not_free(
 ) -> None:
     history(owner, 5, status=Status.ERROR)
     history(new_user("other"), 2, status=Status.ERROR)
-    Account.objects.filter(user=owner).update(active_limit=2)
+    Quota.objects.filter(user=owner).update(active_limit=2)
     count, sent = confirm(page, "retry", "status=error")
     assert count == 7
     answer = page.post("/staff/tasks/retry/", sent, follow=True)
     assert said(answer) == ["Submitted again: 4."]
     assert answer.context["count"] == 3
-    assert Account.objects.get(user=owner).active == 2
+    assert Quota.objects.get(user=owner).active == 2
     _, sent = confirm(page, "retry", "status=error")
     answer = page.post("/staff/tasks/retry/", sent, follow=True)
     assert said(answer) == [

@@ -16,12 +16,14 @@ from django.utils import timezone
 
 from taskyard.accounts.models import User
 from taskyard.core import queues, stats
+from taskyard.core.conf import conf
 from taskyard.core.engine import engine
 from taskyard.core.models import Task, Worker
 from taskyard.core.states import Status
 from taskyard.server import child_process
 from taskyard.server.valkey import Valkey
 from taskyard.web.staff import charts, history_stats
+from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
 Submit = Callable[..., Task]
@@ -65,11 +67,12 @@ def test_it_shows_workers_those_that_are_lost_too(page: Client, fake_worker: Fak
 
 
 def test_it_says_that_nothing_works(page: Client, settings: Any) -> None:
-    there, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
+    there = conf().BROKER_URL
+    configure(settings, BROKER_URL="redis://127.0.0.1:1/0")
     text = page.get("/staff/").content.decode()
     assert "The broker does not answer." in text
     assert "No worker is running" in text
-    settings.REDIS_URL = there
+    configure(settings, BROKER_URL=there)
     assert "The broker does not answer." not in page.get("/staff/").content.decode()
 
 
@@ -80,7 +83,7 @@ def own_broker(settings: Any, tmp_path: Path) -> Iterator[redis.Redis]:
     process = server.start(dict(os.environ))
     try:
         server.wait(process)
-        settings.REDIS_URL = server.url
+        configure(settings, BROKER_URL=server.url)
         with redis.Redis.from_url(server.url) as client:
             yield client
     finally:

@@ -8,7 +8,7 @@ from django.test import Client
 from taskyard.accounts.models import User
 from taskyard.core import quotas
 from taskyard.core.errors import ActiveLimitExceeded
-from taskyard.core.models import Account, AuditEntry, Task
+from taskyard.core.models import AuditEntry, Quota, Task
 from taskyard.core.states import Status
 from taskyard.web.staff.views import users
 from tests.api_client import ApiClient
@@ -25,15 +25,15 @@ def lines() -> list[tuple[str, str, str]]:
 
 def rows(page: Client, query: str = "") -> dict[str, tuple[int, int]]:
     context = page.get(f"/staff/users/?{query}").context
-    return {row["user"].username: (row["account"].active, row["limit"]) for row in context["rows"]}
+    return {row["user"].username: (row["quota"].active, row["limit"]) for row in context["rows"]}
 
 
 def test_it_says_what_everybody_has(
     page: Client, submit: Submit, owner: User, fake_worker: FakeWorker
 ) -> None:
     User.objects.create(username="made-by-command", password="!")
-    Account.objects.filter(user=owner).update(active_limit=0)
-    Account.objects.filter(user__username="boss").update(active_limit=9)
+    Quota.objects.filter(user=owner).update(active_limit=0)
+    Quota.objects.filter(user__username="boss").update(active_limit=9)
     submit(by=User.objects.get(username="boss"))
     assert rows(page) == {"made-by-command": (0, 5), "owner": (0, 0), "boss": (1, 9)}
     assert rows(page, "order=active") == {"boss": (1, 9)}
@@ -63,7 +63,7 @@ def test_a_limit_is_changed_and_holds(
     with pytest.raises(ActiveLimitExceeded):
         submit()
     page.post(f"/staff/users/{owner.pk}/limit/", {"limit": ""})
-    assert Account.objects.get(user=owner).active_limit is None
+    assert Quota.objects.get(user=owner).active_limit is None
     submit()
     assert lines() == [("boss", "change_limit", "owner")] * 2
     details = list(AuditEntry.objects.order_by("id").values_list("details", flat=True))
@@ -76,7 +76,7 @@ def test_a_limit_that_is_none_is_refused(page: Client, owner: User, limit: str) 
     answer = page.post(f"/staff/users/{owner.pk}/limit/", {"limit": limit}, follow=True)
     (message,) = answer.context["messages"]
     assert message.level_tag == "error"
-    assert Account.objects.get(user=owner).active_limit is None
+    assert Quota.objects.get(user=owner).active_limit is None
     assert lines() == []
 
 
@@ -127,18 +127,18 @@ def test_a_user_who_is_none_is_not_there(page: Client, verb: str, user_id: int) 
 
 def test_the_admin_leaves_lines_too(new_user: Callable[..., User], owner: User) -> None:
     admin = browser_of(new_user("root", is_staff=True, is_superuser=True))
-    address = f"/admin/accounts/user/{owner.pk}/change/"
+    address = f"/admin/taskyard_accounts/user/{owner.pk}/change/"
     form = {
         "username": "owner",
         "date_joined_0": "2026-01-01",
         "date_joined_1": "00:00:00",
-        "account-TOTAL_FORMS": "1",
-        "account-INITIAL_FORMS": "1",
-        "account-0-user": str(owner.pk),
-        "account-0-active_limit": "7",
+        "quota-TOTAL_FORMS": "1",
+        "quota-INITIAL_FORMS": "1",
+        "quota-0-user": str(owner.pk),
+        "quota-0-active_limit": "7",
     }
     assert admin.post(address, form).status_code == 302
-    assert Account.objects.get(user=owner).active_limit == 7
+    assert Quota.objects.get(user=owner).active_limit == 7
     assert lines() == [("root", "suspend_user", "owner"), ("root", "change_limit", "owner")]
 
 

@@ -93,4 +93,4 @@ def _tasks_path() -> str:
 
 @cache
 def _tasks_path_under(prefix: str) -> str:
-    return reverse("api:task", args=[0]).removesuffix("/0")
+    return reverse("taskyard_api:task", args=[0]).removesuffix("/0")

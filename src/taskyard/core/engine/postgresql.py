@@ -37,7 +37,7 @@ ORDINARY_TIME = nullcontext()
 # Take the quota places and insert the tasks, or neither.
 SUBMIT = """
 WITH place AS (
-    UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
+    UPDATE taskyard_quota SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
         rate_at = GREATEST(rate_at, date_part('epoch', now())) + %(count)s * {interval}::float8
     WHERE user_id = %(owner)s
       AND active + %(count)s <= COALESCE(active_limit, {limit})
@@ -136,7 +136,7 @@ def _locked_rows(rows: list[tuple[Any, ...]]) -> list[LockedRow]:
     ]
 
 
-# Release the places of the tasks in ``done`` that ended; lock the accounts in the order of ids.
+# Release the places of the tasks in ``done`` that ended; lock the quotas in the order of ids.
 _RELEASE = """
 owed AS (
     SELECT owner_id, count(*) AS places, COALESCE(sum(bytes), 0) AS bytes,
@@ -145,10 +145,10 @@ owed AS (
         count(*) FILTER (WHERE status = 'cancelled') AS cancelled
     FROM done WHERE terminal GROUP BY owner_id
 ), locked AS (
-    SELECT user_id FROM taskyard_account WHERE user_id = ANY(ARRAY(SELECT owner_id FROM owed))
+    SELECT user_id FROM taskyard_quota WHERE user_id = ANY(ARRAY(SELECT owner_id FROM owed))
     ORDER BY user_id FOR UPDATE
 ), released AS (
-    UPDATE taskyard_account a SET
+    UPDATE taskyard_quota a SET
         active = a.active - owed.places, completed = a.completed + owed.completed,
         error = a.error + owed.error, cancelled = a.cancelled + owed.cancelled,
         bytes = a.bytes + owed.bytes

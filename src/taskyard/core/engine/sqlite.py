@@ -30,7 +30,7 @@ from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
 
 # Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
-UPDATE taskyard_account SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
+UPDATE taskyard_quota SET active = active + %(count)s, bytes = bytes + %(count)s * %(size)s,
     rate_at = max(rate_at, %(clock)s) + %(count)s * %(interval)s
 WHERE user_id = %(owner)s
   AND active + %(count)s <= COALESCE(active_limit, %(limit)s)
@@ -167,12 +167,12 @@ FINISH_UNCLAIMED = _WRITE.format(
 
 # Release the places of tasks that ended: lists of owner, status and bytes.
 RELEASE = """
-UPDATE taskyard_account SET
+UPDATE taskyard_quota SET
     active = active - owed.places,
-    completed = taskyard_account.completed + owed.completed,
-    error = taskyard_account.error + owed.error,
-    cancelled = taskyard_account.cancelled + owed.cancelled,
-    bytes = taskyard_account.bytes + owed.bytes
+    completed = taskyard_quota.completed + owed.completed,
+    error = taskyard_quota.error + owed.error,
+    cancelled = taskyard_quota.cancelled + owed.cancelled,
+    bytes = taskyard_quota.bytes + owed.bytes
 FROM (
     SELECT value ->> 0 AS owner, count(*) AS places, sum(value ->> 2) AS bytes,
         count(*) FILTER (WHERE value ->> 1 = 'completed') AS completed,

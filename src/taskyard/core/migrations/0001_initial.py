@@ -12,7 +12,6 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("accounts", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -107,14 +106,14 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="Account",
+            name="Quota",
             fields=[
                 (
                     "user",
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.CASCADE,
                         primary_key=True,
-                        related_name="account",
+                        related_name="+",
                         serialize=False,
                         to=settings.AUTH_USER_MODEL,
                     ),
@@ -149,13 +148,13 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "quotas",
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("active__gte", 0)), name="account_active_not_negative"
+                        condition=models.Q(("active__gte", 0)), name="quota_active_not_negative"
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
                             ("cancelled__gte", 0), ("completed__gte", 0), ("error__gte", 0)
                         ),
-                        name="account_ended_not_negative",
+                        name="quota_ended_not_negative",
                     ),
                 ],
             },
@@ -303,7 +302,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tasks",
+                        related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),
                 ),

@@ -5,5 +5,5 @@ from django.apps import AppConfig
 
 class StaffConfig(AppConfig):
     name = "taskyard.web.staff"
-    label = "web_staff"
+    label = "taskyard_web_staff"
     verbose_name = "Web for staff"

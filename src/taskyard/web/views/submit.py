@@ -143,7 +143,7 @@ def _request_examples(request: HttpRequest, body: dict[str, Any]) -> dict[str, A
     if len(dumps(body)) > MAX_EXAMPLE_LENGTH:
         return {"too_long": True}
     # The URL pattern has an optional slash, which the documentation shows.
-    url = request.build_absolute_uri(reverse("api:create")) + "/"
+    url = request.build_absolute_uri(reverse("taskyard_api:create")) + "/"
     return {"curl": as_curl(url, body), "python": as_python(url, body)}
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages, quotas, search
 from taskyard.core.errors import NotCancellable, Rejected, StillActive
-from taskyard.core.models import Account, Task
+from taskyard.core.models import Quota, Task
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import LARGEST_ID
 from taskyard.live import changes
@@ -196,12 +196,12 @@ def _quota_context(user_id: int) -> dict[str, Any]:
 
 
 def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
-    account = Account.objects.filter(user_id=user_id).first()
+    quota = Quota.objects.filter(user_id=user_id).first()
     return [
         {
             "status": status.value,
             "label": status.label,
-            "count": getattr(account, status.value, "") if status in TERMINAL else "",
+            "count": getattr(quota, status.value, "") if status in TERMINAL else "",
             "chosen": status.value in filters.statuses,
             "query_string": filters.query_string(status=status.value),
         }

@@ -3,8 +3,8 @@
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages as notes
+from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -13,7 +13,8 @@ from taskyard.accounts import suspension
 from taskyard.accounts.models import User
 from taskyard.accounts.usernames import LONGEST, name_key
 from taskyard.core import quotas
-from taskyard.core.models import Account
+from taskyard.core.conf import conf
+from taskyard.core.models import Quota
 from taskyard.core.types import LARGEST_ID
 from taskyard.web.staff.decorators import page_start, staff_action, staff_view
 from taskyard.web.view_helpers import next_url, user_of
@@ -33,24 +34,28 @@ def users(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("name", "")[:LONGEST]
     order = "active" if request.GET.get("order") == "active" else "new"
     before = page_start(request)
-    matching = User.objects.select_related("account")
+    matching = User.objects.all()
     if name:
         matching = matching.filter(username_key__startswith=name_key(name))
     if before is not None:
         matching = matching.filter(id__lt=before)
     if order == "active":
         # This order has only one page, since the numbers change between requests.
-        matching = matching.filter(account__active__gt=0).order_by("-account__active", "id")
+        busy = Quota.objects.filter(active__gt=0)
+        matching = matching.filter(id__in=busy.values("user_id")).order_by(
+            Subquery(busy.filter(user_id=OuterRef("id")).values("active")).desc(), "id"
+        )
     else:
         matching = matching.order_by("-id")
     page = list(matching[: PAGE_SIZE + 1])
+    quota_of = Quota.objects.in_bulk([user.pk for user in page])
     context = {
         "page": "staff-users",
         "name": name,
         "order": order,
-        "rows": [_row(user) for user in page[:PAGE_SIZE]],
+        "rows": [_row(user, quota_of.get(user.pk)) for user in page[:PAGE_SIZE]],
         "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE and order == "new" else None,
-        "common_limit": settings.TASKYARD_ACTIVE_LIMIT,
+        "common_limit": conf().ACTIVE_LIMIT,
         "largest_limit": LARGEST_LIMIT,
     }
     return render(request, "web/staff/users.html", context)
@@ -89,14 +94,14 @@ def restore(request: HttpRequest, user_id: int) -> HttpResponse:
     return HttpResponseRedirect(next_url(request, default="staff-users"))
 
 
-def _row(user: User) -> dict[str, Any]:
-    # A user has no account row before the first submit.
-    account = getattr(user, "account", None) or Account()
-    common = account.active_limit is None
+def _row(user: User, quota: Quota | None) -> dict[str, Any]:
+    # A user has no quota row before the first submit.
+    quota = quota or Quota()
+    common = quota.active_limit is None
     return {
         "user": user,
-        "account": account,
-        "limit": settings.TASKYARD_ACTIVE_LIMIT if common else account.active_limit,
+        "quota": quota,
+        "limit": conf().ACTIVE_LIMIT if common else quota.active_limit,
     }
 
 

@@ -1,0 +1,8 @@
+"""The app of the host project's users."""
+
+from django.apps import AppConfig
+
+
+class PeopleConfig(AppConfig):
+    name = "tests.host_project.people"
+    label = "people"
