@@ -1,7 +1,7 @@
 """Write generated documentation: `python -m tools.reference`.
 
-It writes the reference pages of the command line and the library, and the settings that
-compose.yaml passes on. Tests compare them with the code."""
+It writes the reference pages of the command line, the library and the dict TASKYARD, and the
+settings that compose.yaml passes on. Tests compare them with the code."""
 
 import inspect
 import os
@@ -13,6 +13,7 @@ from typing import Any
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
+HOST_SETTINGS = REFERENCE / "django-settings.md"
 COMPOSE = REFERENCE.parent.parent / "compose.yaml"
 # Settings that compose.yaml fixes for its containers.
 FIXED = {
@@ -146,6 +147,31 @@ def _members(kind: type) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+HOST_SETTINGS_HEAD = """\
+# Settings in a Django project
+
+A Django project that installs Taskyard's apps changes their settings by one dict, `TASKYARD`, in its settings module; every key has a default. `manage.py check` names a key that is not in this table (`taskyard.E005`) and a value that does not fit (`taskyard.E001`). Our own project fills the dict from the [environment](settings.md). This page is generated from `taskyard/core/conf.py` by `python -m tools.reference`.
+
+| key | default | meaning |
+| --- | --- | --- |
+"""
+
+
+def host_settings() -> str:
+    """The page of the dict ``TASKYARD``."""
+    from taskyard.core.conf import Conf
+
+    rows = (
+        f"| `{name}` | `{field.default!r}` | {_on_a_page(field.description)} |\n"
+        for name, field in Conf.model_fields.items()
+    )
+    return HOST_SETTINGS_HEAD + "".join(rows)
+
+
+def _on_a_page(docstring: str | None) -> str:
+    return " ".join((docstring or "").split()).replace("``", "`")
+
+
 def compose() -> str:
     """The text of compose.yaml; it passes on every setting that is not fixed there."""
     from taskyard.server.env import VARIABLES
@@ -163,6 +189,7 @@ def main() -> int:
     os.environ["LC_ALL"] = "C"
     COMMANDS.write_text(commands())
     LIBRARY.write_text(library())
+    HOST_SETTINGS.write_text(host_settings())
     COMPOSE.write_text(compose())
     return 0
 

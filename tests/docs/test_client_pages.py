@@ -13,7 +13,11 @@ from taskyard.client.commands.app import COMMANDS
 from tests.docs.pages import ROOT
 from tools import record, reference
 
-PAGES = {reference.COMMANDS: "commands", reference.LIBRARY: "library"}
+PAGES = {
+    reference.COMMANDS: "commands",
+    reference.LIBRARY: "library",
+    reference.HOST_SETTINGS: "host_settings",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
