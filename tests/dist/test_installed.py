@@ -104,10 +104,11 @@ def test_it_runs_from_an_empty_folder(server: Path, tmp_path: Path) -> None:
         assert time.monotonic() - started_at < READY_SECONDS
         assert get(port, "/readyz")[0] == 200
         assert get(port, "/api/docs/")[0] == 200
-        page = get(port, "/sign-in/")[1] or get(port, "/")[1]
-        styles = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
-        assert styles
-        assert {get(port, path)[0] for path in styles} == {200}
+        status, page = get(port, "/sign-in/")
+        static = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+        assert status == 200
+        assert static
+        assert {get(port, path)[0] for path in static} == {200}
 
         program = server / "taskyard"
         assert run(
