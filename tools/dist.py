@@ -7,6 +7,7 @@ that is built from this sdist. hatchling writes the same bytes each time.
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -20,9 +21,16 @@ def build(project: Path, folder: Path) -> tuple[Path, Path]:
     """Build a project's sdist, and from it the wheel; their paths."""
     sdist = hatchling(project, folder, "sdist")
     with tempfile.TemporaryDirectory() as unpacked:
-        shutil.unpack_archive(sdist, unpacked)
-        (tree,) = Path(unpacked).iterdir()
-        return sdist, hatchling(tree, folder, "wheel")
+        return sdist, hatchling(unpack(sdist, Path(unpacked)), folder, "wheel")
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist in a folder; the path of its tree."""
+    with tarfile.open(sdist) as archive:
+        # Python 3.11 has filters since 3.11.4; later versions warn if none is set.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
+    return folder / sdist.name.removesuffix(".tar.gz")
 
 
 def hatchling(project: Path, folder: Path, target: str) -> Path:
