@@ -7,6 +7,7 @@ import gc
 import sys
 from importlib.util import find_spec
 
+from taskyard import __version__
 from taskyard.operator_help import OPERATOR
 
 
@@ -21,7 +22,7 @@ def main() -> int:
     from taskyard.client.commands.app import main as client_main
 
     try:
-        return client_main(OPERATOR, has_server=has_server)
+        return client_main(OPERATOR, version=__version__, has_server=has_server)
     finally:
         # Else a garbage collection at the interpreter's exit takes a tenth of a second.
         gc.freeze()

@@ -27,7 +27,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def program(operator: Mapping[str, str], *, has_server: bool = True) -> typer.Typer:
+def program(
+    operator: Mapping[str, str], *, version: str = "", has_server: bool = True
+) -> typer.Typer:
     """Build the Typer application.
 
     It lists the operator's commands for `--help` and completion; `taskyard.__main__` runs them.
@@ -43,12 +45,17 @@ def program(operator: Mapping[str, str], *, has_server: bool = True) -> typer.Ty
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
+    def print_version(requested: bool) -> None:
+        if requested:
+            typer.echo(f"taskyard {version}")
+            raise typer.Exit
+
     @app.callback(invoke_without_command=True)
     def options(
-        version: Annotated[
+        show_version: Annotated[
             bool,
             typer.Option(
-                "--version", is_eager=True, callback=_print_version, help=_("print the version")
+                "--version", is_eager=True, callback=print_version, help=_("print the version")
             ),
         ] = False,
     ) -> None:
@@ -66,21 +73,15 @@ def program(operator: Mapping[str, str], *, has_server: bool = True) -> typer.Ty
     return app
 
 
-def main(operator: Mapping[str, str], *, has_server: bool = True) -> int:
+def main(operator: Mapping[str, str], *, version: str, has_server: bool) -> int:
     """Run one client command and return the exit code."""
     # Typer imports pydantic, which would search every installed package for plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     terminal.escape_unencodable()
-    exit_code = program(operator, has_server=has_server)(prog_name="taskyard", standalone_mode=True)
+    exit_code = program(operator, version=version, has_server=has_server)(
+        prog_name="taskyard", standalone_mode=True
+    )
     return int(exit_code or 0)
-
-
-def _print_version(requested: bool) -> None:
-    if requested:
-        from taskyard import __version__
-
-        typer.echo(f"taskyard {__version__}")
-        raise typer.Exit
 
 
 def _operator_command() -> None:
