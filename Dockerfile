@@ -7,7 +7,7 @@ RUN python -m venv /opt/taskyard
 ENV PATH=/opt/taskyard/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements/base.txt requirements/
 RUN pip install --require-hashes --only-binary :all: -r requirements/base.txt
-COPY pyproject.toml ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 RUN pip install --no-deps --no-build-isolation . \
     && python -m compileall -q /opt/taskyard

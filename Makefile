@@ -19,7 +19,7 @@ define needs
 	echo "$$program is missing: make system-packages (as root), or apt-get install $$program" >&2; exit 1; }; done
 endef
 
-.PHONY: help check clients generate up test test-slow test-all hostile faults mutants lint bench docs requirements system-packages clean
+.PHONY: help check clients generate up test test-slow test-all hostile faults mutants lint bench docs requirements dist dist-check system-packages clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
@@ -35,6 +35,8 @@ help:
 	@echo "make docs          check the documentation"
 	@echo "make generate      write again what is made from the code: the synchronous client, docs/openapi.json, reference pages, texts"
 	@echo "make requirements  pin the dependencies again"
+	@echo "make dist          build sdists and wheels of taskyard and taskyard-client into dist/"
+	@echo "make dist-check    check that every pinned dependency has a wheel for Linux and macOS"
 	@echo "make clean         remove virtual environments and caches (never .taskyard/)"
 
 up: $(VENV)/.base
@@ -104,6 +106,12 @@ requirements: $(VENV)/.dev
 	$(COMPILE) --upgrade --group build -o requirements/base.txt
 	$(COMPILE) --upgrade --group dev -c requirements/base.txt -o requirements/dev.txt
 	$(COMPILE) --upgrade --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+dist: $(VENV)/.base
+	@$(BIN)/python tools/dist.py
+
+dist-check: $(VENV)/.base
+	@$(BIN)/python tools/check_wheels.py
 
 clean:
 	rm -rf .venv .venv-* .node benchmarks/peers/node/node_modules .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -5,20 +5,24 @@ It imports only the one that it needs.
 
 import gc
 import sys
+from importlib.util import find_spec
 
+from taskyard import __version__
 from taskyard.operator_help import OPERATOR
 
 
 def main() -> int:
     """Run one command; the exit code."""
-    if sys.argv[1:2] and sys.argv[1] in OPERATOR:
+    # The package taskyard-client has no server, and the server does not run on Windows.
+    has_server = sys.platform != "win32" and find_spec("taskyard.server") is not None
+    if has_server and sys.argv[1:2] and sys.argv[1] in OPERATOR:
         from taskyard.server.cli import main as server_main
 
         return server_main()
     from taskyard.client.commands.app import main as client_main
 
     try:
-        return client_main(OPERATOR)
+        return client_main(OPERATOR, version=__version__, has_server=has_server)
     finally:
         # Else a garbage collection at the interpreter's exit takes a tenth of a second.
         gc.freeze()

@@ -1,8 +1,8 @@
 """The saved login of the command line: `$XDG_CONFIG_HOME/taskyard/login.json`, mode 0600."""
 
-import fcntl
 import json
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,8 @@ class FileTokens:
 
     def try_lock(self) -> bool:
         config_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(config_dir() / "login.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        lock = os.open(config_dir() / "login.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not _try_lock(lock):
             os.close(lock)
             return False
         self._lock = lock
@@ -99,3 +97,19 @@ class FileTokens:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False if another process holds the lock."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # on Windows the latter
+        return False
+    return True

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from taskyard.client.commands import account, bulk, tasks, terminal
+from taskyard.client.commands.session import USAGE, notice
 from taskyard.client.i18n import gettext as _
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -26,10 +27,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def program(operator: Mapping[str, str]) -> typer.Typer:
+def program(
+    operator: Mapping[str, str], *, version: str = "", has_server: bool = True
+) -> typer.Typer:
     """Build the Typer application.
 
     It lists the operator's commands for `--help` and completion; `taskyard.__main__` runs them.
+    Without the server they are hidden, and only say why they do nothing.
     """
     app = typer.Typer(
         name="taskyard",
@@ -41,12 +45,17 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
+    def print_version(requested: bool) -> None:
+        if requested:
+            typer.echo(f"taskyard {version}")
+            raise typer.Exit
+
     @app.callback(invoke_without_command=True)
     def options(
-        version: Annotated[
+        show_version: Annotated[
             bool,
             typer.Option(
-                "--version", is_eager=True, callback=_print_version, help=_("print the version")
+                "--version", is_eager=True, callback=print_version, help=_("print the version")
             ),
         ] = False,
     ) -> None:
@@ -55,26 +64,27 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
     for name, function in COMMANDS.items():
         app.command(name, help=_(inspect.getdoc(function) or ""))(function)
     for name, text in operator.items():
-        app.command(name, help=text)(_operator_command)
+        app.command(
+            name,
+            help=text,
+            hidden=not has_server,
+            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        )(_operator_command)
     return app
 
 
-def main(operator: Mapping[str, str]) -> int:
+def main(operator: Mapping[str, str], *, version: str, has_server: bool) -> int:
     """Run one client command and return the exit code."""
     # Typer imports pydantic, which would search every installed package for plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     terminal.escape_unencodable()
-    exit_code = program(operator)(prog_name="taskyard", standalone_mode=True)
+    exit_code = program(operator, version=version, has_server=has_server)(
+        prog_name="taskyard", standalone_mode=True
+    )
     return int(exit_code or 0)
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
-        from importlib.metadata import version
-
-        typer.echo(f"taskyard {version('taskyard')}")
-        raise typer.Exit
-
-
 def _operator_command() -> None:
-    """Never called: `taskyard.__main__` handles the operator's commands before Typer."""
+    """Runs only without the server, because `taskyard.__main__` calls the server before Typer."""
+    notice(_("This command needs the server: the package taskyard, on Linux or macOS."))
+    raise typer.Exit(USAGE)
