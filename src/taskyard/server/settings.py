@@ -19,11 +19,7 @@ try:
         "BROKER_URL": (
             _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
         ),
-        **{
-            name: _env[f"TASKYARD_{name}"]
-            for name in Conf.model_fields
-            if f"TASKYARD_{name}" in _env
-        },
+        **{name: _env[f"TASKYARD_{name}"] for name in Conf.model_fields if name not in env.RENAMED},
     }
     DATABASES: dict[str, dict[str, Any]] = {
         "default": database(
