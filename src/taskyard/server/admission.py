@@ -37,7 +37,7 @@ LONG_BYTES = 64 * 1024
 # The paths that hash a password.
 _HASHING_PATH = re.compile(
     r"/(?:api/(?:register|token|me/password)|sign-in|register|password|admin/login"
-    r"|admin/password_change|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
+    r"|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
 )
 
 
@@ -57,11 +57,9 @@ class Admission:
     """Calls the WSGI application within the bounds. One for all connections of the process."""
 
     def __init__(self, wsgi: WSGIApp) -> None:
-        self._app = WSGIAdapter(
-            wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES
-        )
+        self._app = WSGIAdapter(wsgi, threads=settings.TASKYARD_THREADS)
         self._hashing_app = WSGIAdapter(
-            wsgi, threads=settings.TASKYARD_HASHING_THREADS, max_body=SHORT_BYTES, may_grow=False
+            wsgi, threads=settings.TASKYARD_HASHING_THREADS, may_grow=False
         )
         self._hash_budget = Budget(
             settings.TASKYARD_HASHING_QUEUE,
