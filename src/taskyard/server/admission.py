@@ -28,6 +28,7 @@ from taskyard.server.wsgi_adapter import (
     WSGIAdapter,
     WSGIApp,
     declared_size,
+    wait_for_ever,
 )
 
 # Every path accepts a body of so many bytes; it is read without any check.
@@ -135,7 +136,9 @@ class Admission:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        await self._app({**scope, REFUSAL: why, SIZE: size}, Body.empty().replay, send_and_close)
+        await self._app(
+            {**scope, REFUSAL: why, SIZE: size}, Body(wait_for_ever).replay, send_and_close
+        )
 
 
 class Budget:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
-from taskyard.live.asgi import SSE_CHECK, Message, Receive, Scope, Send
+from taskyard.live.asgi import SSE_CHECK, Message, Receive, Response, Scope, Send
 from taskyard.server.logs import REQUEST
 from taskyard.server.threads import FixedThreads, Threads, client_key
 
@@ -128,13 +128,6 @@ class Body:
         self.size = 0
         self.is_whole = False
 
-    @classmethod
-    def empty(cls) -> "Body":
-        """An empty body, for an application that answers by the headers alone."""
-        body = cls(_wait_for_ever)
-        body.is_whole = True
-        return body
-
     async def read(self, limit: float = math.inf) -> None:
         """Read to the end, or until there are more than ``limit`` bytes.
 
@@ -162,7 +155,8 @@ class Body:
         return {"type": "http.request", "body": self.content(), "more_body": False}
 
 
-async def _wait_for_ever() -> Message:
+async def wait_for_ever() -> Message:
+    """An ASGI ``receive`` of a client that sends nothing and stays."""
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -231,13 +225,8 @@ def _has_length(head: Message) -> bool:
 async def _failed(send: Send, error: Exception) -> None:
     """Send the response to an error that Django's own error handling did not catch."""
     outage = is_outage(error)
-    body = OUTAGE if outage else FAILURE
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        *([(b"retry-after", b"5")] if outage else []),
-    ]
-    status = 503 if outage else 500
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+    if outage:
+        headers.append((b"retry-after", b"5"))
+    response = Response(503 if outage else 500, headers, b"")
+    await response.with_body(OUTAGE if outage else FAILURE).send_to(send)
