@@ -35,6 +35,7 @@ def forms() -> dict[str, Callable[[], object]]:
     access = tokens.issue(user).access
     credential = tokens.decode(access).credential
     notifications.start()
+    asgi.disconnect_unneeded_receivers()
     asgi.freeze_gc()
 
     def asking(method: str, path: str, wanted: HTTPStatus, body: bytes = b"") -> Callable[[], None]:

@@ -13,7 +13,10 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
 
 from django.conf import settings
+from django.core.cache import close_caches
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
 from taskyard.core.conf import conf
@@ -60,6 +63,7 @@ class Router:
         hub.start()
         notifications.start()
         call_on_stop_signal(hub.release_waiters)
+        disconnect_unneeded_receivers()
         freeze_gc()
         live_apps: list[type[SSEEndpoint | PreferWait]] = [*sse_endpoints(), PreferWait]
         self._live = [live_app(hub, self._wsgi_app) for live_app in live_apps]
@@ -108,6 +112,18 @@ def call_on_stop_signal(callback: Callable[[], None]) -> None:
                 uvicorn_handler(number, frame)
 
         signal.signal(number, handle)
+
+
+def disconnect_unneeded_receivers() -> None:
+    """Disconnect those receivers of Django's request signals that would only cost time: 7 µs.
+
+    Connections are checked when a request begins, so not again at its end. There is no cache with
+    connections, and without DEBUG no log of queries.
+    """
+    request_finished.disconnect(close_old_connections)
+    request_finished.disconnect(close_caches)
+    if not settings.DEBUG:
+        request_started.disconnect(reset_queries)
 
 
 def freeze_gc() -> None:
