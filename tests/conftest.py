@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 
 from taskyard.accounts.hashers import Argon2
-from taskyard.server.env import VARIABLES
+from taskyard.server.env import NAMES
 from tests import servers, tiers
 from tests.live_system import Live, clean_environment, taskyard
 
@@ -31,9 +31,9 @@ _servers = ExitStack()
 RUNS_TESTS = "TEST_SHARDED" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ
 
 if RUNS_TESTS:
-    for _variable in VARIABLES:
-        os.environ.pop(_variable.name, None)
-        os.environ.pop(f"{_variable.name}_FILE", None)
+    for _name in NAMES:
+        os.environ.pop(_name, None)
+        os.environ.pop(f"{_name}_FILE", None)
 
     _home = Path(_servers.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-tests-")))
     if settings.configured:

@@ -15,7 +15,7 @@ import redis
 from celery import Celery
 
 from taskyard.server import child_process
-from taskyard.server.env import VARIABLES
+from taskyard.server.env import NAMES
 from taskyard.server.valkey import Valkey
 from tests.servers import free_port
 
@@ -24,7 +24,7 @@ START_SECONDS = 40.0
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without any setting of Taskyard."""
-    ours = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES}
+    ours = {*NAMES, *(f"{name}_FILE" for name in NAMES)}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     kept.pop("DJANGO_SETTINGS_MODULE", None)
     return kept

@@ -174,12 +174,12 @@ def _on_a_page(docstring: str | None) -> str:
 
 def compose() -> str:
     """The text of compose.yaml; it passes on every setting that is not fixed there."""
-    from taskyard.server.env import VARIABLES
+    from taskyard.server.env import NAMES
 
     head, begin, rest = COMPOSE.read_text().partition("# Settings of the shell")
     note, line, _ = rest.partition("\n")
     tail = rest[rest.index("    # settings: end") :]
-    names = [each.name for each in VARIABLES if each.name not in FIXED]
+    names = (name for name in NAMES if name not in FIXED)
     passed = "".join(f"    {name}: ${{{name}:-}}\n" for name in names)
     return head + begin + note + line + passed + tail
 

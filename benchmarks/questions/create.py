@@ -13,8 +13,8 @@ from benchmarks.system_under_test import system_under_test
 FORMS = {"ordinary": 8.0, "ordinary-kept": 3.0, "celery-per-task": None, "bare": 0.9}
 CONNECTIONS = (8, 32)
 # For the plot alone; one round of it.
-SWEEP = (1, 2, 4, 16, 64)
-SECONDS, SWEEP_SECONDS = 3, 2
+CLIENTS = (1, 2, 4, 16, 64)
+SECONDS, PLOT_SECONDS = 3, 2
 USERS = 1000
 
 
@@ -33,8 +33,8 @@ def ask(rounds: int, short: bool) -> list[Figure]:
             for target in targets.values():
                 target.create(8, 1)
         loads = {count: _compare(targets, count, seconds, rounds) for count in asked}
-        for count in () if short else SWEEP:
-            loads[count] = _compare(targets, count, SWEEP_SECONDS, 1)
+        for count in () if short else CLIENTS:
+            loads[count] = _compare(targets, count, PLOT_SECONDS, 1)
     figures = [figure for count in asked for figure in _figures(count, loads[count])]
     return [*figures, _plot(loads)]
 

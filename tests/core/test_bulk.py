@@ -28,20 +28,20 @@ def test_the_next_are_cancelled_or_asked_and_told(
 ) -> None:
     submit()
     (running,) = claim()
-    configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
-    waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.SWEEP + 1))
+    configure(settings, ACTIVE_LIMIT=2 * lifecycle.BATCH_SIZE)
+    waiting = lifecycle.submit_all(owner_id, [new_task()] * (lifecycle.BATCH_SIZE + 1))
     published.clear()
     with django_capture_on_commit_callbacks(execute=True):
         batches = [lifecycle.cancel_next(Task.objects.all(), by_id=owner_id) for _ in range(3)]
-    assert batches == [lifecycle.SWEEP, 2, 0]
+    assert batches == [lifecycle.BATCH_SIZE, 2, 0]
     assert lifecycle.report(running, None) is AttemptState.CANCELLING
     assert set(published) == {
         (owner_id, running.id, Status.IN_PROGRESS),
         *((owner_id, task_id, Status.CANCELLED) for task_id in waiting),
     }
-    assert len(published) == lifecycle.SWEEP + 2
+    assert len(published) == lifecycle.BATCH_SIZE + 2
     quota = Quota.objects.get(user_id=owner_id)
-    assert (quota.active, quota.cancelled) == (1, lifecycle.SWEEP + 1)
+    assert (quota.active, quota.cancelled) == (1, lifecycle.BATCH_SIZE + 1)
 
 
 def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> None:

@@ -20,10 +20,10 @@ def test_a_key_that_is_not_given_has_its_default(settings: Any) -> None:
     assert (conf().ACTIVE_LIMIT, conf().LEASE_SECONDS) == (7, 10)
 
 
-def test_the_environment_and_the_apps_have_the_same_defaults() -> None:
-    defaults = {variable.name: variable.default for variable in env.VARIABLES}
-    for name, field in Conf.model_fields.items():
-        assert name == "BROKER_URL" or defaults[f"TASKYARD_{name}"] == field.default
+def test_each_setting_of_the_apps_is_an_environment_variable() -> None:
+    values = env.read({"TASKYARD_QUEUES": "a, b", "TASKYARD_BYTES_PER_USER": "3 MiB"})
+    given = {name: values[f"TASKYARD_{name}"] for name in Conf.model_fields.keys() - env.RENAMED}
+    assert Conf(**given) == Conf(QUEUES=["a", "b"], BYTES_PER_USER=3 * 2**20)
 
 
 @pytest.mark.parametrize(

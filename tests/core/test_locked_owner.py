@@ -32,7 +32,7 @@ AT_ONCE_SECONDS = 1.5
 @pytest.fixture
 def owners(django_user_model: Any, settings: Any) -> list[int]:
     """The second of them will be in trouble."""
-    configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
+    configure(settings, ACTIVE_LIMIT=2 * lifecycle.BATCH_SIZE)
     configure(settings, SUBMIT_RATE=None)
     return [django_user_model.objects.create_user(f"user{n}").pk for n in range(3)]
 
@@ -108,10 +108,10 @@ def test_a_rescue_leaves_the_ends_of_one_whose_account_is_locked(owners: list[in
 
 
 def test_a_rescue_looks_behind_the_many_tasks_of_such_an_owner(owners: list[int]) -> None:
-    lose(owners, {"max_attempts": 1}, first=lifecycle.SWEEP)
+    lose(owners, {"max_attempts": 1}, first=lifecycle.BATCH_SIZE)
     with account_of(owners[1]):
         rescue()
-        assert active() == [0, lifecycle.SWEEP + 1, 0]
+        assert active() == [0, lifecycle.BATCH_SIZE + 1, 0]
     while Task.objects.lost(Worker.objects.alive()).exists():
         rescue()
     assert active() == [0, 0, 0]
@@ -146,13 +146,13 @@ def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(owners: l
 
 
 def test_a_cancel_of_many_leaves_what_waits_of_such_an_owner(owners: list[int]) -> None:
-    lifecycle.submit_all(owners[1], [new_task()] * lifecycle.SWEEP)
+    lifecycle.submit_all(owners[1], [new_task()] * lifecycle.BATCH_SIZE)
     for owner_id in owners:
         lifecycle.submit(owner_id, new_task())
     with account_of(owners[1]), at_once():
         assert bulk.cancel(Task.objects.all(), by_id=None, seconds=5) == 2
-        assert active() == [0, lifecycle.SWEEP + 1, 0]
-    assert bulk.cancel(Task.objects.all(), by_id=None, seconds=5) == lifecycle.SWEEP + 1
+        assert active() == [0, lifecycle.BATCH_SIZE + 1, 0]
+    assert bulk.cancel(Task.objects.all(), by_id=None, seconds=5) == lifecycle.BATCH_SIZE + 1
     assert active() == [0, 0, 0]
 
 

@@ -60,7 +60,7 @@ def test_a_hint_reaches_its_owners_listeners_and_nobody_else() -> None:
     run(conf().BROKER_URL, test)
 
 
-def test_without_redis_listeners_are_woken_by_sweeps() -> None:
+def test_without_redis_listeners_are_woken_by_polls() -> None:
     async def test(hub: Hub) -> None:
         mine: list[Hint] = []
         started = time.monotonic()
@@ -84,7 +84,7 @@ def test_a_change_without_a_hint_is_found_unless_it_is_known(django_user_model: 
             hub.listen(owner_id, informed.append, lambda change: True),
         ):
             await eventually(lambda: None in uninformed)
-            await asyncio.sleep(2)  # the first sweep of a new owner notifies all subscribers
+            await asyncio.sleep(2)  # the first poll after a new owner notifies all subscribers
             uninformed.clear()
             informed.clear()
             await hub.run_in_thread(lifecycle.submit, owner_id, new)

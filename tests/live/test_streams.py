@@ -36,9 +36,7 @@ def ends_when(happens: Callable[[], object], user: User, *, seconds: float) -> b
         hub.start()
         handler = WSGIHandler()
         # The thread's connection would outlive the test's database.
-        bridge = WSGIAdapter(
-            lambda *request: _and_close(lambda: handler(*request)), threads=1, max_body=1000
-        )
+        bridge = WSGIAdapter(lambda *request: _and_close(lambda: handler(*request)), threads=1)
         never = asyncio.Event()
 
         async def receive() -> Message:

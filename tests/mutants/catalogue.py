@@ -490,7 +490,7 @@ STREAMS = (
         "postgresql",
     ),
     Mutant(
-        "no-sweep",
+        "no-poll",
         "a lost hint delays a stream, and loses nothing",
         f"{LIVE}/hub.py",
         "if not all(has_seen(change) for change in owner_changes):"

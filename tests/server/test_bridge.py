@@ -12,8 +12,6 @@ import uvicorn
 
 from taskyard.server.wsgi_adapter import WSGIAdapter
 
-LIMIT = 1000
-
 
 class Streamed:
     """An iterable like those of Django's streaming responses."""
@@ -67,7 +65,7 @@ def application() -> Application:
 
 @pytest.fixture(scope="module")
 def port(application: Application) -> Iterator[int]:
-    bridge = WSGIAdapter(application, threads=2, max_body=LIMIT)
+    bridge = WSGIAdapter(application, threads=2)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(bridge, http="httptools", lifespan="off", ws="none", log_config=None)
@@ -151,25 +149,6 @@ def test_head_has_no_body_and_the_connection_goes_on(client: http.client.HTTPCon
     assert (response.status, response.read()) == (200, b"")
     client.request("GET", "/")
     assert client.getresponse().read() == b"answer"
-
-
-def test_a_body_declared_too_large_is_refused_before_it_is_sent(port: int) -> None:
-    answer = raw(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.endswith(b'{"detail":"Request body is too large."}')
-
-
-def test_a_chunked_body_too_large_is_refused_while_it_comes(port: int) -> None:
-    answer = raw(
-        port,
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001,
-    )
-    assert answer.startswith(b"HTTP/1.1 413 ")
-
-
-def test_a_body_of_exactly_the_limit_passes(client: http.client.HTTPConnection) -> None:
-    client.request("POST", "/", body=b"x" * LIMIT)
-    assert client.getresponse().status == 200
 
 
 def test_a_stream_is_sent_as_it_comes_and_closed(

@@ -20,7 +20,7 @@ from taskyard.core import leases
 from taskyard.worker import maintenance
 worker_id = leases.take(concurrency=1, queues=["default"])
 maintenance.purge(worker_id, beyond_id=0)
-maintenance.sweep(worker_id)
+maintenance.rescue(worker_id)
 print(maintenance.ready(["default"], up_to=1))
 """
 

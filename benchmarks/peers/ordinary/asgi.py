@@ -3,4 +3,4 @@
 from benchmarks.peers.ordinary.wsgi import application as wsgi
 from taskyard.server.wsgi_adapter import WSGIAdapter
 
-application = WSGIAdapter(wsgi, threads=4, max_body=1_000_000)
+application = WSGIAdapter(wsgi, threads=4)

@@ -27,12 +27,23 @@ def client_ip_of(peer: str, *, forwarded_for: str, forwarded: str) -> str:
     ``X-Forwarded-For``, or else ``Forwarded`` (RFC 7239), counts only if TASKYARD_TRUSTED_PROXIES
     says how many proxies append to it. The client itself can write all entries before those.
     """
-    proxies: int = conf().TRUSTED_PROXIES
-    if proxies and forwarded_for:
-        return normalize_ip(forwarded_for.rsplit(",", proxies)[-proxies:][0])
-    if proxies and forwarded:
-        return normalize_ip(_forwarded_client(forwarded.rsplit(",", proxies)[-proxies:][0]))
+    if conf().TRUSTED_PROXIES and forwarded_for:
+        return normalize_ip(trusted_entry(forwarded_for))
+    if conf().TRUSTED_PROXIES and forwarded:
+        return normalize_ip(forwarded_parameters(forwarded).get("for", ""))
     return normalize_ip(peer)
+
+
+def trusted_entry(value: str) -> str:
+    """The entry of a header that the first trusted proxy appended."""
+    proxies: int = conf().TRUSTED_PROXIES
+    return value.rsplit(",", proxies)[-proxies:][0].strip()
+
+
+def forwarded_parameters(value: str) -> dict[str, str]:
+    """The parameters that the first trusted proxy wrote into Forwarded."""
+    pairs = (pair.partition("=") for pair in trusted_entry(value).split(";"))
+    return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
 
 
 def normalize_ip(text: str) -> str:
@@ -53,9 +64,3 @@ def normalize_ip(text: str) -> str:
     if address.version == 6:
         return str(ip_network((int(address), 64), strict=False))
     return str(address)
-
-
-def _forwarded_client(element: str) -> str:
-    """The value of ``for`` in an element of Forwarded."""
-    pairs = (pair.partition("=") for pair in element.split(";"))
-    return next((value for name, _, value in pairs if name.strip().lower() == "for"), "")

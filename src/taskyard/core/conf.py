@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 
 def _rate(text: str) -> str:
@@ -20,9 +20,16 @@ def _rate(text: str) -> str:
     return text
 
 
+def _module(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError("expected names of Python modules")
+    return name
+
+
+Module = Annotated[str, AfterValidator(_module)]
 Rate = Annotated[str, AfterValidator(_rate)] | None
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[ByteSize, Field(ge=1, lt=2**62)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
 
 
 class Conf(BaseModel):
@@ -34,46 +41,47 @@ class Conf(BaseModel):
 
     BROKER_URL: str | None = None
     """Redis or Valkey, also by its sentinels; without it workers find new work by polling."""
-    TASK_TYPES: list[str] = []
+    TASK_TYPES: list[Module] = []
     """Modules with task types, beside ``task_types`` of each installed app."""
     QUEUES: list[str] | None = None
-    """The queues that a worker serves; None: all."""
-    ACTIVE_LIMIT: Positive = 5
-    """Active tasks a user."""
+    """The queues that a worker serves; by default all."""
+    ACTIVE_LIMIT: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    """Active tasks per user."""
     SUBMIT_RATE: Rate = "1000000/hour"
-    """Tasks that a user may submit."""
-    BYTES_PER_USER: Positive = 10 * 2**30
-    """What is kept of a user's tasks: inputs, results, and 1 KiB a task."""
+    """Tasks that a user may submit; 429 beyond."""
+    BYTES_PER_USER: Bytes = ByteSize(10 * 2**30)
+    """What is kept of a user's tasks: inputs, results, and 1 KiB a task; 507 beyond."""
     SHOW_TRACEBACKS: bool = False
-    """Whether owners see the traceback of a failed attempt."""
-    RETENTION_DAYS: Positive | None = None
-    """Finished tasks are deleted after so many days; None: never."""
-    LEASE_SECONDS: Annotated[float, Field(ge=2)] = 10
+    """Owners see the traceback of a failed attempt; staff always do; the log has its frames."""
+    RETENTION_DAYS: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """Finished tasks are deleted after so many days; by default never."""
+    LEASE_SECONDS: Annotated[float, Field(ge=2, le=3600)] = 10
     """A worker that is silent for so long is believed dead, and its tasks run again."""
     DRAIN_SECONDS: Seconds = 25
-    """How long a worker that is stopped lets its tasks run on."""
+    """How long a worker that is stopped lets its tasks run on; then it hands them back."""
     CANCEL_GRACE_SECONDS: Seconds = 10
-    """How long a running task may take to stop when it is cancelled."""
-    MAX_TASKS_PER_CHILD: Annotated[int, Field(ge=0)] = 0
+    """How long a running task may take to stop when it is cancelled; then its process is killed."""
+    MAX_TASKS_PER_CHILD: Annotated[int, Field(ge=0, lt=10**9)] = 0
     """A worker process is replaced after so many tasks; 0: never."""
-    MAX_MEMORY_PER_CHILD: Annotated[int, Field(ge=0)] | None = None
-    """A worker process with more KiB of memory is replaced; None: a share of all memory."""
-    TRUSTED_PROXIES: Annotated[int, Field(ge=0)] = 0
+    MAX_MEMORY_PER_CHILD: Annotated[int, Field(ge=0, lt=10**9)] | None = None
+    """A worker process that has more KiB in memory is replaced before its next task; 0: never. By
+    default three quarters of the memory, divided among the processes."""
+    TRUSTED_PROXIES: Annotated[int, Field(ge=0, le=16)] = 0
     """How many proxies in front append to X-Forwarded-For."""
     REGISTER_RATE: Rate = "30/hour"
-    """Registrations an address."""
+    """Registrations per address."""
     LOGIN_RATE: Rate = "10/min"
-    """Failed logins a name and address."""
+    """Failed logins per name and address."""
     ATTEMPT_RATE: Rate = None
-    """Logins and password changes an address, right or wrong; None: 20 times LOGIN_RATE."""
-    ACCESS_MINUTES: Positive = 60
+    """Logins and password changes per address, right or wrong; by default 20 times LOGIN_RATE."""
+    ACCESS_MINUTES: Annotated[int, Field(ge=1, le=1440)] = 60
     """How long an access token is valid."""
-    REFRESH_DAYS: Positive = 7
+    REFRESH_DAYS: Annotated[int, Field(ge=1, le=365)] = 7
     """How long a refresh token is valid."""
     ROTATE_REFRESH: bool = False
-    """Whether a refresh gives a new refresh token and ends the old one."""
-    ROTATE_GRACE_SECONDS: Annotated[int, Field(ge=0)] = 10
-    """How long a refresh token that was rotated still gives the same pair."""
+    """A refresh gives a new refresh token and ends the old one."""
+    ROTATE_GRACE_SECONDS: Annotated[int, Field(ge=0, le=600)] = 10
+    """How long a refresh token that was rotated still gives the same pair, if that is unused."""
 
 
 @cache

@@ -16,7 +16,7 @@ from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 
 # A task may have a thousand log lines.
-SWEEP = 250
+BATCH_SIZE = 250
 logger = logging.getLogger(__name__)
 
 
@@ -29,7 +29,7 @@ def delete(task: Task) -> None:
 
 
 def purge(
-    older_than_days: int, *, beyond_id: int = 0, at_most: int = SWEEP
+    older_than_days: int, *, beyond_id: int = 0, at_most: int = BATCH_SIZE
 ) -> tuple[int, int | None]:
     """Look at the next tasks by id and delete those that ended so many days ago.
 

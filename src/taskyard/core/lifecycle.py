@@ -38,7 +38,7 @@ from taskyard.core.types import (
     RescueDecision,
 )
 
-SWEEP = 1000
+BATCH_SIZE = 1000
 logger = logging.getLogger(__name__)
 
 
@@ -287,7 +287,7 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
 
 
 def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
-    """Cancel the next ``SWEEP`` of these tasks whose cancel was not requested yet; how many.
+    """Cancel the next ``BATCH_SIZE`` of these tasks whose cancel was not requested yet; how many.
 
     Left out are tasks that another transaction has locked, and waiting tasks of owners whose
     quota is locked.
@@ -297,7 +297,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
     def request(tasks: TaskQuerySet, lock: busy.Lock) -> busy.Looked:
         nonlocal requested
         with transaction.atomic():
-            locked = list(tasks.lock_skipping().only("owner", "worker")[:SWEEP])
+            locked = list(tasks.lock_skipping().only("owner", "worker")[:BATCH_SIZE])
             busy_owners = lock(task.owner_id for task in locked if task.worker_id is None)
             chosen = [
                 task
@@ -309,7 +309,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
         return busy.Looked(len(locked), busy_owners)
 
     not_requested = tasks.active().filter(cancel_requested_at=None)
-    busy.sparing_the_busy(not_requested, request, at_most=SWEEP)
+    busy.sparing_the_busy(not_requested, request, at_most=BATCH_SIZE)
     return requested
 
 
@@ -359,7 +359,7 @@ def release_due() -> set[str]:
     if not due.exists():
         return set()
     with transaction.atomic():
-        chosen = dict(due.lock_skipping().values_list("id", "queue")[:SWEEP])
+        chosen = dict(due.lock_skipping().values_list("id", "queue")[:BATCH_SIZE])
         Task.objects.filter(id__in=chosen).update(ready=True, wake_at=None)
     return set(chosen.values())
 
@@ -385,7 +385,7 @@ def rescue(lost: TaskQuerySet, reason_of: Callable[[Task], LossReason] = assume_
         return looked
 
     if lost.exists():
-        busy.sparing_the_busy(lost, take, at_most=SWEEP)
+        busy.sparing_the_busy(lost, take, at_most=BATCH_SIZE)
     return queues
 
 
@@ -394,7 +394,8 @@ def _rescue_next(
 ) -> tuple[busy.Looked, dict[RescueDecision, list[Task]]]:
     with transaction.atomic():
         decided = [
-            (task, _decision_for(task, reason_of(task))) for task in lost.lock_skipping()[:SWEEP]
+            (task, _decision_for(task, reason_of(task)))
+            for task in lost.lock_skipping()[:BATCH_SIZE]
         ]
         busy_owners = lock(task.owner_id for task, decision in decided if not decision.again)
         by_decision: dict[RescueDecision, list[Task]] = {}

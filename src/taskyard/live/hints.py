@@ -1,6 +1,6 @@
 """Hints: messages over Redis pub/sub that name changed tasks.
 
-A hint only reduces latency: after a lost one, the next sweep finds the change.
+A hint only reduces latency: after a lost one, the next poll of the hub finds the change.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ def publish(changes: Iterable[Change]) -> None:
                 pipeline.publish(name, payload)
             pipeline.execute()
     except BrokerUnavailable:
-        pass  # the sweeps of the hubs find the changes
+        pass  # the polls of the hubs find the changes
 
 
 def parse(payload: bytes) -> Hint:

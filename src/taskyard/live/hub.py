@@ -1,7 +1,7 @@
 """The hub of a web process: receives hints from Redis and calls the listeners of their owners.
 
-All listeners share one Redis connection. For lost hints there is a sweep: one query that finds the
-owners with changes since the last sweep, every five seconds, and every second while Redis is away.
+All listeners share one Redis connection. For lost hints the hub polls: one query finds the
+owners with changes since the last poll, every five seconds, and every second while Redis is away.
 A listener holds no thread and no database connection; the hub has two of each for all queries.
 """
 
@@ -31,7 +31,7 @@ from taskyard.live.hints import Hint
 
 THREADS = 2
 TICK_SECONDS = 1.0
-TICKS_A_SWEEP = 5
+TICKS_A_POLL = 5
 # After so long without a message the hub sends a PING, and after twice as long it disconnects.
 QUIET_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
@@ -39,7 +39,7 @@ SUBSCRIBE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 2.0
 
 Callback = Callable[[Hint], None]
-# Whether a listener has read a change already; then a sweep does not call it.
+# Whether a listener has read a change already; then a poll does not call it.
 HasSeen = Callable[[int], bool]
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -62,15 +62,15 @@ class Hub:
         self._subscriptions: dict[int, Subscription] = {}
         self._redis: AbstractConnection | None = None
         self._received_at = 0.0
-        self._swept_to: str | None = None
-        self._sweep_now = asyncio.Event()
+        self._polled_to: str | None = None
+        self._poll_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="live")
         self.stopping = False
 
     def start(self) -> None:
-        sweeping = asyncio.create_task(self._sweep_periodically())
-        self._tasks = [sweeping, asyncio.create_task(self._stay_connected())]
+        polling = asyncio.create_task(self._poll_periodically())
+        self._tasks = [polling, asyncio.create_task(self._stay_connected())]
 
     @property
     def receives_hints(self) -> bool:
@@ -96,7 +96,7 @@ class Hub:
     ) -> AsyncIterator[None]:
         """Call ``callback`` within the block for each hint, and for changes without a hint.
 
-        Every change that commits within the block leads to a call, at the latest after a sweep.
+        Every change that commits within the block leads to a call, at the latest after a poll.
         """
         is_new = owner_id not in self._subscriptions
         subscription = self._subscriptions.setdefault(owner_id, Subscription())
@@ -110,7 +110,7 @@ class Hub:
                         await subscription.subscribed.wait()
             yield
         finally:
-            # The next sweep unsubscribes: until then the owner is likely to listen again.
+            # The next poll unsubscribes: until then the owner is likely to listen again.
             subscription.listeners.pop(callback, None)
 
     async def run_in_thread(
@@ -130,21 +130,21 @@ class Hub:
         for callback in tuple(subscription.listeners) if subscription else ():
             callback(hint)
 
-    async def _sweep_periodically(self) -> None:
-        """Sweep, and check the connection to Redis, for ever."""
+    async def _poll_periodically(self) -> None:
+        """Poll, and check the connection to Redis, for ever."""
         ticks = 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
-                    await self._sweep_now.wait()
+                    await self._poll_now.wait()
             ticks += 1
-            if self._redis is None or self._sweep_now.is_set() or ticks >= TICKS_A_SWEEP:
+            if self._redis is None or self._poll_now.is_set() or ticks >= TICKS_A_POLL:
                 ticks = 0
-                self._sweep_now.clear()
-                await self._sweep()
+                self._poll_now.clear()
+                await self._poll()
             await self._check_connection()
 
-    async def _sweep(self) -> None:
+    async def _poll(self) -> None:
         """Unsubscribe from owners without listeners; call listeners of owners with changes."""
         for owner_id in [
             owner
@@ -154,23 +154,23 @@ class Hub:
             del self._subscriptions[owner_id]
             await self._send_command("UNSUBSCRIBE", owner_id)
         if not self._subscriptions:
-            self._swept_to = None
+            self._polled_to = None
             return
-        swept = list(self._subscriptions)
+        polled = list(self._subscriptions)
         changed: dict[int, set[int]] = {}
         try:
-            if self._swept_to is None:
-                self._swept_to = await self.run_in_thread(changes.now)
-                swept = []
+            if self._polled_to is None:
+                self._polled_to = await self.run_in_thread(changes.now)
+                polled = []
             else:
-                self._swept_to, changed = await self.run_in_thread(
-                    changes.changed_owners, swept, self._swept_to
+                self._polled_to, changed = await self.run_in_thread(
+                    changes.changed_owners, polled, self._polled_to
                 )
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("no sweep: %s", error)
+            logger.warning("changes not polled: %s", error)
             return
         # The query did not cover owners that subscribed while it ran.
-        for owner_id in self._subscriptions.keys() - swept:
+        for owner_id in self._subscriptions.keys() - polled:
             self._call_listeners(owner_id, None)
         for owner_id, owner_changes in changed.items():
             subscription = self._subscriptions.get(owner_id, Subscription())
@@ -201,7 +201,7 @@ class Hub:
             for owner_id, subscription in list(self._subscriptions.items()):
                 subscription.subscribed.clear()
                 self._call_listeners(owner_id, None)
-            self._sweep_now.set()
+            self._poll_now.set()
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
@@ -219,7 +219,7 @@ class Hub:
             if channels:
                 await redis.send_command("SUBSCRIBE", *channels)
             # Hints were lost while there was no connection.
-            self._sweep_now.set()
+            self._poll_now.set()
             for owner_id in list(self._subscriptions):
                 self._call_listeners(owner_id, None)
             while True:

@@ -28,6 +28,7 @@ from taskyard.server.wsgi_adapter import (
     WSGIAdapter,
     WSGIApp,
     declared_size,
+    wait_for_ever,
 )
 
 # Every path accepts a body of so many bytes; it is read without any check.
@@ -37,7 +38,7 @@ LONG_BYTES = 64 * 1024
 # The paths that hash a password.
 _HASHING_PATH = re.compile(
     r"/(?:api/(?:register|token|me/password)|sign-in|register|password|admin/login"
-    r"|admin/password_change|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
+    r"|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
 )
 
 
@@ -57,11 +58,9 @@ class Admission:
     """Calls the WSGI application within the bounds. One for all connections of the process."""
 
     def __init__(self, wsgi: WSGIApp) -> None:
-        self._app = WSGIAdapter(
-            wsgi, threads=settings.TASKYARD_THREADS, max_body=settings.MAX_BODY_BYTES
-        )
+        self._app = WSGIAdapter(wsgi, threads=settings.TASKYARD_THREADS)
         self._hashing_app = WSGIAdapter(
-            wsgi, threads=settings.TASKYARD_HASHING_THREADS, max_body=SHORT_BYTES, may_grow=False
+            wsgi, threads=settings.TASKYARD_HASHING_THREADS, may_grow=False
         )
         self._hash_budget = Budget(
             settings.TASKYARD_HASHING_QUEUE,
@@ -137,7 +136,9 @@ class Admission:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        await self._app({**scope, REFUSAL: why, SIZE: size}, Body.empty().replay, send_and_close)
+        await self._app(
+            {**scope, REFUSAL: why, SIZE: size}, Body(wait_for_ever).replay, send_and_close
+        )
 
 
 class Budget:

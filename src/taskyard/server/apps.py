@@ -9,10 +9,11 @@ class ServerConfig(AppConfig):
     label = "taskyard_server"
 
     def ready(self) -> None:
-        from taskyard.core import cleanup
-        from taskyard.server import sessions
+        from django.contrib.sessions.backends.db import SessionStore
 
-        cleanup.register(sessions.delete_expired)
+        from taskyard.core import cleanup
+
+        cleanup.register(SessionStore.clear_expired)
 
 
 class ThrottledAdmin(admin.AdminConfig):

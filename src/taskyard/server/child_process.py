@@ -1,6 +1,5 @@
 """Child processes that end when their parent ends, also after its SIGKILL."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -8,23 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-PR_SET_PDEATHSIG = 1
-# Loaded before any fork, because a new child may only make the system call.
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+from taskyard.core import prctl
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
-    """A function for `preexec_fn` that lets the kernel send the signal when the parent ends.
-
-    A later change of the user would undo it.
-    """
+    """A function for `preexec_fn` that lets the kernel send the signal when the parent ends."""
 
     def set_death_signal() -> None:
-        if _libc is not None:
-            _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
-            # The parent may have died before the call above.
-            if os.getppid() != parent:
-                os._exit(1)
+        prctl.set_death_signal(death_signal)
+        # The parent may have died before the call above.
+        if os.getppid() != parent:
+            os._exit(1)
 
     return set_death_signal
 

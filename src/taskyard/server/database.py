@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from taskyard.server.env import ConfigurationError, boolean, choice
+from taskyard.server.env import ConfigurationError
 from taskyard.server.postgresql import session
 
 CONNECT_SECONDS = 3
@@ -103,6 +103,20 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return unquote(parts.hostname or ""), str(port or "")
 
 
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _pool_mode(text: str) -> str:
+    if text not in ("session", "transaction"):
+        raise ValueError("expected session or transaction")
+    return text
+
+
 def _integer(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise ValueError("expected a whole number")
@@ -114,14 +128,14 @@ def _integer_or_none(text: str) -> int | None:
 
 
 def _flag(text: str) -> int:
-    return int(boolean(text))
+    return int(_boolean(text))
 
 
 # Options that psycopg or libpq does not take as text; all other options of libpq are passed on.
 PARSERS: dict[str, Callable[[str], Any]] = {
     "prepare_threshold": _integer_or_none,
-    "server_side_binding": boolean,
-    "pool_mode": choice("session", "transaction"),
+    "server_side_binding": _boolean,
+    "pool_mode": _pool_mode,
     "connect_timeout": _integer,
     "keepalives": _flag,
     "keepalives_idle": _integer,

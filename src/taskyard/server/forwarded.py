@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from taskyard.core.conf import conf
+from taskyard.accounts.addresses import forwarded_parameters, trusted_entry
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -24,32 +24,19 @@ class Forwarded:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         meta = request.META
-        forwarded = _forwarded_element(meta.get("HTTP_FORWARDED", ""))
-        scheme = _trusted(meta.get("HTTP_X_FORWARDED_PROTO", "")).lower()
+        forwarded = forwarded_parameters(meta.get("HTTP_FORWARDED", ""))
+        scheme = trusted_entry(meta.get("HTTP_X_FORWARDED_PROTO", "")).lower()
         scheme = scheme or forwarded.get("proto", "")
         if scheme in DEFAULT_PORTS:
             meta["wsgi.url_scheme"] = scheme
-        host = _trusted(meta.get("HTTP_X_FORWARDED_HOST", "")) or forwarded.get("host", "")
+        host = trusted_entry(meta.get("HTTP_X_FORWARDED_HOST", "")) or forwarded.get("host", "")
         if host := host or meta.get("HTTP_HOST", ""):
             meta["HTTP_HOST"] = _with_port(host, meta)
         return self.get_response(request)
 
 
-def _trusted(value: str) -> str:
-    """The entry that the first trusted proxy appended; earlier entries cannot be trusted."""
-    hops = value.split(",")
-    proxies: int = conf().TRUSTED_PROXIES
-    return hops[-min(proxies, len(hops))].strip()
-
-
-def _forwarded_element(value: str) -> dict[str, str]:
-    """The parameters that the first trusted proxy wrote into Forwarded."""
-    pairs = (pair.partition("=") for pair in _trusted(value).split(";"))
-    return {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
-
-
 def _with_port(host: str, meta: dict[str, Any]) -> str:
-    port = _trusted(meta.get("HTTP_X_FORWARDED_PORT", ""))
+    port = trusted_entry(meta.get("HTTP_X_FORWARDED_PORT", ""))
     has_port = ":" in host.rpartition("]")[2]
     if has_port or not _PORT.fullmatch(port) or port == DEFAULT_PORTS[meta["wsgi.url_scheme"]]:
         return host

@@ -8,15 +8,12 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIRequest
-from django.utils.http import parse_header_parameters
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Data is parsed in chunks of this size, so a limit is exceeded by one chunk at most.
 CHUNK_BYTES = 16 * 1024
 # A refused client may send for so long. Else it would get a TCP reset before it reads the response.
 LINGER_SECONDS = 3.0
-LONGEST_CONTENT_TYPE = 256
 
 
 def _refusal(status: HTTPStatus, code: str, detail: str) -> bytes:
@@ -248,25 +245,3 @@ class _LingeringTransport:
 def _least_bytes() -> int:
     """How many bytes a client must send, or read, in TASKYARD_STALL_SECONDS."""
     return int(settings.TASKYARD_STALL_SECONDS * settings.TASKYARD_LEAST_RATE)
-
-
-class Utf8Request(WSGIRequest):
-    """Decodes paths and forms as UTF-8 and ignores the charset that a request names.
-
-    Django would use any codec of Python, also ``base64`` and ``utf-7``, and could fail before its
-    error handling begins. A long Content-Type would take Django a second. ``get_host`` checks the
-    host once and caches it.
-    """
-
-    _host: str | None = None
-
-    def get_host(self) -> str:
-        if self._host is None:
-            self._host = super().get_host()
-        return self._host
-
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        content_type = meta.get("CONTENT_TYPE", "")
-        if len(content_type) > LONGEST_CONTENT_TYPE:
-            content_type = meta["CONTENT_TYPE"] = ""
-        self.content_type, self.content_params = parse_header_parameters(content_type)

@@ -24,7 +24,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 from taskyard.api import errors
 from taskyard.server.logs import request_id
-from taskyard.server.requests import note_user
+from taskyard.server.request_log import note_user
 from taskyard.server.wsgi_adapter import BUSY, REFUSAL
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]

@@ -19,11 +19,7 @@ try:
         "BROKER_URL": (
             _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
         ),
-        **{
-            name: _env[f"TASKYARD_{name}"]
-            for name in Conf.model_fields
-            if f"TASKYARD_{name}" in _env
-        },
+        **{name: _env[f"TASKYARD_{name}"] for name in Conf.model_fields if name not in env.RENAMED},
     }
     DATABASES: dict[str, dict[str, Any]] = {
         "default": database(
@@ -50,8 +46,6 @@ except env.ConfigurationError as _error:
     raise SystemExit(2) from None
 
 TASKYARD_HOME = _env["TASKYARD_HOME"]
-TASKYARD_PROCESS = _env["TASKYARD_PROCESS"]
-TASKYARD_CONCURRENCY = _env["TASKYARD_CONCURRENCY"]
 TASKYARD_THREADS = _env["TASKYARD_THREADS"]
 TASKYARD_HASHING_THREADS = _env["TASKYARD_HASHING_THREADS"]
 TASKYARD_HASHING_QUEUE = _env["TASKYARD_HASHING_QUEUE"]
@@ -66,7 +60,6 @@ TASKYARD_UNREAD_BYTES = _env["TASKYARD_UNREAD_BYTES"]
 TASKYARD_BASE_PATH: str = _env["TASKYARD_BASE_PATH"]
 TASKYARD_LOG_REQUESTS = _env["TASKYARD_LOG_REQUESTS"]
 TASKYARD_METRICS_TOKEN = _env["TASKYARD_METRICS_TOKEN"]
-TASKYARD_PASSWORD_POLICY = _env["TASKYARD_PASSWORD_POLICY"]
 
 DEBUG = _env["DJANGO_DEBUG"]
 ALLOWED_HOSTS = _env["DJANGO_ALLOWED_HOSTS"]
@@ -146,7 +139,7 @@ PASSWORD_HASHERS = [
     "taskyard.accounts.hashers.PBKDF2",
 ]
 _VALIDATION = "django.contrib.auth.password_validation"
-_STRICT = TASKYARD_PASSWORD_POLICY == "strict"  # noqa: S105
+_STRICT = _env["TASKYARD_PASSWORD_POLICY"] == "strict"  # noqa: S105
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "taskyard.accounts.validators.MaximumLengthValidator"},
     {
@@ -173,8 +166,6 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# The parser of the API has its own limits (256 KiB, bulk 8 MiB).
-MAX_BODY_BYTES = 8 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = TASKYARD_FORM_BYTES
 
 X_FRAME_OPTIONS = "DENY"
@@ -193,7 +184,7 @@ LOGGING_CONFIG = "taskyard.server.logs.configure"
 LOGGING = logs.configuration(
     _env["TASKYARD_LOG_LEVEL"],
     _env["TASKYARD_LOG_FORMAT"],
-    take_over=TASKYARD_PROCESS in ("web", "worker"),
+    take_over=_env["TASKYARD_PROCESS"] in ("web", "worker"),
 )
 
 REST_FRAMEWORK = {

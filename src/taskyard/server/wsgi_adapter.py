@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
-from taskyard.live.asgi import SSE_CHECK, Message, Receive, Scope, Send
+from taskyard.live.asgi import SSE_CHECK, Message, Receive, Response, Scope, Send
 from taskyard.server.logs import REQUEST
 from taskyard.server.threads import FixedThreads, Threads, client_key
 
@@ -21,10 +22,8 @@ logger = logging.getLogger(__name__)
 # has.
 REFUSAL, SIZE = "taskyard.refusal", "taskyard.size"
 BUSY, UNREAD = "busy", "unread"
-
-
-class BodyTooLarge(Exception):
-    """The body has more bytes than the limit."""
+OUTAGE = b'{"detail":"The service is unavailable.","code":"unavailable"}'
+FAILURE = b'{"detail":"An error of the server.","code":"error"}'
 
 
 class ClientDisconnected(Exception):
@@ -34,14 +33,12 @@ class ClientDisconnected(Exception):
 class WSGIAdapter:
     """An ASGI application that calls a WSGI application in `threads` threads.
 
-    With `may_grow` it uses more threads while requests wait (``server.threads``).
+    With `may_grow` it uses more threads while requests wait (``server.threads``). Bodies are
+    bounded before (``server.admission``).
     """
 
-    def __init__(
-        self, wsgi: WSGIApp, *, threads: int, max_body: int, may_grow: bool = True
-    ) -> None:
+    def __init__(self, wsgi: WSGIApp, *, threads: int, may_grow: bool = True) -> None:
         self._wsgi = wsgi
-        self._max_body = max_body
         self._threads = Threads(threads) if may_grow else FixedThreads(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,16 +63,14 @@ class WSGIAdapter:
             asyncio.run_coroutine_threadsafe(deliver_if_connected(message), loop).result()
 
         try:
-            limit = scope.get(SIZE, self._max_body)
-            body = await read_body(scope, receive, limit=limit)
+            body = Body(receive)
+            await body.read()
             address = scope["client"][0] if scope.get("client") else ""
             client = client_key(scope["headers"], address)
-            call = partial(self._call_wsgi, scope, body, send_now)
+            call = partial(self._call_wsgi, scope, body.content(), send_now)
             # A response that is not streamed comes from the thread in one step.
             for message in await self._threads.run(client, call):
                 await deliver(message)
-        except BodyTooLarge:
-            await _too_large(send)
         except ClientDisconnected:
             return
         except Exception as error:
@@ -133,14 +128,7 @@ class Body:
         self.size = 0
         self.is_whole = False
 
-    @classmethod
-    def empty(cls) -> "Body":
-        """An empty body, for an application that answers by the headers alone."""
-        body = cls(_wait_for_ever)
-        body.is_whole = True
-        return body
-
-    async def read(self, limit: int) -> None:
+    async def read(self, limit: float = math.inf) -> None:
         """Read to the end, or until there are more than ``limit`` bytes.
 
         Raises ClientDisconnected.
@@ -167,7 +155,8 @@ class Body:
         return {"type": "http.request", "body": self.content(), "more_body": False}
 
 
-async def _wait_for_ever() -> Message:
+async def wait_for_ever() -> Message:
+    """An ASGI ``receive`` of a client that sends nothing and stays."""
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -180,20 +169,6 @@ def declared_size(scope: Scope) -> int | None:
         if name == b"transfer-encoding":
             return None
     return 0
-
-
-async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """The whole body, chunked or not.
-
-    Raises BodyTooLarge, before it reads if the declared size is too large; ClientDisconnected.
-    """
-    if (declared_size(scope) or 0) > limit:
-        raise BodyTooLarge
-    body = Body(receive)
-    await body.read(limit)
-    if not body.is_whole:
-        raise BodyTooLarge
-    return body.content()
 
 
 def environ(scope: Scope, body: bytes) -> dict[str, Any]:
@@ -247,26 +222,11 @@ def _has_length(head: Message) -> bool:
     return any(name == b"content-length" for name, _ in head["headers"])
 
 
-async def _too_large(send: Send) -> None:
-    close = (b"connection", b"close")
-    await _send_json(send, 413, b'{"detail":"Request body is too large."}', close)
-
-
 async def _failed(send: Send, error: Exception) -> None:
     """Send the response to an error that Django's own error handling did not catch."""
-    if is_outage(error):
-        body = b'{"detail":"The service is unavailable.","code":"unavailable"}'
-        await _send_json(send, 503, body, (b"retry-after", b"5"))
-    else:
-        await _send_json(send, 500, b'{"detail":"An error of the server.","code":"error"}')
-
-
-async def _send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    common_headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    start = {"type": "http.response.start", "status": status}
-    await send({**start, "headers": [*common_headers, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    outage = is_outage(error)
+    headers = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+    if outage:
+        headers.append((b"retry-after", b"5"))
+    response = Response(503 if outage else 500, headers, b"")
+    await response.with_body(OUTAGE if outage else FAILURE).send_to(send)

@@ -18,6 +18,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 from django.db import connections
 
+from taskyard.core import prctl
 from taskyard.core.conf import conf
 from taskyard.core.redis_server import why_unusable
 from taskyard.worker import (
@@ -77,7 +78,7 @@ def prepare_before_fork(sender: Any, **kwargs: Any) -> None:
     _refuse_other_pools(sender.pool_cls)
     entry.register(concurrency=sender.concurrency)
     reaper.start(identity.process_table())
-    process_tree.adopt_orphans()
+    prctl.adopt_orphans()
     identity.processes = sender.concurrency
     # The children share the pages of loaded modules until one of them writes to a page.
     gc.collect()
@@ -96,8 +97,9 @@ def begin_a_process(**kwargs: Any) -> None:
     identity.process_table().release()  # from now on the reaper knows this process
     with suppress(PermissionError):  # it leads a session already
         os.setsid()
-    process_tree.adopt_orphans()
-    process_tree.outlive_the_parent()
+    prctl.adopt_orphans()
+    # Undo Celery's death signal: the reaper kills this process, after its descendants.
+    prctl.set_death_signal(0)
     if os.getppid() != identity.parent_pid:
         os._exit(os.EX_UNAVAILABLE)
     process_tree.allow_children()

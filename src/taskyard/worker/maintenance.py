@@ -30,13 +30,13 @@ def ready(served: Sequence[str], *, up_to: int) -> dict[str, int]:
     return {queue: count for queue, count in counts.items() if count}
 
 
-def sweep(worker_id: int) -> None:
+def rescue(worker_id: int) -> None:
     """Take tasks from dead workers. Workers find the tasks that become ready by polling."""
     if leases.leads(worker_id):
         lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
-def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.SWEEP) -> int | None:
+def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.BATCH_SIZE) -> int | None:
     """Delete expired rows: terminal tasks, ``at_most`` of them, idempotency keys, leases; and run
     the registered cleanups.
 

@@ -5,7 +5,6 @@ Each process of the pool leads a session of its own and is the subreaper of its 
 its tree. Linux only; on other systems a handler has to end the processes that it starts.
 """
 
-import ctypes
 import multiprocessing
 import multiprocessing.process
 import os
@@ -18,11 +17,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
 # The main process as `multiprocessing` sees it. Celery replaces it by an object of its own.
 _main = multiprocessing.current_process()
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Entry(NamedTuple):
@@ -33,18 +29,6 @@ class Entry(NamedTuple):
     zombie: bool
     born: int
     """When it started, in the kernel's ticks. Two processes that had one id differ in this."""
-
-
-def adopt_orphans() -> None:
-    """Make this process the parent of its descendants that lose theirs."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def outlive_the_parent() -> None:
-    """Undo Celery's parent death signal: the reaper kills this process, after its descendants."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def allow_children() -> None:
@@ -157,7 +141,7 @@ def end_orphans(known: Callable[[], set[int]]) -> None:
 
 def _has_children() -> bool:
     """Whether this process has children: one system call, because it runs after every task."""
-    if _libc is None:
+    if sys.platform != "linux":
         return False
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

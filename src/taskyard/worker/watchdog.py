@@ -22,7 +22,7 @@ from taskyard.worker.wakeup import has_undelivered, notify
 TICK_SECONDS = 0.2
 # A task whose wake-up was lost waits so long at most.
 LOOK_SECONDS = 0.5
-SWEEP_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 # The time to shut down after the drain time is over.
 EXIT_SECONDS = 4.0
 NOT_CONSUMING_SECONDS = 10.0
@@ -51,7 +51,7 @@ class Watchdog(threading.Thread):
         self._claimed_for: set[int] = set()
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
-        self._swept_at = self._looked_at = 0.0
+        self._checked_at = self._looked_at = 0.0
         self.consumed_at = time.monotonic()
         self.reaches_broker = True
         identity.process_table().note_answer()
@@ -87,7 +87,7 @@ class Watchdog(threading.Thread):
                 self._drop_connection()
                 self._stop_tasks_when_cut_off()
                 self.consumed_at = time.monotonic()  # it is unknown whether work waits
-                self._stopping.wait(SWEEP_SECONDS)
+                self._stopping.wait(BEAT_SECONDS)
                 continue
             identity.process_table().note_answer()
             for queue in queues:
@@ -136,14 +136,14 @@ class Watchdog(threading.Thread):
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
             self._look_for_work()
-        if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
-            self._swept_at = time.monotonic()
+        if time.monotonic() - self._checked_at >= BEAT_SECONDS:
+            self._checked_at = time.monotonic()
             self._beat()
             self._kill_stopped()
             self._kill_ignoring_cancel()
             queues |= self._rescue_dropped(alive=set(self._processes()))
             self.reaches_broker = idle_listener.end(served_queues())
-            maintenance.sweep(identity.worker_id)
+            maintenance.rescue(identity.worker_id)
             self._exit_if_not_consuming()
         return queues
 
@@ -230,7 +230,7 @@ class Watchdog(threading.Thread):
 
         Once a second, because it reads ``/proc``.
         """
-        if time.monotonic() - self._reaped_at < SWEEP_SECONDS:
+        if time.monotonic() - self._reaped_at < BEAT_SECONDS:
             return
         self._reaped_at = time.monotonic()
         reaper.ensure(identity.process_table())

@@ -76,7 +76,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
 def two_batches_and_a_half(owner: User) -> int:
     """Submit this many tasks and return the number."""
     new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1, 2]})
-    return len(lifecycle.submit_all(owner.pk, [new] * (lifecycle.SWEEP * 5 // 2)))
+    return len(lifecycle.submit_all(owner.pk, [new] * (lifecycle.BATCH_SIZE * 5 // 2)))
 
 
 def test_cancel_takes_more_than_one_batch(page: Client, owner: User) -> None:
@@ -93,10 +93,10 @@ def test_what_its_time_does_not_allow_is_left_and_can_be_gone_on_with(
 ) -> None:
     monkeypatch.setattr("taskyard.web.staff.views.bulk.SECONDS", 0.0)
     submitted = two_batches_and_a_half(owner)
-    counts = [submitted - done * lifecycle.SWEEP for done in range(3)]
+    counts = [submitted - done * lifecycle.BATCH_SIZE for done in range(3)]
     _, sent = confirm(page, "cancel", "task_type=sum")
     answer = page.post("/staff/tasks/cancel/", sent, follow=True)
-    assert said(answer) == [f"Cancelled, or asked to stop: {lifecycle.SWEEP}."]
+    assert said(answer) == [f"Cancelled, or asked to stop: {lifecycle.BATCH_SIZE}."]
     assert answer.context["count"] == counts[1]
     assert answer.request["PATH_INFO"] == "/staff/tasks/cancel/"
     for _ in range(2):
