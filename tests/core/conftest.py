@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from taskyard.core import leases, lifecycle, notifications
+from taskyard.core import hints, leases, lifecycle, notifications, wakeup
 from taskyard.core.models import Task
 from taskyard.core.types import Change, ClaimedTask, NewTask
-from taskyard.live import hints
-from taskyard.worker import wakeup
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 

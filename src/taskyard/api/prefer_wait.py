@@ -19,11 +19,11 @@ from taskyard.api.json import dumps
 from taskyard.api.serialize import serialize_task
 from taskyard.api.views.submit import TaskCreate
 from taskyard.api.views.tasks import TaskDetail, Tasks
+from taskyard.core.hints import Hint
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
-from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 from taskyard.live.paths import ViewPaths
 

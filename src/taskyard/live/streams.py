@@ -22,12 +22,12 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.utils import translation
 
+from taskyard.core.hints import Hint
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi, changes
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.changes import ChangedTasks, Position
-from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
 from taskyard.live.paths import View, ViewPaths, views
 
