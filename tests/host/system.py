@@ -75,8 +75,12 @@ class Host:
     def __enter__(self) -> Self:
         process = self._broker.start(self.env)
         self.processes.append(process)
-        self._broker.wait(process)
-        self.run("-m", "django", "migrate", "--verbosity", "0")
+        try:
+            self._broker.wait(process)
+            self.run("-m", "django", "migrate", "--verbosity", "0")
+        except BaseException:
+            child_process.stop(self.processes, seconds=20)
+            raise
         return self
 
     def __exit__(
