@@ -6,7 +6,7 @@ import pytest
 
 from taskyard.core.models import LogLine, Quota, Task
 from taskyard.core.states import Status
-from tests.api_client import NOT_FOUND, SITE, ApiClient
+from tests.api_client import IN_HOST, NOT_FOUND, SITE, ApiClient
 from tests.fake_worker import FakeWorker
 
 
@@ -120,6 +120,7 @@ def test_anothers_task_and_none_are_the_same_to_every_verb(
         f'{{"detail":"{NOT_FOUND}","code":"not_found"}}'.encode()
     }
     headers = [dict(answer.headers) for answer in answers[:6]]
-    assert len({each.pop("X-Request-ID") for each in headers}) == len(headers)
+    if not IN_HOST:
+        assert len({each.pop("X-Request-ID") for each in headers}) == len(headers)
     assert all(each == headers[0] for each in headers)
     assert other.get(f"tasks/{theirs}/").json() == before
