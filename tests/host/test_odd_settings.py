@@ -129,3 +129,9 @@ def test_a_broken_token_never_becomes_an_error_of_the_server(url: str) -> None:
         headers: Any = {"Authorization": value.encode("latin-1")}
         for path in ("/limits/", "/tasks/events/"):
             assert httpx.get(url + JOBS + path, headers=headers).status_code in (401, 403)
+
+
+def test_the_worker_leaves_logging_to_the_project(host: Host) -> None:
+    ready = [line for line in host.log.read_text().splitlines() if line.endswith("ready.")]
+    assert len(ready) == 1
+    assert ready[0].startswith("ODD celery.apps.worker celery@")

@@ -42,3 +42,10 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [f"{_ODD}.refuse"],
     "CAMELIZE_NAMES": True,
 }
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"odd": {"format": "ODD %(name)s %(message)s"}},
+    "handlers": {"odd": {"class": "logging.StreamHandler", "formatter": "odd"}},
+    "root": {"handlers": ["odd"], "level": "INFO"},
+}
