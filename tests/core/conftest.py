@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from taskyard.core import leases, lifecycle, notifications
+from taskyard.core import hints, leases, lifecycle, notifications, wakeup
 from taskyard.core.models import Task
 from taskyard.core.types import Change, ClaimedTask, NewTask, UserId
-from taskyard.live import hints
-from taskyard.worker import wakeup
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 

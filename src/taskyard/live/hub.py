@@ -23,12 +23,12 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from taskyard.core import redis_url
+from taskyard.core import hints, redis_url
 from taskyard.core.database_errors import is_outage
+from taskyard.core.hints import Hint
 from taskyard.core.redis import BrokerUnavailable
 from taskyard.core.types import UserId
-from taskyard.live import changes, hints
-from taskyard.live.hints import Hint
+from taskyard.live import changes
 
 THREADS = 2
 TICK_SECONDS = 1.0
