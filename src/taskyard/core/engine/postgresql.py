@@ -118,7 +118,7 @@ def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
     task = ClaimedTask._make(
         (*stored, time_of(started), time_of(began), time_of(now), cancel_requested)
     )
-    return ClaimedRow(task, priority, owners.from_column(owner_id), looked_at)
+    return ClaimedRow(task, priority, owner_id, looked_at)
 
 
 # Lock the next tasks of the fast path.
@@ -237,7 +237,7 @@ def claim(
 ) -> list[ClaimedRow]:
     """Claim the next ready tasks for a process; skip those that are locked."""
     params = {**next_in(queue, batch_sizes), "worker": worker_id, "process": process}
-    return list(map(_claimed_row, _fetch(CLAIM, params)))
+    return owners.of_claimed(list(map(_claimed_row, _fetch(CLAIM, params))))
 
 
 def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:

@@ -110,7 +110,7 @@ def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> 
     task = ClaimedTask._make(
         (*stored, _aware(started), _aware(began), now, cancel_requested_at is not None)
     )
-    return ClaimedRow(task, priority, owners.from_column(owner_id), looked_at)
+    return ClaimedRow(task, priority, owner_id, looked_at)
 
 
 # Find the next tasks of the fast path.
@@ -227,7 +227,7 @@ def claim(
         cursor.execute(CLAIM, {**params, **stamp, "chosen": chosen})
         rows = cursor.fetchall()
     now = _aware(stamp["now"])
-    return [_claimed_row(row, now=now, looked_at=len(picked)) for row in rows]
+    return owners.of_claimed([_claimed_row(row, now=now, looked_at=len(picked)) for row in rows])
 
 
 def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
