@@ -11,7 +11,9 @@ from taskyard.operator_help import OPERATOR
 
 def main() -> int:
     """Run one command; the exit code."""
-    if sys.argv[1:2] and sys.argv[1] in OPERATOR:
+    # `export --mine` is the client's: it needs a login and no database.
+    mine = sys.argv[1:2] == ["export"] and "--mine" in sys.argv
+    if sys.argv[1:2] and sys.argv[1] in OPERATOR and not mine:
         from taskyard.server.cli import main as server_main
 
         return server_main()
