@@ -28,7 +28,9 @@ from taskyard.core.transfer import exporter, importer, lines
 from taskyard.core.transfer.lines import BadLine, Position
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask, Traceback
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+# An export is a transaction of its own.
+exports = pytest.mark.django_db(transaction=True)
 
 HEADER = {
     "kind": "header", "format": "taskyard-export", "version": 1, "source": "elsewhere",
@@ -139,6 +141,7 @@ def record(owner_id: int, submit: Any, claim: Callable[..., list[ClaimedTask]]) 
     return [task.id for task in (done, failed, retried, cancelled, delayed, asleep)]
 
 
+@exports
 def test_a_file_that_is_imported_and_exported_again_is_the_same(record: list[int]) -> None:
     retried = record[2]
     # The one that runs is another one after an import.
@@ -153,6 +156,7 @@ def test_a_file_that_is_imported_and_exported_again_is_the_same(record: list[int
     assert counters == (2, 1, 1, 1)
 
 
+@exports
 def test_a_second_import_changes_nothing(record: list[int]) -> None:
     before = exported()
     counts = importer.import_lines(before)
@@ -172,6 +176,7 @@ def test_an_import_counts_in_the_quota(owner_id: int, new_ids: bool) -> None:
     assert quota.bytes == sum(Task.objects.values_list("size", flat=True))
 
 
+@exports
 def test_passwords_are_exported_only_if_they_are_asked_for(owner_id: int) -> None:
     name = get_user_model().USERNAME_FIELD
     hashed = get_user_model().objects.get(pk=owner_id).password
@@ -281,6 +286,7 @@ def test_a_task_that_was_not_due_waits(claim: Any) -> None:
     assert Task.objects.get(id=1).wake_at == datetime(2999, 1, 1, tzinfo=UTC)
 
 
+@exports
 def test_json_is_kept_to_the_letter() -> None:
     raw = b'{"a": 1.10, "b":1E5,"c" : 123456789012345678901234567890,"d":"\\u00e9\xc3\xa9"}'
     task = json.dumps({**ENDED, "id": 1, "input_data": "HERE"}).encode()
@@ -376,6 +382,7 @@ def test_an_interrupted_export_is_imported_as_far_as_it_goes() -> None:
         importer.import_lines([*file_of(HEADER, {**ENDED, "id": 1}), b'{"kind": "ta'])
 
 
+@exports
 def test_an_export_continues_after_any_line(record: list[int]) -> None:
     whole = exported()
     for count, raw in enumerate(whole[1:-1], 2):
@@ -384,6 +391,7 @@ def test_an_export_continues_after_any_line(record: list[int]) -> None:
         assert exported(after=place, header=False) == whole[count:]
 
 
+@exports
 def test_an_export_shows_one_moment(owner_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another connection submits while the users are written; the task is not in the file."""
     from threading import Thread
@@ -413,6 +421,7 @@ def _submit(owner_id: int) -> None:
         connection.close()
 
 
+@exports
 def test_what_is_exported_fits_the_schema(record: list[int]) -> None:
     import jsonschema
 
@@ -429,6 +438,7 @@ def test_a_task_imported_is_run_by_a_worker(claim: Any) -> None:
     assert (quota.active, quota.completed) == (0, 1)
 
 
+@exports
 @pytest.mark.skipif(
     not Task._meta.get_field("owner").null, reason="tasks without an owner are to come"
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskyard.client.commands import account, bulk, tasks, terminal
+from taskyard.client.commands import account, bulk, export, tasks, terminal
 from taskyard.client.i18n import gettext as _
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "cancel": tasks.cancel,
     "retry": tasks.retry,
     "bulk": bulk.bulk,
+    "export": export.export,
 }
 
 
@@ -55,6 +56,8 @@ def program(operator: Mapping[str, str]) -> typer.Typer:
     for name, function in COMMANDS.items():
         app.command(name, help=_(inspect.getdoc(function) or ""))(function)
     for name, text in operator.items():
+        if name in COMMANDS:
+            continue  # `taskyard.__main__` calls ours only with its own options
         app.command(name, help=text)(_operator_command)
     return app
 
