@@ -1,9 +1,10 @@
 """Write generated documentation: `python -m tools.reference`.
 
-It writes the reference pages of the command line and the library, and the settings that
-compose.yaml passes on. Tests compare them with the code."""
+It writes the reference pages of the command line and the library, the settings that
+compose.yaml passes on, and the schema of an export. Tests compare them with the code."""
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
 COMPOSE = REFERENCE.parent.parent / "compose.yaml"
+EXPORT = REFERENCE / "export-format.schema.json"
 # Settings that compose.yaml fixes for its containers.
 FIXED = {
     *("HOST", "PORT", "TASKYARD_HOME", "TASKYARD_PROCESS", "DATABASE_URL", "DJANGO_SECRET_KEY"),
@@ -158,12 +160,20 @@ def compose() -> str:
     return head + begin + note + line + passed + tail
 
 
+def export_schema() -> str:
+    """The JSON Schema of a line of an export."""
+    from taskyard.core.transfer import lines
+
+    return json.dumps(lines.schema(), indent=1) + "\n"
+
+
 def main() -> int:
     # The pages are in English in every locale.
     os.environ["LC_ALL"] = "C"
     COMMANDS.write_text(commands())
     LIBRARY.write_text(library())
     COMPOSE.write_text(compose())
+    EXPORT.write_text(export_schema())
     return 0
 
 

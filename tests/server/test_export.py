@@ -146,7 +146,7 @@ def test_a_file_that_was_cut_anywhere_is_continued(
     whole = (tmp_path / "whole").read_bytes()
     cut = tmp_path / "cut"
     first_line = whole.index(b"\n") + 1
-    for size in (0, 20, first_line, first_line + 1, len(whole) // 2, len(whole) - 1, len(whole)):
+    for size in (0, first_line + 1, len(whole) // 2, len(whole) - 1):
         cut.write_bytes(whole[:size])
         ok(taskyard("export", "cut", "--resume"))
         assert body(cut) == whole[first_line:].splitlines(keepends=True)
@@ -169,14 +169,14 @@ def test_pipes_places_and_refusals(
     source, target = new_installation("sqlite"), new_installation("sqlite")
     shell(source, FILL)
     out = source("export").stdout
-    part = ok(source("export", "--after", "task:48")).splitlines()
-    assert [json.loads(line)["kind"] for line in part] == [
+    part = source("export", "--after", "task:48").stdout
+    assert [json.loads(line)["kind"] for line in part.splitlines()] == [
         *("header", "task", "task", "audit", "audit", "end"),
     ]
     assert b"password" not in out
-    assert "48" in refused(target("import", "-", typed="\n".join(part).encode() + b"\nx"))
+    assert "line 7: incomplete_line" in refused(target("import", "-", typed=part + b"x"))
     ok(target("import", "-", typed=out))
-    ok(target("import", "-", typed="\n".join(part).encode() + b"\n"))
+    ok(target("import", "-", typed=part))
     assert "this file exists" in refused(source("export", str(tmp_path / "home0/taskyard.sqlite3")))
     assert "No such file" in refused(source("import", "none"))
     assert "No such file" in refused(source("export", "none/a"))
@@ -200,7 +200,7 @@ def test_an_import_killed_at_any_moment_is_run_again(
     source, target = new_installation("sqlite"), new_installation("postgresql")
     shell(source, FILL + "Task.objects.bulk_create([Task(owner=ann,"
           " task_type='sum', queue='default', input_data={}, status='error', **ended)"
-          " for _ in range(20_000)], batch_size=1000)")  # fmt: skip
+          " for _ in range(5_000)], batch_size=1000)")  # fmt: skip
     ok(source("export", "all"))
     for seconds in (2.0, 3.0, 4.0):
         killed = target.start("import", "all")
@@ -209,4 +209,4 @@ def test_an_import_killed_at_any_moment_is_run_again(
         killed.kill()
         killed.communicate()
     assert "task" in ok(target("import", "all"))
-    assert shell(target, COUNTS) == "[20050, 10, 20, 10, 2] [(30, 20020, 50)]\n"
+    assert shell(target, COUNTS) == "[5050, 10, 20, 10, 2] [(30, 5020, 50)]\n"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from taskyard.client import Attempt, Client, LogLine, Task
 
 FORMAT, VERSION = "taskyard-export", 1
+# Names of the standard output.
+STANDARD = ("", "-")
 PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 # Attempts after which the task goes on; any other is the last, which is on the task itself.
 PAST = ("failed", "lost")
@@ -34,7 +36,7 @@ AS_SHOWN = (
 def export(
     file: Annotated[
         str, typer.Argument(metavar="[FILE]", help=_("a new file; default: stdout"))
-    ] = "-",
+    ] = "",
     mine: Annotated[
         bool, typer.Option("--mine", help=_("your own tasks, over the API"), show_default=False)
     ] = False,
@@ -54,7 +56,7 @@ def export(
     """
     if not mine:
         raise BadField(_("without --mine this is a command of the operator, on the server"))
-    if resume and (after or file == "-"):
+    if resume and (after or file in STANDARD):
         raise BadField(_("--resume takes a file, and no --after"))
     # In English, which is the language of the record.
     with connect(keep_trying=True, answers_in="en") as client:
@@ -72,7 +74,7 @@ def export(
                     _write(out, line)
                     count += 1
             _write(out, {"kind": "end"})
-    notice(_("%(count)s tasks are exported") % {"count": count})
+    notice(_("Tasks exported: %(count)s") % {"count": count})
 
 
 def _source(url: str) -> str:
@@ -144,7 +146,7 @@ def _write(out: IO[bytes], line: dict[str, Any]) -> None:
 
 @contextmanager
 def _opened(name: str, *, resume: bool) -> Iterator[IO[bytes]]:
-    if name == "-":
+    if name in STANDARD:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

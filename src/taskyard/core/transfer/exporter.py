@@ -207,7 +207,10 @@ def _of_each_task(
 def _audit(key: str | int | None) -> Rows:
     columns = {name: name for name in ("id", "at", "by_name", "action", "target", "details")}
     entries = AuditEntry.objects.filter(**_beyond("id", key))
-    return _stream(entries, "id", **columns, by=_user_name("by"))
+    for row in _stream(entries, "id", **columns, by=_user_name("by")):
+        # PostgreSQL's jsonb does not keep the order of keys.
+        details = orjson.dumps(row["details"], option=orjson.OPT_SORT_KEYS)
+        yield {**row, "details": orjson.Fragment(details)}
 
 
 _SECTIONS: dict[str, Callable[[str | int | None], Rows]] = {

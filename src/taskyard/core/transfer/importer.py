@@ -120,7 +120,7 @@ class _Writer:
         self._source = header.source
         self._counts = counts
         self._new_ids = new_ids
-        self._user_id = lru_cache(USERS_REMEMBERED)(_user_id)
+        self._find_or_create = lru_cache(USERS_REMEMBERED)(_find_or_create_user)
         self._kinds: dict[type[Line], Any] = {
             UserLine: self._users,
             QuotaLine: self._quotas,
@@ -144,6 +144,13 @@ class _Writer:
             message = f"the database refuses a line of lines {batch[0][0]} to {batch[-1][0]}"
             raise BadLine(batch[0][0], "conflict", f"{message}: {reason}") from None
 
+    def _user_id(self, number: int, username: str) -> Any:
+        """The key of a user, who is created if needed. Raises BadLine."""
+        try:
+            return self._find_or_create(username)
+        except ValidationError as error:
+            raise _invalid_user(number, username, error) from None
+
     def _count(self, kind: str, *, new: bool) -> None:
         (self._counts.new if new else self._counts.there)[kind] += 1
 
@@ -151,7 +158,10 @@ class _Writer:
         for number, line in batch:
             found = _find_user(line.username)
             if found is None:
-                _create_user(number, line)
+                try:
+                    _create_user(line)
+                except ValidationError as error:
+                    raise _invalid_user(number, line.username, error) from None
             self._count("user", new=found is None)
 
     def _quotas(self, batch: Numbered) -> None:
@@ -310,16 +320,14 @@ def _find_user(username: str) -> Any:
         return None
 
 
-def _user_id(number: int, username: str) -> Any:
-    """The key of a user, who is created if needed."""
+def _find_or_create_user(username: str) -> Any:
+    """The key of a user. Raises ValidationError."""
     found = _find_user(username)
-    if found is not None:
-        return found
-    return _create_user(number, UserLine(kind="user", username=username))
+    return _create_user(UserLine(kind="user", username=username)) if found is None else found
 
 
-def _create_user(number: int, line: UserLine) -> Any:
-    """Create a user; without a hash the password is unusable. Raises BadLine."""
+def _create_user(line: UserLine) -> Any:
+    """Create a user; without a hash the password is unusable. Raises ValidationError."""
     model = get_user_model()
     known = {field.name for field in model._meta.concrete_fields}
     given = line.model_dump(include=known & line.model_fields_set - {"password"})
@@ -328,13 +336,13 @@ def _create_user(number: int, line: UserLine) -> Any:
         user.set_unusable_password()
     else:
         user.password = line.password
-    try:
-        user.full_clean(exclude=["password"])
-    except ValidationError as error:
-        reason = "; ".join(error.messages)
-        raise BadLine(number, "invalid_user", f"{line.username}: {reason}") from None
+    user.full_clean(exclude=["password"])
     user.save()
     return user.pk
+
+
+def _invalid_user(number: int, username: str, error: ValidationError) -> BadLine:
+    return BadLine(number, "invalid_user", f"{username}: {'; '.join(error.messages)}")
 
 
 def _fields(line: TaskLine) -> dict[str, Any]:

@@ -284,6 +284,8 @@ def _members(text: str) -> dict[str, Any]:
 
 def _next(text: str, place: int) -> int:
     """The place of the next character that is no white space."""
+    if text[place] > " ":
+        return place
     match = _SPACE.match(text, place)
     return match.end() if match else place
 
