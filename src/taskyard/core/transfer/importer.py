@@ -1,7 +1,7 @@
 """Import an export into an empty or a living installation, without changing what is there.
 
-A batch of lines is one transaction: it is written whole or not at all. What an earlier import of
-the file has written is recognised, so an interrupted import is simply run again.
+A batch of lines is one transaction: it is written whole or not at all. The import recognises the
+rows that an earlier import of the file has written, so an interrupted one is simply run again.
 """
 
 from collections import Counter, defaultdict
