@@ -19,7 +19,9 @@ def export(name: str, *, after: Position | None, secrets: bool) -> Counter[str]:
     """Write a new file. Raises ConfigurationError if it cannot be written, or is there already."""
     with _file_errors(name):
         if name == STANDARD:
-            return exporter.export(sys.stdout.buffer, after=after, secrets=secrets)
+            written = exporter.export(sys.stdout.buffer, after=after, secrets=secrets)
+            sys.stdout.buffer.flush()
+            return written
         created = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(created, "wb") as file:
             written = exporter.export(file, after=after, secrets=secrets)
@@ -92,5 +94,9 @@ def _file_errors(name: str) -> Iterator[None]:
         raise ConfigurationError(
             f"{name}: this file exists; --resume continues an interrupted export"
         ) from None
+    except BrokenPipeError:
+        # Else Python would try again to write the rest when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ConfigurationError(f"{name}: the reader has closed the pipe") from None
     except OSError as error:
         raise ConfigurationError(f"{name}: {error.strerror}") from None
