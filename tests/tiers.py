@@ -24,7 +24,7 @@ ONCE = {
         "tests/web/staff/test_in_a_browser.py",
         "tests/web/test_browser.py",
     ),
-    "postgresql": ("tests/benchmarks",),
+    "postgresql": ("tests/benchmarks", "tests/server/test_export.py"),
 }
 
 SLOW = {
@@ -56,6 +56,7 @@ SLOW = {
     "tests/server/test_authors_mistakes.py": "each mistake in each of five commands",
     "tests/server/test_backup.py": "a busy system is saved and restored elsewhere",
     "tests/server/test_behind_a_proxy.py": "every link of every page behind two kinds of proxy",
+    "tests/server/test_export.py": "commands on five new databases, one killed again and again",
     "tests/server/test_logs.py": "a live system for each format of the log",
     "tests/server/test_pooler.py": "needs PgBouncer",
     "tests/server/test_up.py": "each child of `taskyard up` is killed and started again",

@@ -1,9 +1,10 @@
 """Write generated documentation: `python -m tools.reference`.
 
-It writes the reference pages of the command line, the library and the dict TASKYARD, and the
-settings that compose.yaml passes on. Tests compare them with the code."""
+It writes the reference pages of the command line, the library and the dict TASKYARD, the settings
+that compose.yaml passes on, and the schema of an export. Tests compare them with the code."""
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS, LIBRARY = REFERENCE / "command-line.md", REFERENCE / "client.md"
 HOST_SETTINGS = REFERENCE / "django-settings.md"
 COMPOSE = REFERENCE.parent.parent / "compose.yaml"
+EXPORT = REFERENCE / "export-format.schema.json"
 # Settings that compose.yaml fixes for its containers.
 FIXED = {
     *("HOST", "PORT", "TASKYARD_HOME", "TASKYARD_PROCESS", "DATABASE_URL", "DJANGO_SECRET_KEY"),
@@ -184,6 +186,13 @@ def compose() -> str:
     return head + begin + note + line + passed + tail
 
 
+def export_schema() -> str:
+    """The JSON Schema of a line of an export."""
+    from taskyard.core.transfer import lines
+
+    return json.dumps(lines.schema(), indent=1) + "\n"
+
+
 def main() -> int:
     # The pages are in English in every locale.
     os.environ["LC_ALL"] = "C"
@@ -191,6 +200,7 @@ def main() -> int:
     LIBRARY.write_text(library())
     HOST_SETTINGS.write_text(host_settings())
     COMPOSE.write_text(compose())
+    EXPORT.write_text(export_schema())
     return 0
 
 

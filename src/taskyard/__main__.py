@@ -15,7 +15,9 @@ def main() -> int:
     """Run one command; the exit code."""
     # The package taskyard-client has no server, and the server does not run on Windows.
     has_server = sys.platform != "win32" and find_spec("taskyard.server") is not None
-    if has_server and sys.argv[1:2] and sys.argv[1] in OPERATOR:
+    # `export --mine` is the client's: it needs a login and no database.
+    mine = sys.argv[1:2] == ["export"] and "--mine" in sys.argv
+    if has_server and sys.argv[1:2] and sys.argv[1] in OPERATOR and not mine:
         from taskyard.server.cli import main as server_main
 
         return server_main()

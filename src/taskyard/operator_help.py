@@ -12,6 +12,8 @@ OPERATOR = {
     "createsuperuser": "make an administrator",
     "backup": "write the database to a file, while it is in use",
     "restore": "replace the database by that of a backup; taskyard must be stopped",
+    "export": "write tasks, users and settings as JSON lines; --mine: your own tasks, over the API",
+    "import": "add what is in the file of an export to the database",
     "doctor": "check this installation",
     "settings": "print the table of environment variables",
     "manage": "any command of Django's",

@@ -48,5 +48,6 @@ def test_every_command_has_its_section_and_none_is_the_operators() -> None:
     text = reference.COMMANDS.read_text()
     for name in COMMANDS:
         assert f"\n## {name}\n" in text
-    for name in OPERATOR:
+    # `export` is both; its section is that of `export --mine`.
+    for name in set(OPERATOR) - set(COMMANDS):
         assert f"\n## {name}\n" not in text

@@ -5,13 +5,14 @@ import inspect
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from taskyard import Run, task_type
 from taskyard.core import messages
 from taskyard.core.errors import Rejected
+from taskyard.core.transfer import lines
 from taskyard.core.types import LossReason
 from taskyard.server import cli, doctor, env
 from tests.docs.pages import REFERENCE, ROOT, named, source_trees, table
@@ -31,6 +32,13 @@ def test_compose_passes_every_setting_on() -> None:
     for name in env.NAMES:
         passed = f"    {name}: ${{{name}:-}}\n" in reference.COMPOSE.read_text()
         assert passed != (name in reference.FIXED)
+
+
+def test_the_format_of_an_export_is_there() -> None:
+    page = REFERENCE / "export-format.md"
+    assert reference.EXPORT.read_text() == reference.export_schema(), "python -m tools.reference"
+    for kind in get_args(lines.Line):
+        assert set(kind.model_fields) <= named(page), kind
 
 
 def test_every_command_is_there() -> None:

@@ -394,3 +394,25 @@ class DurationCursor(models.Model):
 
     def __str__(self) -> str:
         return self.cursor
+
+
+class ImportedId(models.Model):
+    """The id that a row of another installation got here (``core/transfer/importer.py``).
+
+    It stays when the row is deleted, so that a later import does not bring the row back.
+    """
+
+    source = models.CharField(max_length=300)
+    kind = models.CharField(max_length=5)
+    source_id = models.BigIntegerField()
+    local_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "kind", "source_id"], name="imported_id_once_a_row"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.kind} {self.source_id}: {self.local_id}"

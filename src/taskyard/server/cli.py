@@ -4,7 +4,7 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +236,65 @@ def restore(arguments: Sequence[str]) -> int:
     return 0
 
 
+def export(arguments: Sequence[str]) -> int:
+    """Write all tasks, users and settings of staff as JSON lines, while the database is in use."""
+    parser = _parser("export")
+    parser.add_argument("file", nargs="?", default="-", help="a new file; - is standard output")
+    parser.add_argument(
+        "--secrets", action="store_true", help="with the hashes of the users' passwords"
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--resume", action="store_true", help="continue the file of an interrupted export"
+    )
+    place.add_argument("--after", metavar="KIND:ID", help="only what comes after task:17, or so")
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    from taskyard.core.transfer.lines import Position
+    from taskyard.server import export_file
+
+    try:
+        after = None if options.after is None else Position.parse(options.after)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.resume and (options.secrets or options.file == "-"):
+        parser.error("--resume takes a file, and continues it with or without secrets")
+    with _database_errors():
+        written = (
+            export_file.resume(options.file)
+            if options.resume
+            else export_file.export(options.file, after=after, secrets=options.secrets)
+        )
+    print(f"exported: {_counted(written)}", file=sys.stderr)
+    return 0
+
+
+def import_(arguments: Sequence[str]) -> int:
+    """Add what is in the file of an export to the database; change nothing that is there."""
+    parser = _parser("import")
+    parser.add_argument("file", help="the file of an export; - is standard input")
+    parser.add_argument(
+        "--new-ids", action="store_true", help="give each task a new id, if the old ones are taken"
+    )
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    from taskyard.server import export_file
+
+    with _database_errors():
+        counts = export_file.read(options.file, new_ids=options.new_ids)
+    print(f"imported: {_counted(counts.new)}; there already: {_counted(counts.there)}")
+    if counts.lost:
+        print(f"{counts.lost:,} tasks that ran had no attempt left and ended in error")
+    return 0
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """The numbers of lines: `2 user, 17 task`."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing"
+
+
 def manage(arguments: Sequence[str]) -> int:
     """Run any command of Django's."""
     load_django()
@@ -277,9 +336,10 @@ def _lacks_tables(error: Exception) -> bool:
 
 Command = Callable[[Sequence[str]], int]
 COMMANDS: dict[str, Command] = {
-    command.__name__: command
+    command.__name__.rstrip("_"): command
     for command in (
-        *(up, web, worker, migrate, createsuperuser, backup, restore, doctor, settings, manage),
+        *(up, web, worker, migrate, createsuperuser, backup, restore, export, import_, doctor),
+        *(settings, manage),
     )
 }
 

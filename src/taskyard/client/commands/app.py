@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskyard.client.commands import account, bulk, tasks, terminal
+from taskyard.client.commands import account, bulk, export, tasks, terminal
 from taskyard.client.commands.session import USAGE, notice
 from taskyard.client.i18n import gettext as _
 
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "cancel": tasks.cancel,
     "retry": tasks.retry,
     "bulk": bulk.bulk,
+    "export": export.export,
 }
 
 
@@ -64,6 +65,8 @@ def program(
     for name, function in COMMANDS.items():
         app.command(name, help=_(inspect.getdoc(function) or ""))(function)
     for name, text in operator.items():
+        if name in COMMANDS:
+            continue  # `taskyard.__main__` calls ours only with its own options
         app.command(
             name,
             help=text,

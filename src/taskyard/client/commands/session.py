@@ -52,10 +52,13 @@ def server_url() -> str:
     return (os.environ.get("TASKYARD_URL") or saved or DEFAULT_URL).rstrip("/")
 
 
-def connect(*, keep_trying: bool = False, url: str | None = None) -> "Client":
+def connect(
+    *, keep_trying: bool = False, url: str | None = None, answers_in: str | None = None
+) -> "Client":
     """A client with the token of TASKYARD_TOKEN or of the saved login.
 
-    ``url`` is given by `login`, which ignores TASKYARD_TOKEN.
+    ``url`` is given by `login`, which ignores TASKYARD_TOKEN. ``answers_in`` is the language of
+    the server's answers; default: that of the locale.
     """
     from taskyard.client import Client, MemoryTokens, Tokens, TokenStore
     from taskyard.client.config import FileTokens
@@ -72,7 +75,7 @@ def connect(*, keep_trying: bool = False, url: str | None = None) -> "Client":
     return Client(
         url,
         tokens=tokens,
-        language=language(),
+        language=answers_in or language(),
         retry_for=KEEP_TRYING_SECONDS if keep_trying else RETRY_SECONDS,
         on_retry=_RetryNotice() if keep_trying else None,
     )
