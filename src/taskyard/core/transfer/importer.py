@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model, TextField, Value
 
-from taskyard.core import lifecycle
+from taskyard.core import lifecycle, totals
 from taskyard.core.allowance import ROW_BYTES
 from taskyard.core.engine import engine
 from taskyard.core.models import (
@@ -443,17 +443,24 @@ def _traceback(task: Task, fence: int, part: TracebackPart | None) -> Iterator[A
 
 
 def _count_in_quotas(tasks: Iterable[Task]) -> None:
-    """Add the tasks to the counters of their owners, in the order of ids as every end does."""
+    """Add the tasks to the counters of their owners, in the order of ids as every end does.
+
+    System tasks that have ended are counted apart.
+    """
     added: dict[Any, Counter[str]] = defaultdict(Counter)
+    system: Counter[str] = Counter()
     for task in tasks:
         if task.owner_id is not None:
             column = task.status if task.status in TERMINAL else "active"
             added[task.owner_id].update({column: 1, "bytes": task.size})
+        elif task.status in TERMINAL:
+            system[task.status] += 1
     for owner_id, counts in sorted(added.items()):
         lifecycle.open_quota(owner_id)
         Quota.objects.filter(user_id=owner_id).update(
             **{name: F(name) + count for name, count in counts.items()}
         )
+    totals.count_system_tasks(system.items())
 
 
 def _advance_sequence(model: type[Model], largest: int) -> None:
