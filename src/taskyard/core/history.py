@@ -72,7 +72,7 @@ def about(task_id: int) -> About:
     """The owner, tags and priority of a task, for its handler. Raises Task.DoesNotExist."""
     task = Task.objects.select_related("owner").only("owner", "tags", "priority").get(id=task_id)
     owner = Owner(task.owner_id, task.owner.get_username())
-    return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
+    return About(owner, tuple(task.tags), Priority.nearest(task.priority).name.lower())
 
 
 def record_attempts(endings: Iterable[AttemptResult]) -> None:
