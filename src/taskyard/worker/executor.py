@@ -343,7 +343,7 @@ def _learn(queue: str, *, known: list[str]) -> bool:
         return False
     ready = Task.objects.ready_in([queue]).exclude(task_type__in=known)
     names = list(ready.values_list("task_type", flat=True).distinct()[:NAMES_AT_ONCE])
-    return any([registry.resolver(name) for name in names])
+    return any(registry.resolver(name) for name in names)
 
 
 def _finish(endings: list[AttemptResult]) -> None:

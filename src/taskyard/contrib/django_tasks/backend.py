@@ -42,7 +42,7 @@ class TaskyardTask(Task):
         super().__post_init__()
         declarations.declare(self)
 
-    def using(  # type: ignore[override]  # with options that the base class does not know
+    def using(
         self,
         *,
         owner: Any = None,
@@ -100,7 +100,9 @@ class TaskyardBackend(BaseTaskBackend):
         ):
             raise InvalidTask(f"key must be 1 to {KEY_LENGTH} printable ASCII characters.")
 
-    def enqueue(self, task: Task, args: Sequence[Any], kwargs: dict[str, Any]) -> TaskResult:
+    def enqueue(  # type: ignore[override]  # the base class has a type for each task
+        self, task: Task, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> TaskResult:
         """Insert the task; a rollback of the caller's transaction removes it.
 
         Raises InvalidTask; TypeError if the function does not take these arguments; TypeError or

@@ -98,7 +98,7 @@ def find(name: str) -> Task:
     """The task of this name, now or before; imports its module. Raises ImportError."""
     if name not in _declared:
         found = import_string(_current_name(name))
-        if isinstance(found, Task):
+        if isinstance(found, Task):  # type: ignore[misc]
             declare(found)
     if name not in _declared:
         raise ImportError(f"{name} is not a task")
@@ -133,10 +133,9 @@ def discover() -> None:
     """
     for app in apps.get_app_configs():
         if app.module is not None and module_has_submodule(app.module, MODULE):
-            module = _import(f"{app.name}.{MODULE}")
-            for info in pkgutil.walk_packages(
-                getattr(module, "__path__", ()), f"{app.name}.{MODULE}."
-            ):
+            name = f"{app.name}.{MODULE}"
+            folders = getattr(_import(name), "__path__", ())
+            for info in pkgutil.walk_packages(folders, f"{name}.", onerror=lambda package: None):
                 _import(info.name)
     global known_at_start
     known_at_start = frozenset(_declared)

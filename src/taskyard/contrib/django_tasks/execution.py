@@ -25,7 +25,7 @@ FINAL = (Cancelled, TimedOut, Fail, asyncio.CancelledError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context(TaskContext):
+class Context(TaskContext):  # type: ignore[misc]  # the stubs do not say that it is frozen
     """What a task with ``takes_context`` gets: Django's context, and Taskyard's ``run``."""
 
     run: Run

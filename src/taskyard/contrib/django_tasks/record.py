@@ -145,11 +145,11 @@ def _worker_ids(row: Row) -> list[str]:
 def _errors(row: Row) -> Iterator[TaskError]:
     """Those of the failed attempts, in order."""
     has_failed = row.status in FAILED
-    if not has_failed and row.attempt <= (1 if row.worker_id or row.finished_at else 0):
+    is_current = row.worker_id is not None or row.status == Status.COMPLETED
+    if not has_failed and row.attempt <= is_current:  # most tasks: no query
         return
-    failed = list(
-        row.attempts.order_by("fence").values_list("fence", "error_code", "error_message")
-    )
+    past = row.attempts.order_by("fence")
+    failed = list(past.values_list("fence", "error_code", "error_message"))
     if has_failed:
         failed.append((row.fence, row.error_code, row.error_message))
     tracebacks = {each.fence: each for each in row.tracebacks.all()}
