@@ -50,8 +50,11 @@ class TaskyardTask(Task):
         max_attempts: int | None = None,
         **changes: Any,
     ) -> "TaskyardTask":
-        """A new task with other options; ``owner`` is a user or the primary key of one."""
-        own = {"owner_id": getattr(owner, "pk", owner), "key": key, "max_attempts": max_attempts}
+        """A new task with other options; ``owner`` is a saved user or the primary key of one."""
+        owner_id = getattr(owner, "pk", owner)
+        if owner is not None and owner_id is None:
+            raise ValueError("The owner has no primary key: the user is anonymous or not saved.")
+        own = {"owner_id": owner_id, "key": key, "max_attempts": max_attempts}
         given = {name: value for name, value in own.items() if value is not None}
         return replace(super().using(**changes), **given)  # type: ignore[return-value]
 

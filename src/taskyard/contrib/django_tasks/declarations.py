@@ -8,6 +8,7 @@ import logging
 import pkgutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
@@ -19,13 +20,20 @@ from django.utils.module_loading import import_string, module_has_submodule
 
 from taskyard.catalog.run import Run
 from taskyard.catalog.schema import Signature
-from taskyard.catalog.task_type import TaskType, registry
+from taskyard.catalog.task_type import PATH, TaskType, registry
 from taskyard.contrib.django_tasks import execution
-from taskyard.contrib.django_tasks.framework import InvalidTask, Task, task_backends
+from taskyard.contrib.django_tasks.framework import (
+    BaseTaskBackend,
+    InvalidTask,
+    InvalidTaskBackend,
+    Task,
+    task_backends,
+)
 
 MODULE = "tasks"
 # A name that was not found is looked up again after so long.
 RETRY_SECONDS = 60.0
+RENAMED = "If it was renamed, put both paths into the option ALIASES."
 logger = logging.getLogger(__name__)
 
 # The declared tasks by their names, former names too.
@@ -63,6 +71,8 @@ def declare(task: Task) -> None:
         return
     if task.func.__module__ == "__main__":
         raise InvalidTask(f"{name}: workers cannot import what a script declares.")
+    if not PATH.fullmatch(name):
+        raise InvalidTask(f"{name}: not a path by which workers import a task, or too long.")
     for each in (name, *_former_names(task)):
         registry.add(_type_of(task, each))
         _declared[each] = task
@@ -70,17 +80,14 @@ def declare(task: Task) -> None:
 
 def _type_of(task: Task, name: str) -> TaskType:
     doc = (task.func.__doc__ or "").strip()
-    try:
-        return DjangoTaskType(
-            name=name,
-            handler=execution.handler_of(task),
-            label=task.name.replace("_", " ").strip().capitalize(),
-            description=doc.split("\n\n")[0].replace("\n", " "),
-            queue=task.queue_name,
-            internal=True,
-        )
-    except ValueError as error:
-        raise InvalidTask(f"{name} cannot be the name of a task: {error}.") from None
+    return DjangoTaskType(
+        name=name,
+        handler=execution.handler_of(task),
+        label=task.name.replace("_", " ").strip().capitalize(),
+        description=doc.split("\n\n")[0].replace("\n", " "),
+        queue=task.queue_name,
+        internal=True,
+    )
 
 
 def _former_names(task: Task) -> Iterator[str]:
@@ -96,17 +103,28 @@ def _aliases(backend: Any) -> dict[str, str]:
 
 def find(name: str) -> Task:
     """The task of this name, now or before; imports its module. Raises ImportError."""
-    if name not in _declared:
+    if name in _declared:
+        return _declared[name]
+    try:
         found = import_string(_current_name(name))
-        if isinstance(found, Task):  # type: ignore[misc]
-            declare(found)
+    except ImportError as error:
+        raise ImportError(f"The task {name} cannot be imported: {error}. {RENAMED}") from error
+    if isinstance(found, Task):  # type: ignore[misc]
+        declare(found)
     if name not in _declared:
-        raise ImportError(f"{name} is not a task")
+        raise ImportError(f"{name} is not a task. {RENAMED}")
     return _declared[name]
 
 
+def backends() -> Iterator[BaseTaskBackend]:
+    """The backends in ``TASKS`` that can be imported."""
+    for alias in task_backends:
+        with suppress(InvalidTaskBackend):  # Django says so when it is used
+            yield task_backends[alias]
+
+
 def _current_name(name: str) -> str:
-    for backend in task_backends.all():
+    for backend in backends():
         for former, current in _aliases(backend).items():
             if name == former or name.startswith(f"{former}."):
                 return current + name[len(former) :]
@@ -121,7 +139,7 @@ def resolve(name: str) -> bool:
         find(name)
     except Exception as error:  # of the author's module
         _not_found_at[name] = time.monotonic()
-        logger.warning("tasks wait: %s cannot be imported: %r", name, error)
+        logger.warning("tasks of %s wait: %r", name, error)
         return False
     return True
 

@@ -7,6 +7,9 @@ from inspect import iscoroutinefunction
 from traceback import format_exception
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.dispatch import Signal
+
 from taskyard.catalog.encoding import encode_json
 from taskyard.catalog.run import Cancelled, Fail, Run, Suspend, TimedOut
 from taskyard.contrib.django_tasks.framework import (
@@ -98,19 +101,24 @@ def handler_of(task: Task) -> Callable[..., Any]:
     async def async_handler(run: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
         attempt = _begin(task, run)
         if attempt.begins:
-            await task_started.asend_robust(**attempt.signal)
+            await _send(task_started, **attempt.signal)
         try:
             value = attempt.succeed(await task.func(*attempt.context, *args, **kwargs))
         except BaseException as error:
             if attempt.fail(error):
-                await task_finished.asend_robust(**attempt.signal)
+                await _send(task_finished, **attempt.signal)
             raise
-        await task_finished.asend_robust(**attempt.signal)
+        await _send(task_finished, **attempt.signal)
         return value
 
     chosen = async_handler if iscoroutinefunction(task.func) else handler
     chosen.__module__, chosen.__qualname__ = task.func.__module__, task.func.__qualname__
     return chosen
+
+
+async def _send(signal: Signal, **arguments: Any) -> None:
+    """Send in a thread, which sees the exception that is handled; ``asend`` hides it."""
+    await sync_to_async(signal.send_robust)(**arguments)
 
 
 def _begin(task: Task, run: Run) -> _Attempt:

@@ -7,6 +7,7 @@ import django
 __all__ = [
     "BaseTaskBackend",
     "InvalidTask",
+    "InvalidTaskBackend",
     "Task",
     "TaskContext",
     "TaskError",
@@ -40,7 +41,7 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks import TaskResultStatus, task_backends
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import TaskError
-    from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+    from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
 else:
     from django_tasks import TaskResultStatus, exceptions, task_backends
@@ -51,3 +52,6 @@ else:
 
     # Its versions until 0.12 name it otherwise than Django.
     InvalidTask = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError
+    InvalidTaskBackend = (
+        getattr(exceptions, "InvalidTaskBackend", None) or exceptions.InvalidTaskBackendError
+    )

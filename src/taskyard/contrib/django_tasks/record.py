@@ -35,6 +35,8 @@ STATUSES = {
 }
 # Django's 0 is our normal. Rows keep the whole range, so claims follow Django's order.
 NORMAL = int(Priority.NORMAL)
+# A worker that died before it could write its name.
+UNKNOWN = "unknown"
 
 
 def submit(
@@ -81,18 +83,16 @@ def begin(task: Task, run: Run) -> tuple[TaskResult, bool, bool]:
     if row.worker is None or row.attempt != run.attempt:
         raise Cancelled
     backend = task.get_backend()
-    result = _result(row, _as_enqueued(task, row, backend), task.backend)
-    begins = row.fence == 1 or not row.workers.filter(attempt=row.attempt).exists()
+    enqueued = _as_enqueued(task, row, backend)
+    result = _result(row, enqueued, backend.alias, is_first_claim=row.fence == 1)
+    begins = result.worker_ids[-1] == UNKNOWN
     if begins:
-        worker = f"{row.worker}/{row.process}"
-        AttemptWorker.objects.bulk_create(
-            [AttemptWorker(task=row, attempt=row.attempt, worker=worker)], ignore_conflicts=True
-        )
-        result.worker_ids[-1] = worker
+        result.worker_ids[-1] = f"{row.worker}/{row.process}"
+        AttemptWorker.objects.create(task=row, attempt=row.attempt, worker=result.worker_ids[-1])
     return result, begins, row.attempt >= row.max_attempts
 
 
-def _result(row: Row, task: Task, alias: str) -> TaskResult:
+def _result(row: Row, task: Task, alias: str, *, is_first_claim: bool = False) -> TaskResult:
     result = TaskResult(
         task=task,
         id=str(row.pk),
@@ -105,7 +105,7 @@ def _result(row: Row, task: Task, alias: str) -> TaskResult:
         kwargs=row.input_data["kwargs"],
         backend=alias,
         errors=list(_errors(row)),
-        worker_ids=_worker_ids(row),
+        worker_ids=[UNKNOWN] if is_first_claim else _worker_ids(row),
     )
     if row.status == Status.COMPLETED:
         object.__setattr__(result, "_return_value", row.result)
@@ -139,7 +139,7 @@ def _worker_ids(row: Row) -> list[str]:
     if row.attempt == 0:
         return []
     known = dict(row.workers.values_list("attempt", "worker"))
-    return [known.get(number, "unknown") for number in range(1, row.attempt + 1)]
+    return [known.get(number, UNKNOWN) for number in range(1, row.attempt + 1)]
 
 
 def _errors(row: Row) -> Iterator[TaskError]:

@@ -3,9 +3,8 @@
 from taskyard.catalog.task_type import registry
 from taskyard.contrib.django_tasks import declarations
 from taskyard.contrib.django_tasks.backend import TaskyardBackend
-from taskyard.contrib.django_tasks.framework import task_backends
 
-for backend in task_backends.all():
+for backend in declarations.backends():
     if isinstance(backend, TaskyardBackend):
         registry.serve(backend.queues)
 declarations.discover()
