@@ -62,6 +62,8 @@ def _path_of(exception: type[BaseException]) -> str:
 
 
 def _name_of(summary: TracebackException) -> str:
+    if sys.version_info >= (3, 13):  # exc_type is deprecated there
+        return summary.exc_type_str or ""
     return summary.exc_type.__qualname__ if summary.exc_type else ""
 
 
