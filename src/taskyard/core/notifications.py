@@ -10,10 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskyard.core.types import Change
 
@@ -23,7 +26,6 @@ STOP_SECONDS = 3.0
 WAIT_SECONDS_PER_BATCH, LONGEST_WAIT_SECONDS = 0.003, 0.010
 QueueNotifier = Callable[[str], None]
 ChangePublisher = Callable[[list[Change]], None]
-Batch = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
 _notify_queue: QueueNotifier | None = None
@@ -42,11 +44,38 @@ def register_change_publisher(publish: ChangePublisher) -> None:
     _publish_changes = publish
 
 
+@dataclass(eq=False)
+class Batch:
+    """What is to be sent together: the queues with new work, and the changes."""
+
+    queues: set[str]
+    changes: list[Change]
+
+
+# The batch of the transaction of a connection. Only Django's list of calls at the commit holds it,
+# so a rollback of its transaction or savepoint drops it.
+_batches: "WeakKeyDictionary[BaseDatabaseWrapper, ReferenceType[Batch]]" = WeakKeyDictionary()
+
+
 def on_commit(*, queues: Iterable[str] = (), changes: Iterable[Change] = ()) -> None:
-    """Notify of work in these queues and of these changes when the transaction has committed."""
-    batch = (frozenset(queues), list(changes))
-    if any(batch):
-        transaction.on_commit(partial(_pass_on, batch))
+    """Notify of work in these queues and of these changes when the transaction has committed.
+
+    One batch for all calls in a transaction, because each costs a round trip to the broker. After
+    the rollback of a savepoint it may name what is not there, which does no harm.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    new = Batch(set(queues), list(changes))
+    if not new.queues and not new.changes:
+        return
+    if connection.in_atomic_block:
+        reference = _batches.get(connection)
+        batch = None if reference is None else reference()
+        if batch is not None:
+            batch.queues |= new.queues
+            batch.changes += new.changes
+            return
+        _batches[connection] = ref(new)
+    transaction.on_commit(partial(_pass_on, connection, new))
 
 
 class Notifier(threading.Thread):
@@ -102,7 +131,8 @@ def stop() -> None:
     _notifier = None
 
 
-def _pass_on(batch: Batch) -> None:
+def _pass_on(connection: BaseDatabaseWrapper, batch: Batch) -> None:
+    _batches.pop(connection, None)
     if _notifier is not None:
         _notifier.put(batch)
     else:
@@ -111,8 +141,8 @@ def _pass_on(batch: Batch) -> None:
 
 def _send(batches: list[Batch]) -> None:
     if _notify_queue is not None:
-        for queue in frozenset().union(*(queues for queues, _ in batches)):
+        for queue in set().union(*(batch.queues for batch in batches)):
             _notify_queue(queue)
-    changes = [change for _, batch_changes in batches for change in batch_changes]
+    changes = [change for batch in batches for change in batch.changes]
     if _publish_changes is not None and changes:
         _publish_changes(changes)
