@@ -19,8 +19,8 @@ from taskyard.core.types import ClaimedTask, Line
 
 LEAST_LEVEL = logging.INFO
 LINES_A_REPORT = 100
-# Records of Taskyard and of its libraries do not belong to the handler; nor do Django's records
-# that a task has started or failed, because they have the traceback.
+# Records of Taskyard and of its libraries do not belong to the handler. Django's records of a task
+# that has failed have its traceback, which owners may not see.
 NOT_THE_HANDLERS = (
     "taskyard",
     "celery",

@@ -126,7 +126,8 @@ class TaskyardBackend(BaseTaskBackend):
         """Read a task. Raises TaskResultDoesNotExist; ImportError if its function is gone."""
         from taskyard.contrib.django_tasks import record
 
-        return record.read(self, result_id)
+        row = record.find(result_id)
+        return record.result_of(row, declarations.find(row.task_type), self)
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:  # type: ignore[override]
         """What is wrong with the settings, and which tasks no worker imports."""

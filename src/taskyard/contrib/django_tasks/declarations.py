@@ -139,7 +139,7 @@ def resolve(name: str) -> bool:
         find(name)
     except Exception as error:  # of the author's module
         _not_found_at[name] = time.monotonic()
-        logger.warning("tasks of %s wait: %r", name, error)
+        logger.warning("task type not found: %s", error, extra={"task_type": name})
         return False
     return True
 
@@ -164,7 +164,7 @@ def _import(name: str) -> ModuleType | None:
         return import_module(name)
     except Exception as error:
         failures[name] = repr(error)
-        logger.warning("%s: no tasks of it are known: %r", name, error)
+        logger.warning("tasks not imported: %s", failures[name], extra={"at": name})
         return None
 
 

@@ -1,16 +1,13 @@
-"""Django tasks as rows: submit one, read one as a TaskResult."""
+"""Django tasks as rows: submit one, read one as a TaskResult, begin an attempt."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from django.utils import timezone
-
 from taskyard.catalog.encoding import encode_json
 from taskyard.catalog.run import Cancelled, Fail, Run, TimedOut
 from taskyard.catalog.task_type import PATH
-from taskyard.contrib.django_tasks import declarations
 from taskyard.contrib.django_tasks.framework import (
     Task,
     TaskError,
@@ -50,7 +47,7 @@ def submit(
         input_data=json.loads(arguments),
         priority=task.priority + NORMAL,
         max_attempts=backend.max_attempts_of(task),
-        run_at=_aware(task.run_after),
+        run_at=task.run_after,
     )
     owner_id, key = getattr(task, "owner_id", None), getattr(task, "key", None)
     if key is None:
@@ -63,14 +60,18 @@ def submit(
     return _result(row, task, backend.alias), not existed
 
 
-def read(backend: Any, result_id: str) -> TaskResult:
-    """Read a task by its id. Raises TaskResultDoesNotExist; ImportError if its code is gone."""
+def find(result_id: str) -> Row:
+    """The row of a Django task. Raises TaskResultDoesNotExist."""
     row = None
     if str(result_id).isdecimal() and str(result_id).isascii() and int(result_id) <= LARGEST_ID:
         row = Row.objects.filter(id=int(result_id)).first()
     if row is None or not PATH.fullmatch(row.task_type):
         raise TaskResultDoesNotExist(result_id)
-    task = declarations.find(row.task_type)
+    return row
+
+
+def result_of(row: Row, task: Task, backend: Any) -> TaskResult:
+    """A row as the result of this task."""
     return _result(row, _as_enqueued(task, row, backend), backend.alias)
 
 
@@ -170,7 +171,3 @@ def _error_without_traceback(row: Row, code: str, message: str) -> TaskError:
     return TaskError(
         exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback=f"{text}\n"
     )
-
-
-def _aware(moment: Any) -> Any:
-    return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
