@@ -8,9 +8,10 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from taskyard.core import bulk, deletion, lifecycle, transitions
+from taskyard.core import bulk, deletion, durations, lifecycle, transitions
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
+from taskyard.core.totals import totals
 from taskyard.core.types import AttemptResult, ClaimedTask, LossReason, UserId
 from tests.configured import configure
 from tests.core.conftest import new_task
@@ -134,3 +135,23 @@ def test_a_long_transaction_with_submits_blocks_no_submit_and_no_worker(
             finally:
                 connections[DEFAULT_DB_ALIAS] = ours
     assert {task.id for task in claim()} == set(hidden)
+
+
+def test_they_are_counted_apart(claim: Claim, submit: Callable[..., Task]) -> None:
+    durations.count()
+    before = totals()
+    system_task()
+    system_task(task_type="countdown")
+    submit()
+    results = [AttemptResult(task, Status.COMPLETED, b"{}") for task in claim()]
+    transitions.finish(results)
+    counted_before = sum(each.buckets[-1][1] for each in durations.histograms("run"))
+    durations.count()
+    after = totals()
+    assert after.system_ended["completed"] == before.system_ended["completed"] + 2
+    assert after.ended["completed"] == before.ended["completed"] + 1
+    assert after.created == before.created + 1
+    assert sum(each.buckets[-1][1] for each in durations.histograms("run")) == counted_before + 3
+    deletion.purge(0)
+    durations.count()
+    assert totals().system_ended == after.system_ended

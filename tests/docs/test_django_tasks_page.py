@@ -1,6 +1,5 @@
 """The page on Django tasks: its code runs, its settings are the ones of the backend."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +49,3 @@ def test_the_page_has_each_option_of_using(option: str) -> None:
 def test_the_page_has_each_option_of_the_backend() -> None:
     for option in OPTIONS:
         assert f"| `{option}` |" in PAGE.read_text()
-
-
-def test_the_reference_has_each_check() -> None:
-    source = DOCS.parent / "src/taskyard/contrib/django_tasks/checks.py"
-    reference = (DOCS / "reference/checks.md").read_text()
-    codes = re.findall(r'id="(taskyard\.[EW]\d+)"', source.read_text())
-    assert len(codes) > 5
-    for code in codes:
-        assert f"| `{code}` |" in reference

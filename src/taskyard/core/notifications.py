@@ -50,32 +50,29 @@ class Batch:
 
     queues: set[str]
     changes: list[Change]
+    # The batch of the next call in the same transaction. Only Django's list of calls at the commit
+    # keeps a batch, so the rollback of its savepoint drops it.
+    next: "ReferenceType[Batch] | None" = None
 
 
-# The batch of the transaction of a connection. Only Django's list of calls at the commit holds it,
-# so a rollback of its transaction or savepoint drops it.
-_batches: "WeakKeyDictionary[BaseDatabaseWrapper, ReferenceType[Batch]]" = WeakKeyDictionary()
+_latest: "WeakKeyDictionary[BaseDatabaseWrapper, ReferenceType[Batch]]" = WeakKeyDictionary()
 
 
 def on_commit(*, queues: Iterable[str] = (), changes: Iterable[Change] = ()) -> None:
     """Notify of work in these queues and of these changes when the transaction has committed.
 
-    One batch for all calls in a transaction, because each costs a round trip to the broker. After
-    the rollback of a savepoint it may name what is not there, which does no harm.
+    All calls in a transaction are sent together, because each would cost a round trip to the
+    broker.
     """
-    connection = connections[DEFAULT_DB_ALIAS]
-    new = Batch(set(queues), list(changes))
-    if not new.queues and not new.changes:
+    batch = Batch(set(queues), list(changes))
+    if not batch.queues and not batch.changes:
         return
+    connection = connections[DEFAULT_DB_ALIAS]
     if connection.in_atomic_block:
-        reference = _batches.get(connection)
-        batch = None if reference is None else reference()
-        if batch is not None:
-            batch.queues |= new.queues
-            batch.changes += new.changes
-            return
-        _batches[connection] = ref(new)
-    transaction.on_commit(partial(_pass_on, connection, new))
+        if (latest := _latest.get(connection)) and (before := latest()):
+            before.next = ref(batch)
+        _latest[connection] = ref(batch)
+    transaction.on_commit(partial(_pass_on, batch))
 
 
 class Notifier(threading.Thread):
@@ -131,9 +128,13 @@ def stop() -> None:
     _notifier = None
 
 
-def _pass_on(connection: BaseDatabaseWrapper, batch: Batch) -> None:
-    _batches.pop(connection, None)
-    if _notifier is not None:
+def _pass_on(batch: Batch) -> None:
+    following = batch.next and batch.next()
+    if following:
+        following.queues |= batch.queues
+        batch.changes += following.changes
+        following.changes = batch.changes
+    elif _notifier is not None:
         _notifier.put(batch)
     else:
         _send([batch])

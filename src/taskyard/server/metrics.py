@@ -105,20 +105,28 @@ class TaskCollector(Collector):
         )
         yield _gauge(
             "taskyard_tasks_kept",
-            "Tasks that have ended and are kept, by how.",
+            "Tasks of users that have ended and are kept, by how.",
             ["status"],
             {(status,): count for status, count in asdict(stats.ended()).items()},
         )
         ever = totals()
         yield CounterMetricFamily(
-            "taskyard_tasks_created", "Tasks that were ever created.", value=ever.created
+            "taskyard_tasks_created", "Tasks of users that were ever created.", value=ever.created
         )
         ended = CounterMetricFamily(
-            "taskyard_tasks_ended", "Tasks that ever ended, by how.", labels=["status"]
+            "taskyard_tasks_ended", "Tasks of users that ever ended, by how.", labels=["status"]
         )
         for status, count in ever.ended.items():
             ended.add_metric([status], count)
         yield ended
+        system_ended = CounterMetricFamily(
+            "taskyard_system_tasks_ended",
+            "System tasks that have ended, by how, as of the last collection.",
+            labels=["status"],
+        )
+        for status, count in ever.system_ended.items():
+            system_ended.add_metric([status], count)
+        yield system_ended
         yield from _durations()
         paused = queues.paused()
         yield _gauge(

@@ -11,6 +11,7 @@ from django.db import transaction
 from taskyard import Cancelled, Fail, TimedOut, jobs
 from taskyard.contrib.django_tasks import Context, TaskyardBackend
 from taskyard.core import history, lifecycle, transitions
+from taskyard.core.engine import delete_tasks
 from taskyard.core.models import AttemptWorker, LogLine
 from taskyard.core.models import Task as Row
 from taskyard.core.states import Status
@@ -21,6 +22,7 @@ from tests.contrib.django_tasks.names import (
     LOGGER,
     TaskContext,
     TaskResultStatus,
+    exceptions,
     signals,
 )
 from tests.contrib.django_tasks.shop import tasks
@@ -353,3 +355,13 @@ def test_staff_sees_attempts_and_the_priority_of_a_handler(work: Work) -> None:
     work("mail")
     row = Row.objects.get(id=result.id)
     assert [attempt.outcome for attempt in history.attempts(row)] == ["completed"]
+
+
+def test_a_purge_takes_the_names_of_workers_too(work: Work) -> None:
+    result = tasks.noop.enqueue()
+    work()
+    with transaction.atomic():
+        delete_tasks([int(result.id)])
+    assert not AttemptWorker.objects.exists()
+    with pytest.raises(exceptions.TaskResultDoesNotExist):
+        tasks.noop.get_result(result.id)

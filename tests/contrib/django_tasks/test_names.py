@@ -123,7 +123,7 @@ def test_the_type_of_a_task(work: Work) -> None:
 # API and page
 
 
-def test_users_cannot_submit_a_task(client: Any, work: Work, django_user_model: Any) -> None:
+def test_users_cannot_submit_a_task(work: Work) -> None:
     name = f"{SHOP}.tasks.noop"
     with pytest.raises(intake.InvalidInput, match="no such task type"):
         intake.parse_task({"task_type": name, "input_data": {"args": [], "kwargs": {}}})

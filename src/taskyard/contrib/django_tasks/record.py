@@ -16,9 +16,8 @@ from taskyard.contrib.django_tasks.framework import (
     TaskResultStatus,
     normalize_json,
 )
-from taskyard.core import idempotency, lifecycle
+from taskyard.core import history, idempotency, lifecycle
 from taskyard.core.intake import BODY_LIMIT
-from taskyard.core.models import AttemptWorker
 from taskyard.core.models import Task as Row
 from taskyard.core.states import FAILED, Priority, Status
 from taskyard.core.types import LARGEST_ID, NewTask
@@ -89,7 +88,7 @@ def begin(task: Task, run: Run) -> tuple[TaskResult, bool, bool]:
     begins = result.worker_ids[-1] == UNKNOWN
     if begins:
         result.worker_ids[-1] = f"{row.worker}/{row.process}"
-        AttemptWorker.objects.create(task=row, attempt=row.attempt, worker=result.worker_ids[-1])
+        history.record_worker(row, result.worker_ids[-1])
     return result, begins, row.attempt >= row.max_attempts
 
 
