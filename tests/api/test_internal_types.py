@@ -45,7 +45,4 @@ def test_an_owner_sees_a_task_and_cannot_retry_it(api: ApiClient, user: Any) -> 
     assert (shown["task_type"], shown["priority"]) == (NAME, "high")
     jobs.cancel(task.pk)
     answer = api.post(f"tasks/{task.pk}/retry/")
-    assert (answer.status_code, answer.json()) == (
-        400,
-        {"task_type": ["There is no such task type."]},
-    )
+    assert (answer.status_code, list(answer.json())) == (400, ["task_type"])
