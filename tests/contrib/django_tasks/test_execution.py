@@ -175,7 +175,7 @@ def test_a_context_knows_its_task(work: Work) -> None:
 
 
 def test_a_second_attempt(work: Work, sent: list[Any]) -> None:
-    result = tasks.second_time_lucky.enqueue()
+    result = tasks.second_time_lucky.using(max_attempts=3).enqueue()
     work()
     result.refresh()
     assert (result.status, result.is_finished, result.attempts) == (READY, False, 1)

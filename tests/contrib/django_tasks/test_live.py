@@ -58,7 +58,7 @@ def test_a_worker_runs_django_tasks(new_live: Callable[..., Live]) -> None:
         "tasks.ship.enqueue(7, express=True), tasks.echo_async.enqueue(1, two=2), "
         "elsewhere.count.enqueue('word'), tasks.mail.enqueue('a@example.org'), "
         "tasks.refuses.enqueue(), tasks.refuses_async.enqueue(), tasks.exits.enqueue(), "
-        "tasks.own_id.enqueue(), tasks.second_time_lucky.enqueue()"
+        "tasks.own_id.enqueue(), tasks.second_time_lucky.using(max_attempts=3).enqueue()"
     )
     results = run(live, calls)
     values = [value for _, value, _, _ in results]
