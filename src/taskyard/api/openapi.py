@@ -190,7 +190,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add the inputs of the registered task types, and rewrite the schemas for generators."""
     schemas = document["components"]["schemas"]
     schemas["Bulk"]["properties"]["tasks"]["items"] = {"$ref": f"{SCHEMAS}TaskCreate"}
-    if task_types := registry.all():
+    if task_types := registry.public():
         _discriminate(schemas, task_types)
     for name, schema in schemas.items():
         schemas[name] = for_clients.rewrite_schema(schema)

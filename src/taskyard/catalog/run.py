@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from taskyard.catalog.encoding import encode_json, sanitize
 
@@ -14,6 +14,7 @@ REPORT_INTERVAL_SECONDS = 0.5
 LINES_A_REPORT = 100
 LINE_LENGTH = 2000
 CHECKPOINT_LIMIT = 64 * 1024
+Answer = TypeVar("Answer")
 
 
 class Retry(Exception):
@@ -95,6 +96,7 @@ class Run:
         report: Callable[["Run"], bool] | None = None,
         keep: Callable[["Run", str], bool] | None = None,
         look_up: Callable[[], About] = lambda: About(Owner(1, "owner"), (), "normal"),
+        ask: Callable[[Callable[[], Any]], Any] = lambda question: question(),
     ) -> None:
         now = now or datetime.now(UTC)
         self.task_id = task_id
@@ -115,6 +117,7 @@ class Run:
         self._stopping = False
         self._lines_lock = threading.Lock()
         self._look_up = look_up
+        self._ask = ask
 
     def now(self) -> datetime:
         """The time (aware, UTC) by the database's clock."""
@@ -141,6 +144,14 @@ class Run:
     @cached_property
     def _about(self) -> About:
         return self._look_up()
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Call ``question`` with the worker's own connection to the database; for integrations.
+
+        The handler's connection and its transaction stay as they are.
+        """
+        answer: Answer = self._ask(question)
+        return answer
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Report the progress. Cheap: it is written to the database at most twice a second.

@@ -3,7 +3,7 @@
 import inspect
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast
@@ -17,6 +17,8 @@ from taskyard.catalog.schema import Signature
 Priority = Literal["low", "normal", "high"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+# The dotted path of a function, for types of the project's own code.
+PATH = re.compile(r"(?=.{1,200}\Z)[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 # Signs of a result that pydantic writes but that cannot be stored or read: NaN, U+0000, or an
 # integer of more than 4,300 digits. Such a result is checked by a slower encoder.
@@ -42,7 +44,11 @@ def exponential_backoff(attempt: int) -> float:
 
 @dataclass(frozen=True)
 class TaskType:
-    """A registered function with a typed input and a typed result."""
+    """A registered function with a typed input and a typed result.
+
+    An ``internal`` type is for the project's own code: API and page do not show it and accept no
+    task of it. Its name may be the dotted path of a function.
+    """
 
     name: str
     handler: Callable[..., Any]
@@ -55,9 +61,11 @@ class TaskType:
     timeout: float | None = None
     batch: int = 1
     result_limit: int = 1024 * 1024
+    internal: bool = False
 
     def __post_init__(self) -> None:
-        for word in (self.name, self.queue):
+        is_path = self.internal and PATH.fullmatch(self.name)
+        for word in (self.queue,) if is_path else (self.name, self.queue):
             if not NAME.fullmatch(word):
                 raise ValueError(f"{word!r}: lower-case letters, digits, - and _, at most 50")
         if not 1 <= self.max_attempts <= 10:
@@ -122,10 +130,16 @@ class TaskType:
 
 
 class Registry:
-    """The task types of this process by name."""
+    """The task types of this process by name.
+
+    ``resolver`` imports and adds the type of a name that is not registered, and returns whether it
+    did. Workers call it for the names of ready tasks; it must never get a name from a request.
+    """
 
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
+        self._queues = {"default"}
+        self.resolver: Callable[[str], bool] | None = None
 
     def add(self, task_type: TaskType) -> None:
         """Register a task type.
@@ -153,9 +167,24 @@ class Registry:
     def all(self) -> list[TaskType]:
         return [self._types[name] for name in sorted(self._types)]
 
+    def public(self) -> list[TaskType]:
+        """Those that users may submit."""
+        return [task_type for task_type in self.all() if not task_type.internal]
+
+    def get_public(self, name: str) -> TaskType:
+        """The task type of this name, if users may submit it. Raises UnknownTaskType."""
+        task_type = self.get(name)
+        if task_type.internal:
+            raise UnknownTaskType(name)
+        return task_type
+
+    def serve(self, queues: Iterable[str]) -> None:
+        """Let workers serve further queues, which the tasks of a type may name."""
+        self._queues.update(queues)
+
     def queues(self) -> list[str]:
         """The names of all queues."""
-        return sorted({task_type.queue for task_type in self._types.values()} | {"default"})
+        return sorted({task_type.queue for task_type in self._types.values()} | self._queues)
 
 
 registry = Registry()

@@ -4,6 +4,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from taskyard.core import task_modules
@@ -22,4 +23,4 @@ class CoreConfig(AppConfig):
         import_module("taskyard.core.totals")
         import_module("taskyard.catalog.builtin")
         with suppress(ImproperlyConfigured):  # core.checks says what is wrong
-            task_modules.load(conf().TASK_TYPES)
+            task_modules.load([*conf().TASK_TYPES, *task_modules.of_django_tasks(settings)])

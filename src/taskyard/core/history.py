@@ -6,7 +6,7 @@ from datetime import datetime
 
 from taskyard.catalog.run import About, Owner
 from taskyard.core import audit
-from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
+from taskyard.core.models import Attempt, AttemptTraceback, AttemptWorker, LogLine, Task
 from taskyard.core.states import TERMINAL, Priority, Status
 from taskyard.core.types import MESSAGES, AttemptResult, Line
 
@@ -75,7 +75,7 @@ def about(task_id: int) -> About:
     owner = None
     if task.owner_id is not None:
         owner = Owner(task.owner_id, audit.name_of(task.owner_id))
-    return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
+    return About(owner, tuple(task.tags), Priority.nearest(task.priority).name.lower())
 
 
 def record_attempts(endings: Iterable[AttemptResult]) -> None:
@@ -106,6 +106,11 @@ def record_tracebacks(endings: Iterable[AttemptResult]) -> None:
     ]
     if rows:
         AttemptTraceback.objects.bulk_create(rows)
+
+
+def record_worker(task: Task, worker: str) -> None:
+    """Write which worker runs the current attempt of a task."""
+    AttemptWorker(task=task, attempt=task.attempt, worker=worker).save(force_insert=True)
 
 
 def record_lost(tasks: Iterable[Task], code: str) -> None:

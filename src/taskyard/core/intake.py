@@ -161,9 +161,9 @@ def _errors_of_any_input(input_data: Any) -> Sequence[FieldError]:
 
 
 def known_type(name: str) -> TaskType:
-    """The task type of this name; raises InvalidInput."""
+    """The task type of this name, if users may submit it; raises InvalidInput."""
     try:
-        return registry.get(name)
+        return registry.get_public(name)
     except UnknownTaskType:
         message = "There is no such task type."
         raise InvalidInput([FieldError(("task_type",), "unknown_task_type", message)]) from None

@@ -111,7 +111,7 @@ class Task(models.Model):
         related_name="+",
         db_index=False,
     )
-    task_type = models.CharField(_("task type"), max_length=50)
+    task_type = models.CharField(_("task type"), max_length=200)
     queue = models.CharField(_("queue"), max_length=50)
     input_data = JsonText(_("input"))
     status = models.CharField(
@@ -236,6 +236,22 @@ class Attempt(models.Model):
         return f"{self.task_id}#{self.number}"
 
 
+class AttemptWorker(models.Model):
+    """The worker that ran an attempt, as ``host/pid/process``; written for Django tasks only."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="workers", db_index=False)
+    attempt = models.IntegerField()
+    worker = models.CharField(max_length=250)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "attempt"], name="worker_once_an_attempt")
+        ]
+
+    def __str__(self) -> str:
+        return self.worker
+
+
 class AttemptTraceback(models.Model):
     """The exception that ended an attempt, and where in the author's code it came from."""
 
@@ -316,9 +332,14 @@ class AuditEntry(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request that was accepted under a key; a repeated request gets the same tasks."""
+    """A request that was accepted under a key; a repeated request gets the same tasks.
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    Keys of system tasks have no owner.
+    """
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
+    )
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     task_ids = models.JSONField(default=list)
@@ -326,7 +347,10 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["owner", "key"], name="idempotency_key_once_an_owner")
+            models.UniqueConstraint(fields=["owner", "key"], name="idempotency_key_once_an_owner"),
+            models.UniqueConstraint(
+                fields=["key"], name="idempotency_key_once", condition=Q(owner=None)
+            ),
         ]
         indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
 
@@ -370,7 +394,7 @@ class DurationCount(models.Model):
     """
 
     measure = models.CharField(max_length=4)
-    task_type = models.CharField(max_length=50)
+    task_type = models.CharField(max_length=200)
     status = models.CharField(max_length=11)
     le = models.CharField(max_length=10)
     count = models.BigIntegerField()

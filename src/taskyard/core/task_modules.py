@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
 
 NAME = "task_types"
+# By its name, so that a project without Django tasks does not import it.
+DJANGO_TASKS = "taskyard.contrib.django_tasks"
 _OURS = str(Path(__file__).parent.parent) + os.sep
 _LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
 
@@ -25,6 +28,13 @@ def load(modules: Iterable[str]) -> None:
     _guarded(NAME, lambda: autodiscover_modules(NAME))
     for module in modules:
         _guarded(module, partial(import_module, module))
+
+
+def of_django_tasks(settings: Any) -> list[str]:
+    """The module that makes Django tasks known, if ``TASKS`` has a backend of ours."""
+    backends = (getattr(settings, "TASKS", None) or {}).values()
+    ours = any(str(each.get("BACKEND")).startswith(f"{DJANGO_TASKS}.") for each in backends)
+    return [f"{DJANGO_TASKS}.task_types"] if ours else []
 
 
 def _guarded(module: str, load_it: Callable[[], object]) -> None:

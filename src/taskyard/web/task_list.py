@@ -146,7 +146,7 @@ def _search_page(user_id: int, filters: Filters) -> Page:
 
 def type_choices() -> list[tuple[str, str]]:
     """Names and labels of the task types."""
-    return [(each.name, messages.of_type(each, each.label)) for each in registry.all()]
+    return [(each.name, messages.of_type(each, each.label)) for each in registry.public()]
 
 
 def _parse_id(text: str | None) -> int | None:

@@ -46,6 +46,7 @@ from taskyard.worker.tracebacks import describe, frames_of
 HARD_LIMIT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 10 * 365 * 24 * 3600.0
 MESSAGE_LENGTH = 2000
+NAMES_AT_ONCE = 100
 logger = logging.getLogger(__name__)
 fast_types = FastTypes()
 
@@ -184,6 +185,7 @@ def _execute(task: ClaimedTask) -> AttemptResult:
         report=reporter.report,
         keep=reporter.keep,
         look_up=reporter.look_up,
+        ask=retry_until_database_answers,
     )
     ending = _attempt(task, task_type, run)
     reporter.close(run)
@@ -321,7 +323,10 @@ def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[ClaimedTa
     sizes = {task_type.name: task_type.batch for task_type in registry.all()}
     batch_sizes = lifespan.lifespan.fit(sizes)
     try:
-        return lifecycle.claim(queue, batch_sizes, worker_id=me, process=process)
+        claimed, more = lifecycle.claim(queue, batch_sizes, worker_id=me, process=process)
+        if not claimed and _learn(queue, known=list(sizes)):
+            return claim(queue, on_failure=on_failure)
+        return claimed, more
     except (DatabaseError, InterfaceError) as error:
         if not is_outage(error):
             raise
@@ -330,6 +335,15 @@ def claim(queue: str, *, on_failure: Callable[[], None]) -> tuple[list[ClaimedTa
     on_failure()
     _hand_back(Task.objects.all())
     return [], False
+
+
+def _learn(queue: str, *, known: list[str]) -> bool:
+    """Import the types of ready tasks that this process does not know; whether it found one."""
+    if registry.resolver is None:
+        return False
+    ready = Task.objects.ready_in([queue]).exclude(task_type__in=known)
+    names = list(ready.values_list("task_type", flat=True).distinct()[:NAMES_AT_ONCE])
+    return any(registry.resolver(name) for name in names)
 
 
 def _finish(endings: list[AttemptResult]) -> None:

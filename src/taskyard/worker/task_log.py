@@ -19,8 +19,18 @@ from taskyard.core.types import ClaimedTask, Line
 
 LEAST_LEVEL = logging.INFO
 LINES_A_REPORT = 100
-# Records of Taskyard and of its libraries do not belong to the handler.
-NOT_THE_HANDLERS = ("taskyard", "celery", "kombu", "amqp", "billiard", "django.db")
+# Records of Taskyard and of its libraries do not belong to the handler. Django's records of a task
+# that has failed have its traceback, which owners may not see.
+NOT_THE_HANDLERS = (
+    "taskyard",
+    "celery",
+    "kombu",
+    "amqp",
+    "billiard",
+    "django.db",
+    "django.tasks",
+    "django_tasks",
+)
 
 
 class TaskLog:
@@ -116,7 +126,7 @@ class TaskLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = _running.log
-        if log is None or record.name.split(".")[0] in NOT_THE_HANDLERS:
+        if log is None or not _is_the_handlers(record.name):
             return
         try:
             message = record.getMessage()
@@ -125,6 +135,12 @@ class TaskLogHandler(logging.Handler):
         if record.exc_info:
             message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
         log.add(record.levelname, message)
+
+
+def _is_the_handlers(logger: str) -> bool:
+    return logger not in NOT_THE_HANDLERS and not logger.startswith(
+        tuple(f"{name}." for name in NOT_THE_HANDLERS)
+    )
 
 
 class TaskFields(logging.Filter):

@@ -15,7 +15,12 @@ LOCATION_LENGTH = 300
 FRAMES_IN_THE_LOG = 20
 CUT = "\n[… cut …]\n"
 # Frames of these modules are left out, because they do not help the handler's author.
-OURS = ("taskyard.worker.", "taskyard.catalog.task_type", "taskyard.catalog.schema")
+OURS = (
+    "taskyard.worker.",
+    "taskyard.contrib.",
+    "taskyard.catalog.task_type",
+    "taskyard.catalog.schema",
+)
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib"))
 
 
@@ -27,7 +32,7 @@ def describe(error: BaseException) -> Traceback:
     began = _in_the_handler(error.__traceback__)
     innermost = TracebackException(type(error), error, began, limit=-FRAMES_KEPT[0], compact=True)
     return Traceback(
-        exception_type=type(error).__qualname__[:LOCATION_LENGTH],
+        exception_type=_path_of(type(error))[:LOCATION_LENGTH],
         location=sanitize(_location(innermost))[:LOCATION_LENGTH],
         text=sanitize(_fitting(error, began)),
     )
@@ -49,7 +54,16 @@ def frames_of(error: BaseException) -> str:
     return sanitize("\n".join(reversed(pieces))[-LIMIT_BYTES:])
 
 
+def _path_of(exception: type[BaseException]) -> str:
+    """The dotted path of an exception's class; only the name if it is built in."""
+    if exception.__module__ == "builtins":
+        return exception.__qualname__
+    return f"{exception.__module__}.{exception.__qualname__}"
+
+
 def _name_of(summary: TracebackException) -> str:
+    if sys.version_info >= (3, 13):  # exc_type is deprecated there
+        return summary.exc_type_str or ""
     return summary.exc_type.__qualname__ if summary.exc_type else ""
 
 

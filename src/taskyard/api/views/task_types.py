@@ -19,7 +19,7 @@ class TaskTypes(ApiView):
     )
     def get(self, request: Request) -> Response:
         """Lists what can be run, with the JSON Schema of each input and result."""
-        return Response([_serialize(task_type) for task_type in registry.all()])
+        return Response([_serialize(task_type) for task_type in registry.public()])
 
 
 class TaskTypeDetail(ApiView):
@@ -27,7 +27,7 @@ class TaskTypeDetail(ApiView):
     def get(self, request: Request, name: str) -> Response:
         """Shows one task type, with the JSON Schema of its input and result."""
         try:
-            return Response(_serialize(registry.get(name)))
+            return Response(_serialize(registry.get_public(name)))
         except UnknownTaskType:
             raise NotFound from None
 

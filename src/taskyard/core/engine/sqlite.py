@@ -78,13 +78,14 @@ ON CONFLICT (id) DO UPDATE SET ticks = ticks + 1 RETURNING ticks
 PICK = """
 WITH picked AS (
     SELECT id, task_type, priority FROM taskyard_task
-    WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> task_type IS NOT NULL
+    WHERE ready AND queue = %(queue)s
+      AND %(batch_sizes)s ->> ('$."' || task_type || '"') IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
       AND EXISTS (SELECT 1 FROM taskyard_worker WHERE id = %(worker)s AND lease_until > %(now)s)
     ORDER BY priority DESC, id LIMIT %(limit)s
 ), numbered AS (
     SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n,
-        %(batch_sizes)s ->> task_type AS cap
+        %(batch_sizes)s ->> ('$."' || task_type || '"') AS cap
     FROM picked
 )
 SELECT id, n <= min(cap) OVER (ORDER BY n) FROM numbered
@@ -118,7 +119,7 @@ LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
     input_data, timeout_seconds, max_attempts = 1 OR resumes
 FROM taskyard_task
-WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> task_type IS NOT NULL
+WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> ('$."' || task_type || '"') IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
 ORDER BY priority DESC, id LIMIT %(limit)s
 """

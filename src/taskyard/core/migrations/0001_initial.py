@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("measure", models.CharField(max_length=4)),
-                ("task_type", models.CharField(max_length=50)),
+                ("task_type", models.CharField(max_length=200)),
                 ("status", models.CharField(max_length=11)),
                 ("le", models.CharField(max_length=10)),
                 ("count", models.BigIntegerField()),
@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("task_type", models.CharField(max_length=50, verbose_name="task type")),
+                ("task_type", models.CharField(max_length=200, verbose_name="task type")),
                 ("queue", models.CharField(max_length=50, verbose_name="queue")),
                 ("input_data", taskyard.core.fields.JsonText(verbose_name="input")),
                 (
@@ -375,6 +375,7 @@ class Migration(migrations.Migration):
                 (
                     "owner",
                     models.ForeignKey(
+                        null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
@@ -386,6 +387,40 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("owner", "key"), name="idempotency_key_once_an_owner"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("owner", None)),
+                        fields=("key",),
+                        name="idempotency_key_once",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="AttemptWorker",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempt", models.IntegerField()),
+                ("worker", models.CharField(max_length=250)),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="workers",
+                        to="taskyard.task",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("task", "attempt"), name="worker_once_an_attempt"
                     )
                 ],
             },

@@ -33,7 +33,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "web/submit/choose.html",
-        {"page": "new-task", "task_types": [describe_type(each) for each in registry.all()]},
+        {"page": "new-task", "task_types": [describe_type(each) for each in registry.public()]},
     )
 
 
@@ -149,6 +149,6 @@ def _request_examples(request: HttpRequest, body: dict[str, Any]) -> dict[str, A
 
 def _get_type(name: str) -> TaskType:
     try:
-        return registry.get(name)
+        return registry.get_public(name)
     except UnknownTaskType:
         raise Http404 from None
