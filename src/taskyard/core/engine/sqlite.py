@@ -27,7 +27,7 @@ from taskyard.core.engine.rows import (
 )
 from taskyard.core.models import Clock
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, UserId
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask, UserId
 
 # Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
@@ -199,7 +199,7 @@ def submit(params: dict[str, Any]) -> list[SubmittedRow]:
         return _insert(params) if cursor.rowcount else []
 
 
-def insert(rows: str, size: int) -> list[SubmittedRow]:
+def insert(new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
     """Insert system tasks."""
     with transaction.atomic():
         return _insert({"owner": None, "rows": rows, "size": size})
