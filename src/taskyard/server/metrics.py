@@ -29,6 +29,7 @@ from rest_framework.request import Request
 from taskyard import __version__
 from taskyard.accounts import credentials
 from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.claims import CHALLENGE
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
@@ -63,6 +64,9 @@ class MetricsAuthentication(BaseAuthentication):
         if metrics_token and secrets.compare_digest(token.encode(), metrics_token.encode()):
             return MetricsClient(), None
         return None
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
 
 
 class Metrics(ApiView):
