@@ -13,7 +13,6 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -73,7 +72,6 @@ class Metrics(ApiView):
     authentication_classes = (MetricsAuthentication, TokenAuthentication)
     permission_classes = (IsAdminUser,)
 
-    @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         collectors = CollectorRegistry(auto_describe=False)
         collectors.register(TaskCollector())
