@@ -13,7 +13,6 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -29,6 +28,7 @@ from rest_framework.request import Request
 from taskyard import __version__
 from taskyard.accounts import credentials
 from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.claims import CHALLENGE
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
@@ -64,12 +64,14 @@ class MetricsAuthentication(BaseAuthentication):
             return MetricsClient(), None
         return None
 
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
 
 class Metrics(ApiView):
     authentication_classes = (MetricsAuthentication, TokenAuthentication)
     permission_classes = (IsAdminUser,)
 
-    @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         collectors = CollectorRegistry(auto_describe=False)
         collectors.register(TaskCollector())

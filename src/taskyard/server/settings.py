@@ -186,14 +186,8 @@ LOGGING = logs.configuration(
 )
 
 REST_FRAMEWORK = {
-    "EXCEPTION_HANDLER": "taskyard.api.errors.handle",
     "DEFAULT_AUTHENTICATION_CLASSES": ["taskyard.accounts.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["taskyard.api.json.Renderer"],
-    "DEFAULT_PARSER_CLASSES": ["taskyard.api.json.Parser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "taskyard.api.json.JsonOnlyNegotiation",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
 SIMPLE_JWT = {
@@ -206,15 +200,4 @@ SIMPLE_JWT = {
     "BLACKLIST_AFTER_ROTATION": True,
     "CHECK_REVOKE_TOKEN": True,
     "UPDATE_LAST_LOGIN": False,
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Taskyard",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    # Local files, so that the docs work without the internet.
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
 }
