@@ -20,11 +20,13 @@ def new_task(task_type: str = "sum", **options: Any) -> NewTask:
     )
 
 
+def user_name(name: str) -> str:
+    """The name of a user in this project; in the host project it is an e-mail address."""
+    return f"{name}@example.com" if get_user_model().USERNAME_FIELD == "email" else name
+
+
 def new_user(name: str) -> Any:
-    """A user of the project; that of the host project is named by an e-mail address."""
-    users = get_user_model()
-    user_name = f"{name}@example.com" if users.USERNAME_FIELD == "email" else name
-    return users._default_manager.create_user(user_name)
+    return get_user_model()._default_manager.create_user(user_name(name))
 
 
 @pytest.fixture
