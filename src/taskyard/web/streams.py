@@ -5,22 +5,32 @@ and only the template renders a task.
 """
 
 import math
-from urllib.parse import parse_qs
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote
+
+from django.contrib.auth import get_user_model
 
 from taskyard.core.models import Task
 from taskyard.live.asgi import Response, Scope
 from taskyard.live.streams import SSEEndpoint, StreamError, TooManyStreams
 
-# The WSGI application returns the user id in this header; the ASGI server does not forward it.
+# The view returns the user id in this header; the stream does not forward it.
 USER = "X-Taskyard-User"
+
+
+def user_header(user_id: Any) -> dict[str, str]:
+    """The header with a user id of any type."""
+    return {USER: quote(str(user_id))}
 
 
 class PageStreams(SSEEndpoint):
     """The stream of the pages, from the position in the parameter ``since``."""
 
-    def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
+    def authenticate(self, scope: Scope, response: Response) -> tuple[Any, float] | None:
         user_id = response.header(USER.lower().encode())
-        return None if user_id is None else (int(user_id), math.inf)
+        if user_id is None:
+            return None
+        return get_user_model()._meta.pk.to_python(unquote(user_id.decode())), math.inf
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
         # The revision makes the data of two changes differ, so that both are sent.
