@@ -21,16 +21,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 from django.utils import translation
 
 from taskyard import Fail, Retry, Run, task_type
-from taskyard.accounts.models import User
 from taskyard.catalog.run import Cancelled, Suspend, TimedOut
 from taskyard.worker.fast_path import UNCLAIMED_LIMIT_SECONDS
 from tests import asking
 
 __all__ = ["asking"]
+User = get_user_model()
 
 
 @task_type("busy")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.live.asgi import SSE_CHECK
+from taskyard.live.asgi import FROM_LIVE
 from taskyard.server.wsgi_adapter import environ
 from tests.api_client import ApiClient
 
@@ -33,7 +33,7 @@ def test_no_header_of_a_client_asks_as_the_asgi_server_does(api: ApiClient, name
     for path in ("tasks/events/", f"tasks/{task_id}/events/"):
         assert api.get(path, **{name: "1"}).status_code == 406
     headers = [(name.lower().encode(), b"1")]
-    assert SSE_CHECK not in environ({**SCOPE, "headers": headers}, b"")
+    assert FROM_LIVE not in environ({**SCOPE, "headers": headers}, b"")
 
 
 def test_the_asgi_server_learns_whether_the_client_may_have_the_stream(
@@ -49,10 +49,10 @@ def test_the_asgi_server_learns_whether_the_client_may_have_the_stream(
         assert check(nobody, path).status_code == 401
         assert check(api, f"{path}?fields=nope").status_code == 400
     assert check(other, f"tasks/{task_id}/events/").status_code == 404
-    assert SSE_CHECK in environ({**SCOPE, SSE_CHECK: True}, b"")
+    assert FROM_LIVE in environ({**SCOPE, FROM_LIVE: True}, b"")
 
 
 def check(client: ApiClient, path: str) -> Any:
     """The response of the view to an SSE endpoint."""
     headers = {"Authorization": f"Bearer {client.access}"} if client.access else {}
-    return client.client.get(f"/api/{path}", headers=headers, **{SSE_CHECK: True})
+    return client.client.get(f"/api/{path}", headers=headers, **{FROM_LIVE: True})

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 
-from taskyard.core import leases, lifecycle, notifications
+from taskyard.core import hints, leases, lifecycle, notifications, wakeup
 from taskyard.core.models import Task
-from taskyard.core.types import Change, ClaimedTask, NewTask
-from taskyard.live import hints
-from taskyard.worker import wakeup
+from taskyard.core.types import Change, ClaimedTask, NewTask, UserId
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 
@@ -21,18 +20,25 @@ def new_task(task_type: str = "sum", **options: Any) -> NewTask:
     )
 
 
-@pytest.fixture
-def owner_id(django_user_model: Any) -> int:
-    return int(django_user_model.objects.create_user("owner", password="password123").pk)
+def new_user(name: str) -> Any:
+    """A user of the project; that of the host project is named by an e-mail address."""
+    users = get_user_model()
+    user_name = f"{name}@example.com" if users.USERNAME_FIELD == "email" else name
+    return users._default_manager.create_user(user_name)
 
 
 @pytest.fixture
-def worker_id(owner_id: int) -> int:
+def owner_id(db: None) -> UserId:
+    return new_user("owner").pk
+
+
+@pytest.fixture
+def worker_id(owner_id: UserId) -> int:
     return leases.take(concurrency=1, queues=["default"])
 
 
 @pytest.fixture
-def submit(owner_id: int) -> Callable[..., Task]:
+def submit(owner_id: UserId) -> Callable[..., Task]:
     return lambda *args, **options: lifecycle.submit(owner_id, new_task(*args, **options))
 
 

@@ -13,20 +13,20 @@ from taskyard.core.allowance import ROW_BYTES
 from taskyard.core.errors import ActiveLimitExceeded, BytesExceeded, SubmitRateExceeded
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask
+from taskyard.core.types import AttemptResult, ClaimedTask, UserId
 from tests.configured import configure
 from tests.core.conftest import new_task
 
 Submit = Callable[..., Task]
 
 
-def of(owner_id: int) -> Quota:
+def of(owner_id: UserId) -> Quota:
     return Quota.objects.get(user_id=owner_id)
 
 
 @pytest.mark.django_db
 def test_a_rate_holds_and_says_when_to_come_again(
-    submit: Submit, owner_id: int, settings: Any
+    submit: Submit, owner_id: UserId, settings: Any
 ) -> None:
     configure(settings, SUBMIT_RATE="3/min")
     for _ in range(3):
@@ -43,7 +43,7 @@ def test_a_rate_holds_and_says_when_to_come_again(
 
 @pytest.mark.django_db
 def test_what_is_over_the_limit_of_active_tasks_costs_nothing_of_the_rate(
-    submit: Submit, owner_id: int, settings: Any
+    submit: Submit, owner_id: UserId, settings: Any
 ) -> None:
     configure(settings, SUBMIT_RATE="7/hour")
     tasks = [submit() for _ in range(5)]
@@ -56,7 +56,7 @@ def test_what_is_over_the_limit_of_active_tasks_costs_nothing_of_the_rate(
 
 @pytest.mark.django_db(transaction=True)
 def test_submits_at_the_same_moment_do_not_exceed_rate_and_budget(
-    owner_id: int, settings: Any
+    owner_id: UserId, settings: Any
 ) -> None:
     configure(settings, ACTIVE_LIMIT=1000)
     configure(settings, SUBMIT_RATE="20/hour")
@@ -83,7 +83,7 @@ def test_submits_at_the_same_moment_do_not_exceed_rate_and_budget(
 
 @pytest.mark.django_db
 def test_bytes_are_those_of_what_is_kept(
-    submit: Submit, claim: Callable[..., list[ClaimedTask]], owner_id: int, settings: Any
+    submit: Submit, claim: Callable[..., list[ClaimedTask]], owner_id: UserId, settings: Any
 ) -> None:
     submit(input_data={"text": "ы" * 5000})
     small = submit()

@@ -8,7 +8,7 @@ import pytest
 from taskyard.core import audit, bulk, lifecycle, quotas, transitions
 from taskyard.core.models import AuditEntry, Quota, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask
+from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask, UserId
 from tests.configured import configure
 from tests.core.conftest import new_task
 
@@ -21,7 +21,7 @@ Claim = Callable[..., list[ClaimedTask]]
 def test_the_next_are_cancelled_or_asked_and_told(
     submit: Submit,
     claim: Claim,
-    owner_id: int,
+    owner_id: UserId,
     settings: Any,
     published: list[Change],
     django_capture_on_commit_callbacks: Any,
@@ -44,7 +44,7 @@ def test_the_next_are_cancelled_or_asked_and_told(
     assert (quota.active, quota.cancelled) == (1, lifecycle.SWEEP + 1)
 
 
-def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: int) -> None:
+def test_only_those_asked_for_are_cancelled(submit: Submit, owner_id: UserId) -> None:
     kept, gone = submit(), submit("countdown")
     chosen = Task.objects.filter(task_type="countdown")
     assert bulk.cancel(chosen, by_id=owner_id, seconds=5) == 1
@@ -71,15 +71,20 @@ def test_what_failed_is_retried_once_and_what_completed_never(submit: Submit, cl
     assert set(again) == {failed.id, cancelled.id}
 
 
-def test_a_deed_of_nobody_leaves_no_line_and_a_long_target_is_cut(owner_id: int) -> None:
+def test_a_deed_of_nobody_leaves_no_line_and_a_long_target_is_cut(owner_id: UserId) -> None:
     audit.record(None, "pause_queue", "default")
     assert not AuditEntry.objects.exists()
     audit.record(owner_id, "cancel_tasks", "x" * 500, done=3)
     line = AuditEntry.objects.get()
-    assert (line.by_name, len(line.target), line.details) == ("owner", 200, {"done": 3})
+    assert (line.by_name, len(line.target), line.details) == (
+        audit.name_of(owner_id),
+        200,
+        {"done": 3},
+    )
+    assert line.by_name.startswith("owner")
 
 
-def test_a_limit_that_stays_leaves_no_line(owner_id: int) -> None:
+def test_a_limit_that_stays_leaves_no_line(owner_id: UserId) -> None:
     for limit in (None, 7, 7):
         quotas.change_limit(owner_id, limit, by_id=owner_id)
     assert AuditEntry.objects.count() == 1
@@ -87,7 +92,7 @@ def test_a_limit_that_stays_leaves_no_line(owner_id: int) -> None:
 
 
 def test_two_who_retry_the_same_at_once_make_one_task(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     submit()
     lifecycle.cancel(Task.objects.get().pk, by_id=owner_id)

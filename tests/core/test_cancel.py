@@ -10,7 +10,7 @@ from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.errors import NotCancellable, NotRetryable, StillActive
 from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask, LossReason
+from taskyard.core.types import AttemptResult, AttemptState, Change, ClaimedTask, LossReason, UserId
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ Claim = Callable[..., list[ClaimedTask]]
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
-def active(owner_id: int) -> int:
+def active(owner_id: UserId) -> int:
     return Quota.objects.get(user_id=owner_id).active
 
 
@@ -30,7 +30,7 @@ def suspend(task: ClaimedTask) -> None:
 
 
 def test_pending_delayed_and_suspended_tasks_are_cancelled_at_once(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     suspended = submit("countdown")
     suspend(claim()[0])
@@ -42,7 +42,7 @@ def test_pending_delayed_and_suspended_tasks_are_cancelled_at_once(
     assert active(owner_id) == 0
 
 
-def test_a_running_task_is_asked(submit: Submit, claim: Claim, owner_id: int) -> None:
+def test_a_running_task_is_asked(submit: Submit, claim: Claim, owner_id: UserId) -> None:
     task = submit()
     (claimed,) = claim()
     asked = lifecycle.cancel(task.id, by_id=owner_id)
@@ -54,7 +54,7 @@ def test_a_running_task_is_asked(submit: Submit, claim: Claim, owner_id: int) ->
     assert active(owner_id) == 0
 
 
-def test_a_completion_that_comes_first_wins(submit: Submit, claim: Claim, owner_id: int) -> None:
+def test_a_completion_that_comes_first_wins(submit: Submit, claim: Claim, owner_id: UserId) -> None:
     task = submit()
     (claimed,) = claim()
     lifecycle.cancel(task.id, by_id=owner_id)
@@ -66,7 +66,7 @@ def test_a_completion_that_comes_first_wins(submit: Submit, claim: Claim, owner_
 
 @pytest.mark.parametrize("going_on", [{"resumes": True, "slept": 1}, {"error_code": "exception"}])
 def test_a_task_that_was_asked_to_stop_does_not_go_on(
-    submit: Submit, claim: Claim, owner_id: int, going_on: dict[str, object]
+    submit: Submit, claim: Claim, owner_id: UserId, going_on: dict[str, object]
 ) -> None:
     task = submit()
     (claimed,) = claim()
@@ -80,7 +80,7 @@ def test_a_task_that_was_asked_to_stop_does_not_go_on(
 def test_the_cancel_of_a_task_that_ends_an_attempt_is_announced(
     submit: Submit,
     claim: Claim,
-    owner_id: int,
+    owner_id: UserId,
     published: list[Change],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
@@ -94,7 +94,7 @@ def test_the_cancel_of_a_task_that_ends_an_attempt_is_announced(
 
 
 def test_a_lost_task_that_was_asked_to_stop_does_not_run_again(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     task = submit()
     claim()
@@ -125,7 +125,7 @@ def test_a_verdict_decides_what_is_charged(
     assert transitions.finish([AttemptResult(task=stale, status=Status.COMPLETED)]) == set()
 
 
-def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: int) -> None:
+def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: UserId) -> None:
     task = submit(tags=("a",), priority=2)
     with pytest.raises(NotRetryable):
         lifecycle.retry(Task.objects.get(id=task.id))
@@ -135,7 +135,7 @@ def test_a_retry_is_a_new_task(submit: Submit, claim: Claim, owner_id: int) -> N
     assert active(owner_id) == 1
 
 
-def test_only_what_has_ended_is_deleted(submit: Submit, owner_id: int) -> None:
+def test_only_what_has_ended_is_deleted(submit: Submit, owner_id: UserId) -> None:
     task = submit()
     with pytest.raises(StillActive):
         deletion.delete(task)

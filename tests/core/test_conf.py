@@ -3,12 +3,9 @@
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 
-from taskyard.core.checks import check_settings
 from taskyard.core.conf import Conf, conf
 from taskyard.server import env
-from tests.configured import configure
 
 pytestmark = pytest.mark.django_db
 
@@ -24,26 +21,3 @@ def test_the_environment_and_the_apps_have_the_same_defaults() -> None:
     defaults = {variable.name: variable.default for variable in env.VARIABLES}
     for name, field in Conf.model_fields.items():
         assert name == "BROKER_URL" or defaults[f"TASKYARD_{name}"] == field.default
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "code", "said"),
-    [
-        ("ACTIVE_LIMIT", 0, "taskyard.E001", "greater than or equal to 1"),
-        ("ACTIVE_LIMIT", "5", "taskyard.E001", "valid integer"),
-        ("SUBMIT_RATE", "many", "taskyard.E001", "expected a rate like 30/hour"),
-        ("ACTIVE_LIMITS", 5, "taskyard.E005", "is not a setting of Taskyard"),
-    ],
-)
-def test_a_check_names_each_bad_key(
-    settings: Any, key: str, value: object, code: str, said: str
-) -> None:
-    configure(settings, **{key: value})
-    (error,) = check_settings(None)
-    assert error.id == code
-    assert key in error.msg
-    assert said in error.msg
-    if code == "taskyard.E005":
-        assert error.hint == "Did you mean ACTIVE_LIMIT?"
-    with pytest.raises(ImproperlyConfigured, match=key):
-        conf()

@@ -9,18 +9,18 @@ from django.db.models.functions import Now
 from taskyard.core import deletion, lifecycle, transitions
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask
+from taskyard.core.types import AttemptResult, ClaimedTask, UserId
 
 pytestmark = pytest.mark.django_db
 
 
-def counts(owner_id: int) -> dict[str, int]:
+def counts(owner_id: UserId) -> dict[str, int]:
     quota = Quota.objects.get(user_id=owner_id)
     return {name: getattr(quota, name) for name in ("active", "completed", "error", "cancelled")}
 
 
 def test_every_ending_is_counted_and_every_deletion_too(
-    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], owner_id: int
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], owner_id: UserId
 ) -> None:
     for _ in range(4):
         submit()
@@ -38,7 +38,7 @@ def test_every_ending_is_counted_and_every_deletion_too(
 def test_a_purge_goes_on_where_it_was(
     submit: Callable[..., Task],
     claim: Callable[..., list[ClaimedTask]],
-    owner_id: int,
+    owner_id: UserId,
 ) -> None:
     ids = [submit().id for _ in range(5)]
     transitions.finish([AttemptResult(task, Status.COMPLETED) for task in claim()[:4]])

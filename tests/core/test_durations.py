@@ -15,9 +15,9 @@ from taskyard.core import deletion, durations, lifecycle, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import DurationCursor, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask
+from taskyard.core.types import AttemptResult, ClaimedTask, UserId
 from tests.conftest import TEST_DB
-from tests.core.conftest import new_task
+from tests.core.conftest import new_task, new_user
 
 # What a transaction changes, only others see in a snapshot.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,8 +45,8 @@ def end(
 
 
 @pytest.fixture
-def other_id(django_user_model: Any) -> int:
-    return int(django_user_model.objects.create_user("other", password="password123").pk)
+def other_id(db: None) -> UserId:
+    return new_user("other").pk
 
 
 @pytest.fixture(autouse=True)
@@ -120,14 +120,14 @@ def test_a_task_counts_when_it_has_ended(
 
 
 def test_a_task_that_never_started_has_neither_waited_nor_run(
-    submit: Callable[..., Task], owner_id: int
+    submit: Callable[..., Task], owner_id: UserId
 ) -> None:
     lifecycle.cancel(submit().id, by_id=owner_id)
     assert counted("wait") == counts("run") == {}
 
 
 def test_it_goes_on_when_tasks_and_users_are_deleted(
-    end: Callable[..., Task], owner_id: int, django_user_model: Any
+    end: Callable[..., Task], owner_id: UserId, django_user_model: Any
 ) -> None:
     first, old, _ = end(), end(created_at=after(0), finished_at=after(9)), end()
     assert counted("run") == {("sum", "completed"): 3}
@@ -142,7 +142,7 @@ def test_it_goes_on_when_tasks_and_users_are_deleted(
     assert counted("run") == {("sum", "completed"): 4}
 
 
-def test_the_tasks_of_all_owners_count(end: Callable[..., Task], other_id: int) -> None:
+def test_the_tasks_of_all_owners_count(end: Callable[..., Task], other_id: UserId) -> None:
     lifecycle.submit(other_id, new_task())
     end()
     assert counted("run") == {("sum", "completed"): 2}
@@ -218,7 +218,7 @@ def test_two_first_calls_at_once_agree(end: Callable[..., Task]) -> None:
 
 @pytest.mark.skipif(TEST_DB == "sqlite", reason="writers of SQLite come one by one")
 def test_what_was_numbered_early_and_committed_late_is_counted(
-    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], other_id: int
+    submit: Callable[..., Task], claim: Callable[..., list[ClaimedTask]], other_id: UserId
 ) -> None:
     # Of two owners: the end of a task locks its owner's counter until the commit.
     submit()

@@ -1,7 +1,6 @@
 """The same request again gets the same tasks."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -9,12 +8,13 @@ from django.db.models.functions import Now
 from taskyard.core import idempotency
 from taskyard.core.errors import ActiveLimitExceeded, KeyReused
 from taskyard.core.models import IdempotencyKey, Quota, Task
-from tests.core.conftest import new_task
+from taskyard.core.types import UserId
+from tests.core.conftest import new_task, new_user
 from tests.core.test_races import at_once
 
 
 @pytest.mark.django_db
-def test_the_second_request_gets_the_first_ones_tasks(owner_id: int) -> None:
+def test_the_second_request_gets_the_first_ones_tasks(owner_id: UserId) -> None:
     first = idempotency.submit_once(owner_id, "k", "same", [new_task(), new_task()])
     assert idempotency.submit_once(owner_id, "k", "same", [new_task(), new_task()]) == (
         first[0],
@@ -24,21 +24,21 @@ def test_the_second_request_gets_the_first_ones_tasks(owner_id: int) -> None:
 
 
 @pytest.mark.django_db
-def test_another_body_under_the_same_key_is_refused(owner_id: int) -> None:
+def test_another_body_under_the_same_key_is_refused(owner_id: UserId) -> None:
     idempotency.submit_once(owner_id, "k", "one", [new_task()])
     with pytest.raises(KeyReused):
         idempotency.submit_once(owner_id, "k", "two", [new_task()])
 
 
 @pytest.mark.django_db
-def test_keys_are_each_owners(owner_id: int, django_user_model: Any) -> None:
-    other = django_user_model.objects.create_user("other").pk
+def test_keys_are_each_owners(owner_id: UserId) -> None:
+    other = new_user("other").pk
     ids = [idempotency.submit_once(owner, "k", "x", [new_task()])[0] for owner in (owner_id, other)]
     assert ids[0] != ids[1]
 
 
 @pytest.mark.django_db
-def test_a_refused_submit_leaves_the_key_free(owner_id: int) -> None:
+def test_a_refused_submit_leaves_the_key_free(owner_id: UserId) -> None:
     with pytest.raises(ActiveLimitExceeded):
         idempotency.submit_once(owner_id, "k", "x", [new_task()] * 6)
     assert not IdempotencyKey.objects.exists()
@@ -46,7 +46,7 @@ def test_a_refused_submit_leaves_the_key_free(owner_id: int) -> None:
 
 
 @pytest.mark.django_db
-def test_a_key_is_forgotten_after_a_day(owner_id: int) -> None:
+def test_a_key_is_forgotten_after_a_day(owner_id: UserId) -> None:
     idempotency.submit_once(owner_id, "k", "one", [new_task()])
     IdempotencyKey.objects.update(created_at=Now() - timedelta(hours=25))
     assert idempotency.submit_once(owner_id, "k", "two", [new_task()])[1] is False
@@ -55,7 +55,7 @@ def test_a_key_is_forgotten_after_a_day(owner_id: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_100_at_once_under_one_key_are_one_task(owner_id: int) -> None:
+def test_100_at_once_under_one_key_are_one_task(owner_id: UserId) -> None:
     answers = at_once(
         16, lambda n: idempotency.submit_once(owner_id, "k", "same", [new_task()]), 100
     )

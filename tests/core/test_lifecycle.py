@@ -13,7 +13,7 @@ from taskyard.core import deletion, history, leases, lifecycle, quotas, transiti
 from taskyard.core.errors import ActiveLimitExceeded, NotRetryable
 from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import ACTIVE, TERMINAL, TRANSITIONS, Status
-from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, Limits
+from taskyard.core.types import AttemptResult, AttemptState, ClaimedTask, Limits, UserId
 from tests.core.conftest import new_task
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def suspended(task: ClaimedTask, wake_at: datetime) -> AttemptResult:
     )
 
 
-def active(owner_id: int) -> int:
+def active(owner_id: UserId) -> int:
     return Quota.objects.get(user_id=owner_id).active
 
 
@@ -42,7 +42,7 @@ def test_the_table_of_states() -> None:
     assert all(not TRANSITIONS[status] for status in TERMINAL)
 
 
-def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id: int) -> None:
+def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id: UserId) -> None:
     task = submit(tags=("a",))
     stored = Task.objects.get(id=task.id)
     assert (stored.status, stored.ready, stored.attempt, stored.tags) == ("pending", True, 0, ["a"])
@@ -51,7 +51,7 @@ def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id:
     assert active(owner_id) == 1
 
 
-def test_the_sixth_active_task_is_refused(submit: Submit, owner_id: int) -> None:
+def test_the_sixth_active_task_is_refused(submit: Submit, owner_id: UserId) -> None:
     for _ in range(5):
         submit()
     with pytest.raises(ActiveLimitExceeded) as caught:
@@ -60,7 +60,7 @@ def test_the_sixth_active_task_is_refused(submit: Submit, owner_id: int) -> None
     assert Task.objects.count() == active(owner_id) == 5
 
 
-def test_a_users_own_limit_wins(submit: Submit, owner_id: int) -> None:
+def test_a_users_own_limit_wins(submit: Submit, owner_id: UserId) -> None:
     lifecycle.open_quota(owner_id)
     Quota.objects.update(active_limit=1)
     submit()
@@ -69,7 +69,7 @@ def test_a_users_own_limit_wins(submit: Submit, owner_id: int) -> None:
     assert caught.value.limit == 1
 
 
-def test_several_are_accepted_in_order_or_not_at_all(owner_id: int) -> None:
+def test_several_are_accepted_in_order_or_not_at_all(owner_id: UserId) -> None:
     ids = lifecycle.submit_all(owner_id, [new_task(input_data={"numbers": [n]}) for n in range(4)])
     kept = Task.objects.order_by("id").values_list("id", "input_data")
     assert list(kept) == [(task_id, {"numbers": [n]}) for n, task_id in enumerate(ids)]
@@ -129,7 +129,7 @@ def test_types_that_a_worker_does_not_know_wait_for_one_that_does(
 
 
 def test_a_finished_task_has_its_result_and_gives_its_place_back(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     submit()
     (claimed,) = claim()
@@ -140,7 +140,7 @@ def test_a_finished_task_has_its_result_and_gives_its_place_back(
     assert active(owner_id) == 0
 
 
-def test_a_stale_attempt_cannot_finish(submit: Submit, claim: Claim, owner_id: int) -> None:
+def test_a_stale_attempt_cannot_finish(submit: Submit, claim: Claim, owner_id: UserId) -> None:
     submit()
     (stale,) = claim()
     Worker.objects.all().delete()
@@ -156,7 +156,7 @@ def test_a_stale_attempt_cannot_finish(submit: Submit, claim: Claim, owner_id: i
 
 
 def test_endings_of_all_kinds_are_written_together(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     for _ in range(4):
@@ -220,7 +220,7 @@ def test_what_is_not_due_is_not_woken(submit: Submit, claim: Claim) -> None:
 
 
 def test_a_delayed_task_waits_for_its_time_and_holds_a_place(
-    submit: Submit, claim: Claim, owner_id: int
+    submit: Submit, claim: Claim, owner_id: UserId
 ) -> None:
     submit(run_at=datetime.now(UTC) + timedelta(hours=1))
     submit(run_at=datetime.now(UTC) - timedelta(hours=1))
@@ -229,7 +229,7 @@ def test_a_delayed_task_waits_for_its_time_and_holds_a_place(
 
 
 def test_a_task_of_a_dead_worker_runs_again_until_its_attempts_are_used(
-    submit: Submit, claim: Claim, owner_id: int, worker_id: int
+    submit: Submit, claim: Claim, owner_id: UserId, worker_id: int
 ) -> None:
     submit(max_attempts=2)
     claim()
@@ -337,7 +337,7 @@ def test_the_database_itself_refuses_a_stuck_or_impossible_row(
         Task.objects.update(**change)
 
 
-def test_a_counter_never_falls_below_zero(submit: Submit, owner_id: int) -> None:
+def test_a_counter_never_falls_below_zero(submit: Submit, owner_id: UserId) -> None:
     lifecycle.open_quota(owner_id)
     with pytest.raises(IntegrityError), transaction.atomic():
         Quota.objects.update(active=-1)

@@ -18,9 +18,9 @@ from taskyard.accounts.cleanup import delete_expired_tokens
 from taskyard.core import bulk, deletion, leases, lifecycle, transitions
 from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult
+from taskyard.core.types import AttemptResult, UserId
 from tests.configured import configure
-from tests.core.conftest import new_task
+from tests.core.conftest import new_task, new_user
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -30,11 +30,11 @@ AT_ONCE_SECONDS = 1.5
 
 
 @pytest.fixture
-def owners(django_user_model: Any, settings: Any) -> list[int]:
+def owners(settings: Any, db: None) -> list[UserId]:
     """The second of them will be in trouble."""
     configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
     configure(settings, SUBMIT_RATE=None)
-    return [django_user_model.objects.create_user(f"user{n}").pk for n in range(3)]
+    return [new_user(f"user{n}").pk for n in range(3)]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def locked(table: str, column: str, value: int) -> Iterator[None]:
         other.rollback()
 
 
-def account_of(owner_id: int) -> Any:
+def account_of(owner_id: UserId) -> Any:
     return locked(Quota._meta.db_table, "user_id", owner_id)
 
 
@@ -68,7 +68,7 @@ def at_once() -> Iterator[None]:
     assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
-def lose(owners: list[int], *new: dict[str, Any], first: int = 0) -> None:
+def lose(owners: list[UserId], *new: dict[str, Any], first: int = 0) -> None:
     """Each owner's tasks are held by a worker that is gone; ``first`` are the second owner's."""
     if first:
         lifecycle.submit_all(owners[1], [new_task(max_attempts=1)] * first)
@@ -83,7 +83,7 @@ def rescue() -> set[str]:
     return lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
-def statuses(owners: list[int]) -> list[list[str]]:
+def statuses(owners: list[UserId]) -> list[list[str]]:
     found = Task.objects.order_by("id").values_list("owner_id", "status")
     return [[status for owner_id, status in found if owner_id == each] for each in owners]
 
@@ -92,7 +92,7 @@ def active() -> list[int]:
     return list(Quota.objects.order_by("user_id").values_list("active", flat=True))
 
 
-def test_a_rescue_leaves_the_ends_of_one_whose_account_is_locked(owners: list[int]) -> None:
+def test_a_rescue_leaves_the_ends_of_one_whose_account_is_locked(owners: list[UserId]) -> None:
     lose(owners, {"max_attempts": 1}, {"max_attempts": 3})
     with account_of(owners[1]):
         with at_once():
@@ -107,7 +107,7 @@ def test_a_rescue_leaves_the_ends_of_one_whose_account_is_locked(owners: list[in
     assert active() == [1, 1, 1]
 
 
-def test_a_rescue_looks_behind_the_many_tasks_of_such_an_owner(owners: list[int]) -> None:
+def test_a_rescue_looks_behind_the_many_tasks_of_such_an_owner(owners: list[UserId]) -> None:
     lose(owners, {"max_attempts": 1}, first=lifecycle.SWEEP)
     with account_of(owners[1]):
         rescue()
@@ -117,7 +117,9 @@ def test_a_rescue_looks_behind_the_many_tasks_of_such_an_owner(owners: list[int]
     assert active() == [0, 0, 0]
 
 
-def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(owners: list[int]) -> None:
+def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(
+    owners: list[UserId],
+) -> None:
     """As that of an owner who submits over several connections without a pause."""
     lose(owners[1:2], {"max_attempts": 1})
     over = threading.Event()
@@ -145,7 +147,7 @@ def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(owners: l
     assert active() == [0]
 
 
-def test_a_cancel_of_many_leaves_what_waits_of_such_an_owner(owners: list[int]) -> None:
+def test_a_cancel_of_many_leaves_what_waits_of_such_an_owner(owners: list[UserId]) -> None:
     lifecycle.submit_all(owners[1], [new_task()] * lifecycle.SWEEP)
     for owner_id in owners:
         lifecycle.submit(owner_id, new_task())
@@ -156,7 +158,7 @@ def test_a_cancel_of_many_leaves_what_waits_of_such_an_owner(owners: list[int]) 
     assert active() == [0, 0, 0]
 
 
-def end(owners: list[int]) -> None:
+def end(owners: list[UserId]) -> None:
     """A failed task of each."""
     for owner_id in owners:
         lifecycle.submit(owner_id, new_task())
@@ -165,7 +167,7 @@ def end(owners: list[int]) -> None:
     transitions.finish([AttemptResult(task, Status.ERROR, error_code="no") for task in claimed])
 
 
-def test_a_retry_of_many_leaves_such_an_owners(owners: list[int]) -> None:
+def test_a_retry_of_many_leaves_such_an_owners(owners: list[UserId]) -> None:
     end(owners)
     with account_of(owners[1]):
         assert bulk.retry(Task.objects.all(), seconds=10) == 2
@@ -173,7 +175,7 @@ def test_a_retry_of_many_leaves_such_an_owners(owners: list[int]) -> None:
     assert active() == [1, 1, 1]
 
 
-def test_a_purge_leaves_such_an_owners(owners: list[int]) -> None:
+def test_a_purge_leaves_such_an_owners(owners: list[UserId]) -> None:
     end(owners)
     Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
     with account_of(owners[1]), at_once():
@@ -184,7 +186,7 @@ def test_a_purge_leaves_such_an_owners(owners: list[int]) -> None:
 
 
 def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
-    owners: list[int],
+    owners: list[UserId],
 ) -> None:
     end(owners)
     retried = Task.objects.get(owner_id=owners[1])
@@ -202,7 +204,7 @@ def test_a_purge_goes_on_past_what_was_tried_again_by_a_task_that_is_locked(
     assert Task.objects.get().retry_of_id is None
 
 
-def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
+def test_a_purge_locks_accounts_after_all_tasks(owners: list[UserId]) -> None:
     """Also after the retries of deleted tasks, because their ends lock quotas too."""
     end(owners)
     Task.objects.update(created_at=Now() - timedelta(days=9), finished_at=Now() - timedelta(days=9))
@@ -215,7 +217,7 @@ def test_a_purge_locks_accounts_after_all_tasks(owners: list[int]) -> None:
     assert max(tasks) < min(quotas)
 
 
-def test_a_record_of_a_token_that_is_locked_waits_alone(owners: list[int]) -> None:
+def test_a_record_of_a_token_that_is_locked_waits_alone(owners: list[UserId]) -> None:
     long_ago = timezone.now() - timedelta(days=2)
     kept, _ = [
         OutstandingToken.objects.create(jti=name, token=name, expires_at=long_ago)

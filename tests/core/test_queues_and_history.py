@@ -10,7 +10,7 @@ from taskyard.core import history, leases, lifecycle, queues, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import LogLine, Task, Worker
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask, Line
+from taskyard.core.types import AttemptResult, ClaimedTask, Line, UserId
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,9 @@ Claim = Callable[..., list[ClaimedTask]]
 NOW = datetime.now(UTC)
 
 
-def test_nothing_of_a_paused_queue_is_claimed(submit: Submit, claim: Claim, owner_id: int) -> None:
+def test_nothing_of_a_paused_queue_is_claimed(
+    submit: Submit, claim: Claim, owner_id: UserId
+) -> None:
     submit()
     queues.pause("default", by_id=owner_id)
     queues.pause("default", by_id=None)
@@ -132,7 +134,7 @@ def test_a_worker_without_a_lease_is_given_nothing(
     assert lifecycle.claim("default", {"sum": 1}, worker_id=0, process=1) == ([], False)
 
 
-def test_workers_of_one_machine_are_never_one(owner_id: int) -> None:
+def test_workers_of_one_machine_are_never_one(owner_id: UserId) -> None:
     first, second = (leases.take(concurrency=1, queues=[]) for _ in range(2))
     assert first != second
     assert leases.renew(first)

@@ -13,7 +13,7 @@ from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
-from tests.core.conftest import new_task
+from tests.core.conftest import new_task, new_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,8 +29,8 @@ def at_once(threads: int, call: Callable[[int], Any], calls: int) -> list[Any]:
         return list(pool.map(run, range(calls)))
 
 
-def test_200_submits_by_10_users_accept_exactly_50(django_user_model: Any) -> None:
-    users = [django_user_model.objects.create_user(f"user{n}").pk for n in range(10)]
+def test_200_submits_by_10_users_accept_exactly_50() -> None:
+    users = [new_user(f"user{n}").pk for n in range(10)]
 
     def submit(number: int) -> bool:
         try:
@@ -44,8 +44,8 @@ def test_200_submits_by_10_users_accept_exactly_50(django_user_model: Any) -> No
     assert Task.objects.count() == 50
 
 
-def test_every_task_is_claimed_once_and_finished_once(django_user_model: Any) -> None:
-    users = [django_user_model.objects.create_user(f"user{n}").pk for n in range(8)]
+def test_every_task_is_claimed_once_and_finished_once() -> None:
+    users = [new_user(f"user{n}").pk for n in range(8)]
     for user in users:
         lifecycle.open_quota(user)
     Quota.objects.update(active_limit=100)

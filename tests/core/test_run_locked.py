@@ -12,7 +12,7 @@ from taskyard.core import lifecycle
 from taskyard.core.models import Attempt, Quota, Task, Worker
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Priority, Status
-from taskyard.core.types import AttemptResult, ClaimedTask, LossReason
+from taskyard.core.types import AttemptResult, ClaimedTask, LossReason, UserId
 from tests.fake_worker import run_in_transaction
 
 Submit = Callable[..., Task]
@@ -24,7 +24,7 @@ def completing(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
 
 
 @pytest.mark.django_db
-def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
+def test_claim_and_end_are_one_write(submit: Submit, owner_id: UserId) -> None:
     submit()
     assert run_in_transaction("default", QUICK, completing) == (1, 1)
     task = Task.objects.get()
@@ -36,7 +36,7 @@ def test_claim_and_end_are_one_write(submit: Submit, owner_id: int) -> None:
 
 
 @pytest.mark.django_db
-def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: int) -> None:
+def test_what_fails_is_tried_again_and_counted(submit: Submit, owner_id: UserId) -> None:
     submit()
 
     def failing(locked: Sequence[ClaimedTask]) -> list[AttemptResult]:
@@ -181,7 +181,7 @@ def test_a_death_that_is_noticed_late_counts_too(submit: Submit, worker_id: int)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_processes_never_run_the_same(submit: Submit, owner_id: int) -> None:
+def test_two_processes_never_run_the_same(submit: Submit, owner_id: UserId) -> None:
     Quota.objects.update_or_create(user_id=owner_id, defaults={"active_limit": 1000})
     for _ in range(300):
         submit()

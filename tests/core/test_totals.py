@@ -8,12 +8,13 @@ import pytest
 from taskyard.core import deletion, lifecycle
 from taskyard.core.models import Task
 from taskyard.core.totals import Totals, totals
+from taskyard.core.types import UserId
 
 pytestmark = pytest.mark.django_db
 
 
 def test_deleted_tasks_and_users_stay_counted(
-    submit: Callable[..., Task], owner_id: int, django_user_model: Any
+    submit: Callable[..., Task], owner_id: UserId, django_user_model: Any
 ) -> None:
     before = totals()
     tasks = [submit() for _ in range(3)]

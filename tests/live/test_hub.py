@@ -9,10 +9,10 @@ import pytest
 
 from taskyard.core import lifecycle
 from taskyard.core.conf import conf
+from taskyard.core.hints import Hint, parse, publish
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
 from taskyard.core.types import NewTask
-from taskyard.live.hints import Hint, parse, publish
 from taskyard.live.hub import Hub
 from tests.configured import configure
 

@@ -10,7 +10,8 @@ from taskyard.api.prefer_wait import PreferWait
 from taskyard.api.streams import TaskStreams
 from taskyard.live.asgi import Receive, Scope, Send
 from taskyard.live.hub import Hub
-from taskyard.live.streams import SSEEndpoint, sse_endpoints
+from taskyard.live.paths import live_applications
+from taskyard.live.streams import SSEEndpoint
 from taskyard.web.streams import PageStreams
 
 
@@ -21,7 +22,11 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def stream_of() -> Callable[..., type[SSEEndpoint] | None]:
     """The endpoint that serves a request, or None."""
-    endpoints = [endpoint(Hub(None), no_app) for endpoint in sse_endpoints()]
+    endpoints = [
+        application(Hub(None), no_app)
+        for application in live_applications()
+        if issubclass(application, SSEEndpoint)
+    ]
 
     def endpoint_of(path: str, method: str = "GET") -> type[SSEEndpoint] | None:
         scope = {"method": method, "path": path}
@@ -107,5 +112,5 @@ def test_django_resolves_the_same_paths() -> None:
     for path, endpoint in STREAMS.items():
         if path != "/events":  # a middleware adds the slash
             view: Any = resolve(path).func
-            assert getattr(view, "view_class", view).sse_endpoint is endpoint
-    assert {*sse_endpoints()} == {TaskStreams, PageStreams}
+            assert getattr(view, "view_class", view).live_application is endpoint
+    assert {*live_applications()} == {TaskStreams, PageStreams, PreferWait}

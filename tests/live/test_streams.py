@@ -12,7 +12,7 @@ from taskyard.accounts import suspension, tokens
 from taskyard.accounts.models import User
 from taskyard.api.streams import TaskStreams
 from taskyard.live import streams
-from taskyard.live.asgi import SSE_CHECK, Message, Receive, Response, Scope, Send
+from taskyard.live.asgi import FROM_LIVE, Message, Receive, Response, Scope, Send
 from taskyard.live.hub import Hub
 from taskyard.server.wsgi_adapter import WSGIAdapter
 
@@ -108,7 +108,7 @@ def test_the_views_200_is_never_sent_to_a_client() -> None:
     sent: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(200 if SSE_CHECK in scope else 401, [], b"").send_to(send)
+        await Response(200 if FROM_LIVE in scope else 401, [], b"").send_to(send)
 
     async def receive() -> Message:
         raise AssertionError
@@ -119,4 +119,4 @@ def test_the_views_200_is_never_sent_to_a_client() -> None:
     scope = {"type": "http", "method": "GET", "path": "/api/tasks/events/", "headers": []}
     asyncio.run(TaskStreams(Hub(None), app)(scope, receive, send))
     assert [message.get("status") for message in sent] == [401, None]
-    assert SSE_CHECK not in scope
+    assert FROM_LIVE not in scope

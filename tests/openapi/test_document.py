@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.settings import patched_settings
 from jsonschema import Draft202012Validator
 
 from taskyard import task_type
 from taskyard.api import openapi
+from taskyard.api.views.openapi import generate
 from taskyard.catalog import task_type as catalog
 from taskyard.catalog.task_type import Registry, registry
 from tests.npm import installed, run_node
@@ -31,11 +30,10 @@ def served(*names: str) -> dict[str, Any]:
 
 
 def document_of(chosen: Registry) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch, patched_settings(openapi.SETTINGS):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openapi, "registry", chosen)
-        document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-        completed = openapi.complete(document)
-    plain: dict[str, Any] = json.loads(json.dumps(completed, default=str))
+        document = generate("/", "api/")
+    plain: dict[str, Any] = json.loads(json.dumps(document, default=str))
     return plain
 
 
@@ -179,10 +177,7 @@ def test_types_with_models_inside_and_names_alike_stay_apart(
     def second(times: int, place: Other) -> None:
         """Go again."""
 
-    monkeypatch.setattr(openapi, "registry", catalog.registry)
-    with patched_settings(openapi.SETTINGS):
-        document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-        document = json.loads(json.dumps(openapi.complete(document), default=str))
+    document = document_of(catalog.registry)
     mapping = document["components"]["schemas"]["TaskCreate"]["discriminator"]["mapping"]
     assert set(mapping) == {"go-to", "go_to"}
     assert len(set(mapping.values())) == 2

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from taskyard.core import lifecycle, queues
+from taskyard.core import lifecycle, queues, wakeup
 from taskyard.core.redis import client
 from taskyard.core.types import NewTask
-from taskyard.worker import identity, idle_listener, maintenance, wakeup
+from taskyard.worker import identity, idle_listener, maintenance
 from taskyard.worker.consumer import Consumer
 from taskyard.worker.idle_listener import HELD_SECONDS, WAIT_SECONDS, IdleListener
 from taskyard.worker.process_table import ProcessTable

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from taskyard.core import wakeup
+from taskyard.core.celery_message import WAKE_UP, wake_up_message
 from taskyard.core.redis import client
-from taskyard.worker import wakeup
-from taskyard.worker.celery_message import WAKE_UP, wake_up_message
 
 CREATE_ONE = """
 import django
@@ -26,7 +26,7 @@ from django.test import Client
 from taskyard.accounts import tokens
 from taskyard.accounts.models import User
 from taskyard.core.redis import client
-from taskyard.worker import wakeup
+from taskyard.core import wakeup
 headers = {"Authorization": "Bearer " + tokens.issue(User.objects.create_user("ann")).access}
 body = {"task_type": "sum", "input_data": {"numbers": [1, 2]}}
 response = Client(SERVER_NAME="localhost").post(

@@ -4,32 +4,11 @@
 looks the user up when that is needed (``LazyUser.verified``).
 """
 
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import AuthenticationFailed
 
 from taskyard.accounts import tokens
-from taskyard.accounts.models import User
-from taskyard.accounts.tokens import TokenClaims
-
-# The value of WWW-Authenticate in a 401, as simplejwt writes it.
-CHALLENGE = 'Bearer realm="api"'
-
-
-class LazyUser:
-    """The user that a valid token names, not looked up yet."""
-
-    is_authenticated = True
-
-    def __init__(self, claim: TokenClaims) -> None:
-        self.claim = claim
-
-    # Django's property, because until Python 3.12 the standard library's holds one lock for the
-    # whole class: if one user's look-up waits for the database, all others wait too.
-    @cached_property
-    def verified(self) -> User:
-        """The user, active and with the password of the token; one query. Raises TokenRefused."""
-        return tokens.load_user(self.claim)
+from taskyard.accounts.claims import LazyUser
 
 
 def authenticate(authorization: str | None) -> LazyUser | None:
@@ -39,7 +18,7 @@ def authenticate(authorization: str | None) -> LazyUser | None:
     sign or that has expired.
     """
     access = bearer_token(authorization)
-    return None if access is None else LazyUser(tokens.decode(access))
+    return None if access is None else LazyUser(tokens.decode(access), tokens.load_user)
 
 
 def bearer_token(authorization: str | None) -> str | None:

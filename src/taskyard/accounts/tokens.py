@@ -21,6 +21,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.utils import datetime_from_epoch
 
+from taskyard.accounts.claims import TokenClaims
 from taskyard.accounts.errors import TokenRefused
 from taskyard.accounts.models import User
 from taskyard.core.conf import conf
@@ -58,20 +59,6 @@ class Pair:
 
     access: str
     refresh: str | None = None
-
-
-@dataclass(frozen=True)
-class TokenClaims:
-    """The contents of a token that we signed.
-
-    Only the database knows whether the user still exists, is active and has the same password.
-    """
-
-    user_id: int
-    credential: str
-    """The fingerprint of the user's password when the token was issued."""
-    expires_at: float
-    """In seconds of the epoch."""
 
 
 def issue(user: User) -> Pair:

@@ -1,5 +1,6 @@
 """Turn exceptions into responses: in DRF's format, or RFC 9457 if the client accepts it."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from taskyard.accounts.credentials import CHALLENGE
+from taskyard.accounts.claims import CHALLENGE
 from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
 from taskyard.api import conditions, idempotency
 from taskyard.api.json import dumps
@@ -109,14 +110,27 @@ def problem_of(exc: BaseException) -> Problem | None:
             return Problem(400, "parse_error", _("The body ended too early."))
         case Http404() | exceptions.NotFound():
             return Problem(404, "not_found", _("Not found."))
+        case exceptions.APIException() if not _is_plain_denial(exc):
+            # Classes of a host project may raise any of them.
+            code, text = exc.get_codes(), exc.detail
+            if not isinstance(code, str) or not isinstance(text, str):
+                plain = type(exc)()
+                code, text = plain.get_codes(), plain.detail
+            header = getattr(exc, "auth_header", None)
+            headers = {"WWW-Authenticate": header} if header else {}
+            if wait := getattr(exc, "wait", None):
+                headers["Retry-After"] = str(math.ceil(wait))
+            return Problem(exc.status_code, str(code), str(text), (), headers)
         case PermissionDenied() | exceptions.PermissionDenied():
             return Problem(403, "permission_denied", _("This is not allowed."))
-        case exceptions.APIException():
-            # The views never raise DRF's ValidationError, so the detail is always one text.
-            code = str(exc.get_codes())
-            headers = {"WWW-Authenticate": CHALLENGE} if exc.status_code == 401 else {}
-            return Problem(exc.status_code, code, str(exc.detail), (), headers)
     return None
+
+
+def _is_plain_denial(exc: exceptions.APIException) -> bool:
+    """Whether a permission said no more than no."""
+    return isinstance(exc, exceptions.PermissionDenied) and str(exc.detail) == str(
+        exc.default_detail
+    )
 
 
 def internal_error() -> Problem:
@@ -124,10 +138,15 @@ def internal_error() -> Problem:
     return Problem(500, "error", _("The server made an error. It has been recorded."))
 
 
+def nothing_found(request: HttpRequest) -> HttpResponse:
+    """The response to a path of the API that no view has, in JSON."""
+    return _response(request, Problem(404, "not_found", _("Not found.")))
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if not _wants_json(request):
         return _page(request, "404.html", 404)
-    return _response(request, Problem(404, "not_found", _("Not found.")))
+    return nothing_found(request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.settings import SPECTACULAR_DEFAULTS
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import BaseModel
 
@@ -20,11 +22,16 @@ from taskyard.core.types import LARGEST_ID
 View = TypeVar("View", bound=Callable[..., Any])
 
 SETTINGS: dict[str, Any] = {
+    # A project's own document has its own settings.
+    **{
+        name: default
+        for name, default in SPECTACULAR_DEFAULTS.items()
+        if name != "DEFAULT_GENERATOR_CLASS" and not name.startswith("SERVE_")
+    },
     "TITLE": "Taskyard",
     "VERSION": __version__,
     "DESCRIPTION": "Typed, durable, long-running tasks.",
     "OAS_VERSION": "3.1.0",
-    "SCHEMA_PATH_PREFIX": "/api",
     "POSTPROCESSING_HOOKS": [],
     "CONTACT": {"name": "Taskyard"},
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
@@ -103,6 +110,11 @@ LAST_EVENT_ID = header(
 )
 
 
+def settings_for(root: str) -> dict[str, Any]:
+    """The settings of drf-spectacular for a document of the views below ``root``."""
+    return {**SETTINGS, "SCHEMA_PATH_PREFIX": re.escape(root.removesuffix("/"))}
+
+
 def preference_applied(*of: int) -> OpenApiParameter:
     return header(
         "Preference-Applied",
@@ -163,6 +175,7 @@ def documented(
             responses[status, PROBLEM] = OpenApiResponse(
                 schemas.ProblemAnswer, description=description
             )
+        method.kwargs = {"schema": AutoSchema}  # type: ignore[attr-defined]  # drf-spectacular's mark
         return extend_schema(
             operation_id=operation_id,
             summary=summary,
@@ -204,7 +217,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for name, schema in schemas.items():
         schemas[name] = for_clients.rewrite_schema(schema)
     operations = (operation for path in document["paths"].values() for operation in path.values())
+    used: set[str] = set()
     for operation in operations:
+        used.update(operation["tags"])
         if operation.get("security"):
             operation["responses"]["401"] = _TOKEN_REFUSED
         if parameters := operation.get("parameters"):
@@ -212,6 +227,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for response in operation["responses"].values():
             for header in response.get("headers", {}).values():
                 header["schema"] = for_clients.rewrite_schema(header["schema"])
+    document["tags"] = [tag for tag in document["tags"] if tag["name"] in used]
     return document
 
 

@@ -1,38 +1,36 @@
 """``Prefer: wait=N`` (RFC 7240): create and detail respond when the task has ended.
 
-The WSGI application responds first. If the task has not ended, the request waits without a thread.
-After a create, this module then reads and serializes the task itself, because the create has
-authenticated the owner. After a GET, it calls the WSGI application again.
+The view responds first and names the owner. If the task has not ended, the request waits without a
+thread. After a create, this module then reads and serializes the task itself, because the create
+has authenticated the owner. After a GET, it calls the view again.
 """
 
 import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 
-from taskyard.api.bearer import authenticate_scope
+from taskyard.api.bearer import owner_of_token
 from taskyard.api.json import dumps
 from taskyard.api.serialize import serialize_task
-from taskyard.api.views.submit import TaskCreate
-from taskyard.api.views.tasks import TaskDetail, Tasks
+from taskyard.core.hints import Hint
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
-from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
-from taskyard.live.paths import ViewPaths
+from taskyard.live.paths import View, ViewPaths, answered_by
 
 LONGEST_SECONDS = 60
 SHORT_BYTES = 16 * 1024
 Reread = Callable[[], Awaitable[Response | None]]
 
-# The views that may respond later, by method.
-_VIEWS = {"POST": (TaskCreate, Tasks), "GET": (TaskDetail,)}
 # Matches in linear time: an unterminated quoted string ends at the end of the header.
 _PART = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[^,"]+|,', re.DOTALL)
 LONGEST_HEADER = 1024
@@ -75,13 +73,26 @@ def _elements(header: str) -> list[str]:
     return elements
 
 
+def waits_after(method: str) -> Callable[[type], type]:
+    """Decorate a view: its responses to this method wait for the task if the request prefers it."""
+
+    def mark(view: Any) -> Any:
+        view.waits_after = method
+        return answered_by(PreferWait)(view)
+
+    return mark
+
+
 class PreferWait:
     """Creates of a task and GETs of one task, if they prefer to wait."""
 
-    def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
+    def __init__(self, hub: Hub, app: ASGIApp) -> None:
         self._hub = hub
-        self._wsgi_app = wsgi_app
-        self._paths = {method: ViewPaths(views.__contains__) for method, views in _VIEWS.items()}
+        self._app = app
+        self._paths = {
+            "POST": ViewPaths(lambda view: _method_of(view) == "POST"),
+            "GET": ViewPaths(lambda view: _method_of(view) == "GET"),
+        }
 
     def matches(self, scope: Scope) -> bool:
         """Whether a request is to wait."""
@@ -89,46 +100,53 @@ class PreferWait:
         return (
             paths is not None
             and any(name == b"prefer" for name, _ in scope["headers"])
-            and paths.match(scope["path"]) is not None
+            and paths.match(asgi.path_info(scope)) is not None
             and seconds_of(asgi.header(scope, b"prefer") or "") is not None
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        credentials = authenticate_scope(scope)
-        if credentials is None:
-            await self._wsgi_app(scope, receive, send)
-            return
-        owner_id, _expires_at = credentials
         wait = Wait(seconds_of(asgi.header(scope, b"prefer") or "") or 0)
-        # Listen before the create, because the task may end before the create returns.
-        async with self._hub.listen(owner_id, wait.on_hint):
-            response = await self._respond(scope, receive, wait, owner_id)
+        async with AsyncExitStack() as listening:
+            wait.owner_id = owner_of_token(scope)
+            if wait.owner_id is not None:
+                # Before the create, because the task may end before the create returns.
+                await listening.enter_async_context(self._hub.listen(wait.owner_id, wait.on_hint))
+            response = await self._respond(scope, receive, wait, listening)
         if response is not None:
-            await response.send_to(send)
+            await response.for_client().send_to(send)
 
     async def _respond(
-        self, scope: Scope, receive: Receive, wait: "Wait", owner_id: int
+        self, scope: Scope, receive: Receive, wait: "Wait", listening: AsyncExitStack
     ) -> Response | None:
         """The response after the wait; None if the client has disconnected."""
         creates = scope["method"] == "POST"
         # Without conditional headers, because a 304 has no task status.
         inner = scope if creates else asgi.get_scope(scope, without=asgi.CONDITIONAL_HEADERS)
+        # Not compressed by a middleware, because this module reads the body.
+        inner = {**asgi.without_headers(inner, (b"accept-encoding",)), asgi.FROM_LIVE: True}
+        has_conditions = any(name in asgi.CONDITIONAL_HEADERS for name, _ in scope["headers"])
+        asks_again = not creates and (bool(scope["query_string"]) or has_conditions)
         if not creates and scope["query_string"]:
             # ``fields`` may leave the status out. Check the query, then ask for all fields.
-            checked = await asgi.call_app(self._wsgi_app, inner, asgi.receive_empty_body)
+            checked = await asgi.call_app(self._app, inner, asgi.empty_body())
             if checked is None or checked.status != 200:
                 return checked
             inner = {**inner, "query_string": b""}
-        get_again = partial(asgi.call_app, self._wsgi_app, inner, asgi.receive_empty_body)
-        if creates:
-            first = await asgi.call_app(self._wsgi_app, inner, receive)
-        else:
-            first = await get_again()
-        if first is None or first.status not in (200, 201):
+
+        async def get_again() -> Response | None:
+            return await asgi.call_app(self._app, inner, asgi.empty_body())
+
+        first = await (asgi.call_app(self._app, inner, receive) if creates else get_again())
+        if first is None or first.status not in (200, 201) or first.owner is None:
             return first
+        owner_id, _expires_at = first.owner
         task_id, status = await self._id_and_status(first)
         latest = first
         if status not in TERMINAL:
+            if owner_id != wait.owner_id:
+                # Only now the owner is known, and the task may have ended meanwhile.
+                await listening.enter_async_context(self._hub.listen(owner_id, wait.on_hint))
+                wait.on_hint(None)
             reread = partial(self._reread, owner_id, task_id, first) if creates else get_again
             watching = asyncio.ensure_future(_watch_disconnect(receive, wait))
             try:
@@ -137,14 +155,12 @@ class PreferWait:
                 watching.cancel()
             if wait.disconnected:
                 return None
-        if (inner["headers"], inner["query_string"]) != (scope["headers"], scope["query_string"]):
-            latest = (
-                await asgi.call_app(self._wsgi_app, asgi.get_scope(scope), asgi.receive_empty_body)
-                or latest
-            )
+        if asks_again:
+            answer = await asgi.call_app(self._app, asgi.get_scope(scope), asgi.empty_body())
+            latest = answer or latest
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
-    async def _reread(self, owner_id: int, task_id: int, first: Response) -> Response | None:
+    async def _reread(self, owner_id: Any, task_id: int, first: Response) -> Response | None:
         """The first response with the current state of the task; None if it cannot be read."""
         try:
             body = await self._hub.run_in_thread(_serialize, owner_id, task_id, first.language)
@@ -175,6 +191,7 @@ class Wait:
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
+        self.owner_id: Any = None  # whose changes it hears before the response
         self.disconnected = False
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._ended: set[int] = set()
@@ -208,12 +225,16 @@ class Wait:
         return not self.disconnected
 
 
+def _method_of(view: View) -> str | None:
+    return getattr(view, "waits_after", None)
+
+
 def _id_and_status(body: bytes) -> tuple[int, str]:
     task = json.loads(body)
     return task["id"], task["status"]
 
 
-def _serialize(owner_id: int, task_id: int, language: str) -> bytes | None:
+def _serialize(owner_id: Any, task_id: int, language: str) -> bytes | None:
     task = Task.objects.get_owned(owner_id, task_id)
     if task is None:
         return None

@@ -1,4 +1,4 @@
-"""The streams of the API: tasks as the API serializes them, authenticated by token."""
+"""The streams of the API: tasks as the API serializes them."""
 
 import logging
 
@@ -6,7 +6,6 @@ from django.http import HttpRequest
 
 from taskyard.accounts.errors import Throttled
 from taskyard.api import errors, selection
-from taskyard.api.bearer import authenticate_scope
 from taskyard.api.json import dumps
 from taskyard.core.models import Task
 from taskyard.live import asgi
@@ -19,9 +18,6 @@ logger = logging.getLogger(__name__)
 
 class TaskStreams(SSEEndpoint):
     """The streams of the views in ``api.views.events``."""
-
-    def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
-        return authenticate_scope(scope)
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
         return selection.serialize_event(task, scope["query_string"])

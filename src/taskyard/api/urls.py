@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from taskyard.api.views import accounts, events, openapi, queues, submit, task_types, tasks
+from taskyard.api.views import events, limits, openapi, queues, submit, task_types, tasks
 from taskyard.api.views.base import ApiView
 
 app_name = "taskyard_api"
@@ -23,14 +24,7 @@ urlpatterns = [
     route("tasks/create", submit.TaskCreate, "create"),
     route(ONE, tasks.TaskDetail, "task"),
     route("tasks", tasks.Tasks),
-    route("register", accounts.Register),
-    route("token", accounts.Token),
-    route("token/refresh", accounts.TokenRefresh),
-    route("token/blacklist", accounts.TokenBlacklist),
-    route("token/verify", accounts.TokenVerify),
-    route("me", accounts.Me),
-    route("me/password", accounts.MePassword),
-    route("limits", accounts.Limits),
+    route("limits", limits.Limits),
     route("task-types", task_types.TaskTypes),
     route("task-types/(?P<name>[^/]+)", task_types.TaskTypeDetail),
     route("tasks/bulk", submit.TaskBulk),
@@ -44,6 +38,20 @@ urlpatterns = [
     route("queues/(?P<name>[^/]+)/pause", queues.QueuePause),
     route("queues/(?P<name>[^/]+)/resume", queues.QueueResume),
     route("schema", openapi.Schema, "schema"),
-    route("docs", openapi.Docs, "docs"),
-    re_path("", csrf_exempt(openapi.nothing_here)),
 ]
+if apps.is_installed("taskyard.accounts"):
+    from taskyard.api.views import accounts
+
+    urlpatterns += [
+        route("register", accounts.Register),
+        route("token", accounts.Token),
+        route("token/refresh", accounts.TokenRefresh),
+        route("token/blacklist", accounts.TokenBlacklist),
+        route("token/verify", accounts.TokenVerify),
+        route("me", accounts.Me),
+        route("me/password", accounts.MePassword),
+    ]
+# The page loads Swagger UI as static files.
+if apps.is_installed("drf_spectacular_sidecar") and apps.is_installed("django.contrib.staticfiles"):
+    urlpatterns += [route("docs", openapi.Docs, "docs")]
+urlpatterns += [re_path("", csrf_exempt(openapi.nothing_here))]

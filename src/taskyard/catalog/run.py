@@ -54,16 +54,16 @@ class TimedOut(Stop):
 
 
 class Owner(NamedTuple):
-    """The user that owns a task."""
+    """The user that owns a task; ``id`` is the primary key of the user model."""
 
-    id: int
+    id: Any
     name: str
 
 
 class About(NamedTuple):
     """Details of a task that are read from the database only if the handler needs them."""
 
-    owner: Owner
+    owner: Owner | None
     tags: tuple[str, ...]
     priority: str
 
@@ -121,8 +121,11 @@ class Run:
         return self._clock_start + timedelta(seconds=time.monotonic() - self._monotonic_start)
 
     @property
-    def owner(self) -> Owner:
-        """The user that owns the task: ``id`` and ``name``. Read from the database once."""
+    def owner(self) -> Owner | None:
+        """The user that owns the task: ``id`` and ``name``; None for a system task.
+
+        Read from the database once.
+        """
         return self._about.owner
 
     @property

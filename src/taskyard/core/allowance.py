@@ -19,6 +19,7 @@ from taskyard.core.errors import (
 )
 from taskyard.core.models import Quota
 from taskyard.core.rates import parse_rate
+from taskyard.core.types import UserId
 
 # What a task's row and its places in the indexes weigh, and a small result.
 ROW_BYTES = 1024
@@ -37,7 +38,7 @@ def bounds() -> dict[str, Any]:
     return {"budget": conf().BYTES_PER_USER, "interval": interval, "burst": burst}
 
 
-def refusal(owner_id: int, params: dict[str, Any]) -> QuotaExceeded:
+def refusal(owner_id: UserId, params: dict[str, Any]) -> QuotaExceeded:
     """Why the statement with these parameters accepted nothing."""
     quota = Quota.objects.annotate(now=Now()).get(user_id=owner_id)
     limit = params["limit"] if quota.active_limit is None else quota.active_limit

@@ -18,6 +18,7 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("taskyard.core.checks")
+        import_module("taskyard.core.sessions")
         import_module("taskyard.core.totals")
         import_module("taskyard.catalog.builtin")
         with suppress(ImproperlyConfigured):  # core.checks says what is wrong

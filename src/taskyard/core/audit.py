@@ -8,19 +8,28 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from taskyard.core.models import AuditEntry
+from taskyard.core.types import UserId
 
-LONGEST_TARGET = 200
+LONGEST_TARGET, LONGEST_NAME = 200, 254
 
 
-def record(by_id: int | None, action: str, target: str = "", **details: Any) -> None:
+def name_of(user_id: UserId) -> str:
+    """The name that identifies a user, such as an e-mail address; empty if there is no such user.
+
+    Reads no other column of the user.
+    """
+    users = get_user_model()._default_manager.only(get_user_model().USERNAME_FIELD)
+    user = users.filter(pk=user_id).first()
+    return "" if user is None else str(user.get_username())
+
+
+def record(by_id: UserId | None, action: str, target: str = "", **details: Any) -> None:
     """Add a line; what no person did leaves none. ``details`` hold no inputs and no secrets."""
     if by_id is None:
         return
-    users = get_user_model()._default_manager
-    name = users.filter(pk=by_id).values_list(get_user_model().USERNAME_FIELD, flat=True).first()
     AuditEntry.objects.create(
         by_id=by_id,
-        by_name=name or "",
+        by_name=name_of(by_id)[:LONGEST_NAME],
         action=action,
         target=target[:LONGEST_TARGET],
         details=details,

@@ -19,6 +19,7 @@ from taskyard.core.engine import engine
 from taskyard.core.errors import QuotaExceeded
 from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.types import UserId
 
 BATCH = 100
 
@@ -35,7 +36,7 @@ def retryable(tasks: TaskQuerySet) -> TaskQuerySet:
     return tasks.failed().filter(~Exists(retries), task_type__in=known)
 
 
-def cancel(tasks: TaskQuerySet, *, by_id: int | None, seconds: float) -> int:
+def cancel(tasks: TaskQuerySet, *, by_id: UserId | None, seconds: float) -> int:
     """Cancel the cancellable of these tasks for at most ``seconds``; how many."""
     done, until = 0, time.monotonic() + seconds
     while batch := lifecycle.cancel_next(tasks, by_id=by_id):
@@ -52,9 +53,10 @@ def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
     is.
     """
     done, until = 0, time.monotonic() + seconds
-    full: set[int] = set()
+    full: set[UserId] = set()
     limit = Coalesce("active_limit", conf().ACTIVE_LIMIT)
-    has_place = Q(owner_id__in=Quota.objects.filter(active__lt=limit).values("user_id"))
+    with_place = Quota.objects.filter(active__lt=limit).values("user_id")
+    has_place = Q(owner_id__in=with_place) | Q(owner=None)
     while True:
         open_to = retryable(tasks).filter(has_place).exclude(owner_id__in=full)
         batch = list(open_to.order_by("finished_at")[:BATCH])
@@ -66,7 +68,7 @@ def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
                 return done
 
 
-def _retried(task: Task, full: set[int]) -> bool:
+def _retried(task: Task, full: set[UserId]) -> bool:
     if task.owner_id in full:
         return False
     try:

@@ -1,7 +1,8 @@
 """Change tasks of many owners, and leave the owners whose quota is locked for a later call.
 
 A quota is locked while a submit or an end is written, which is short, or by a longer
-transaction. Locks are taken in the same order as everywhere: tasks, then accounts.
+transaction. System tasks have no quota. Locks are taken in the same order as everywhere: tasks,
+then accounts.
 """
 
 import logging
@@ -15,18 +16,19 @@ from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import engine
 from taskyard.core.models import Quota
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.types import UserId
 
 WAIT_SECONDS = 0.1
 logger = logging.getLogger(__name__)
 
-Lock = Callable[[Iterable[int]], set[int]]
+Lock = Callable[[Iterable[UserId | None]], set[UserId]]
 
 
 class Looked(NamedTuple):
     """How many tasks were looked at, and the owners whose tasks were left."""
 
     tasks: int
-    busy: set[int]
+    busy: set[UserId]
 
 
 def sparing_the_busy(
@@ -39,7 +41,7 @@ def sparing_the_busy(
     called again without these owners if more tasks may follow. At the end it waits a moment for
     one of these owners, because the quota of an owner who submits all the time is always locked.
     """
-    busy: set[int] = set()
+    busy: set[UserId] = set()
     while True:
         looked = change(tasks.exclude(owner_id__in=busy), _lock_the_free)
         busy |= looked.busy
@@ -51,7 +53,7 @@ def sparing_the_busy(
             logger.warning("quotas locked", extra={"owners": len(busy)})
 
 
-def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
+def _lock_the_free(owner_ids: Iterable[UserId | None]) -> set[UserId]:
     """Lock the quotas of these owners; the owners whose quota is locked already."""
     engine().wait_for_locks(WAIT_SECONDS)  # of other rows
     quotas = Quota.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
@@ -60,7 +62,7 @@ def _lock_the_free(owner_ids: Iterable[int]) -> set[int]:
     return set(owners) - free
 
 
-def _lock_in_a_moment(owner_ids: Iterable[int]) -> set[int]:
+def _lock_in_a_moment(owner_ids: Iterable[UserId | None]) -> set[UserId]:
     """Lock the quotas of all these owners or of none; wait ``WAIT_SECONDS`` for each."""
     quotas = Quota.objects.filter(user_id__in=set(owner_ids)).order_by("user_id")
     try:

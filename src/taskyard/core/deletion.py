@@ -14,6 +14,7 @@ from taskyard.core.engine import delete_tasks, engine
 from taskyard.core.errors import StillActive
 from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.core.types import UserId
 
 # A task may have a thousand log lines.
 SWEEP = 250
@@ -74,13 +75,14 @@ def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
     with transaction.atomic():
         found = list(tasks.values_list("id", "owner_id", "status", "size"))
         delete_tasks([task_id for task_id, _, _, _ in found])
-        ended: dict[int, Counter[str]] = defaultdict(Counter)
+        ended: dict[UserId, Counter[str]] = defaultdict(Counter)
         for _, owner_id, status, size in found:
-            ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})
+            if owner_id is not None:
+                ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})
         if owners := lock(ended):
             transaction.set_rollback(True)
             return busy.Looked(len(found), owners), 0
-        for owner_id, gone in sorted(ended.items()):
+        for owner_id, gone in ended.items():
             Quota.objects.filter(user_id=owner_id).update(
                 **{name: Greatest(F(name) - many, 0) for name, many in gone.items()}
             )

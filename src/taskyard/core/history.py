@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskyard.catalog.run import About, Owner
+from taskyard.core import audit
 from taskyard.core.models import Attempt, AttemptTraceback, LogLine, Task
 from taskyard.core.states import TERMINAL, Priority, Status
 from taskyard.core.types import MESSAGES, AttemptResult, Line
@@ -70,8 +71,10 @@ def _outcome(task: Task) -> str:
 
 def about(task_id: int) -> About:
     """The owner, tags and priority of a task, for its handler. Raises Task.DoesNotExist."""
-    task = Task.objects.select_related("owner").only("owner", "tags", "priority").get(id=task_id)
-    owner = Owner(task.owner_id, task.owner.get_username())
+    task = Task.objects.only("owner", "tags", "priority").get(id=task_id)
+    owner = None
+    if task.owner_id is not None:
+        owner = Owner(task.owner_id, audit.name_of(task.owner_id))
     return About(owner, tuple(task.tags), Priority(task.priority).name.lower())
 
 

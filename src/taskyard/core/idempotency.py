@@ -16,13 +16,13 @@ from django.db.models.functions import Now
 from taskyard.core import lifecycle
 from taskyard.core.errors import KeyReused
 from taskyard.core.models import IdempotencyKey
-from taskyard.core.types import NewTask
+from taskyard.core.types import NewTask, UserId
 
 KEPT = timedelta(hours=24)
 
 
 def submit_once(
-    owner_id: int, key: str, fingerprint: str, new: Sequence[NewTask]
+    owner_id: UserId, key: str, fingerprint: str, new: Sequence[NewTask]
 ) -> tuple[list[int], bool]:
     """Submit under a key; the ids, and whether the tasks existed before.
 
@@ -32,7 +32,7 @@ def submit_once(
 
 
 def once(
-    owner_id: int, key: str, fingerprint: str, make: Callable[[], list[int]]
+    owner_id: UserId, key: str, fingerprint: str, make: Callable[[], list[int]]
 ) -> tuple[list[int], bool]:
     """Make tasks under a key, in one transaction; their ids, and whether they existed before.
 

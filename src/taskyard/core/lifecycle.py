@@ -36,6 +36,7 @@ from taskyard.core.types import (
     LossReason,
     NewTask,
     RescueDecision,
+    UserId,
 )
 
 SWEEP = 1000
@@ -47,13 +48,15 @@ def assume_lost(task: Task) -> LossReason:
     return LossReason.LOST
 
 
-def open_quota(owner_id: int) -> None:
+def open_quota(owner_id: UserId) -> None:
     """Give a user a quota counter, unless there is one."""
     Quota.objects.bulk_create([Quota(user_id=owner_id)], ignore_conflicts=True)
 
 
-def submit(owner_id: int, new: NewTask, *, credential: str | None = None) -> Task:
+def submit(owner_id: UserId | None, new: NewTask, *, credential: str | None = None) -> Task:
     """Accept one task; raises QuotaExceeded, with a credential CredentialUnverified.
+
+    Without an owner it is a system task: no quota counts it, so no submit waits for another.
 
     ``credential`` is the fingerprint of the owner's password, for a caller that has not read the
     owner: the statement that takes the place then also checks it, and that the owner is active.
@@ -78,24 +81,40 @@ def _fields_of_new() -> dict[str, Any]:
     return {field.attname: field.get_default() for field in Task._meta.concrete_fields}
 
 
-def submit_all(owner_id: int, new: Sequence[NewTask]) -> list[int]:
+def submit_all(owner_id: UserId | None, new: Sequence[NewTask]) -> list[int]:
     """Accept all of these tasks, in this order, or none; their ids. Raises QuotaExceeded."""
     return [task_id for task_id, _, _ in _accept(owner_id, new)]
 
 
 def _accept(
-    owner_id: int, new: Sequence[NewTask], credential: str | None = None
+    owner_id: UserId | None, new: Sequence[NewTask], credential: str | None = None
 ) -> list[SubmittedRow]:
-    """Take the quota places and insert the rows, in one change; the rows in the order of ids."""
+    """Insert the rows, for an owner within the quota, in one change; in the order of ids."""
+    rows = rows_of_new(new, engine().moment)
+    size = allowance.size_of_each(rows, len(new))
+    if owner_id is None:
+        accepted = engine().insert(rows, size)
+    else:
+        accepted = _accept_within_quota(owner_id, rows, len(new), size, credential)
+    accepted.sort()
+    notifications.on_commit(
+        queues={task.queue for (_, _, ready), task in zip(accepted, new, strict=True) if ready},
+        changes=[(owner_id, task_id, Status.PENDING) for task_id, _, _ in accepted],
+    )
+    return accepted
+
+
+def _accept_within_quota(
+    owner_id: UserId, rows: str, count: int, size: int, credential: str | None
+) -> list[SubmittedRow]:
     current = engine()
-    rows = rows_of_new(new, current.moment)
     params = {
         "owner": owner_id,
         "limit": conf().ACTIVE_LIMIT,
         "credential": credential,
         "rows": rows,
-        "count": len(new),
-        "size": allowance.size_of_each(rows, len(new)),
+        "count": count,
+        "size": size,
         **allowance.bounds(),
     }
     accepted = current.submit(params)
@@ -106,11 +125,6 @@ def _accept(
         accepted = current.submit(params)
     if not accepted:
         raise allowance.refusal(owner_id, params)
-    accepted.sort()
-    notifications.on_commit(
-        queues={task.queue for (_, _, ready), task in zip(accepted, new, strict=True) if ready},
-        changes=[(owner_id, task_id, Status.PENDING) for task_id, _, _ in accepted],
-    )
     return accepted
 
 
@@ -269,7 +283,7 @@ def keep_checkpoint(task: ClaimedTask, checkpoint: str) -> bool:
     return bool(held.update(checkpoint=json.loads(checkpoint), slept=0))
 
 
-def cancel(task_id: int, *, by_id: int | None) -> Task:
+def cancel(task_id: int, *, by_id: UserId | None) -> Task:
     """Cancel a waiting task at once, or request that a running attempt stops.
 
     Returns the task as it is then: cancelled, or in progress with ``cancel_requested_at``. Raises
@@ -286,7 +300,7 @@ def cancel(task_id: int, *, by_id: int | None) -> Task:
     return task
 
 
-def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
+def cancel_next(tasks: TaskQuerySet, *, by_id: UserId | None) -> int:
     """Cancel the next ``SWEEP`` of these tasks whose cancel was not requested yet; how many.
 
     Left out are tasks that another transaction has locked, and waiting tasks of owners whose
@@ -313,7 +327,7 @@ def cancel_next(tasks: TaskQuerySet, *, by_id: int | None) -> int:
     return requested
 
 
-def _request_cancel(tasks: Sequence[Task], by_id: int | None) -> None:
+def _request_cancel(tasks: Sequence[Task], by_id: UserId | None) -> None:
     """Note, once, that these locked tasks are to stop; cancel those that no process holds."""
     Task.objects.filter(id__in=[task.id for task in tasks], cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=by_id, changed=engine().change()

@@ -16,6 +16,7 @@ from taskyard.core.conf import conf
 from taskyard.core.fields import JsonText
 from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
 from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
+from taskyard.core.types import UserId
 
 
 class Worker(models.Model):
@@ -77,7 +78,7 @@ class Quota(models.Model):
         return f"{self.user_id}: {self.active}"
 
     @classmethod
-    def of(cls, owner_id: int) -> tuple[int, int]:
+    def of(cls, owner_id: UserId) -> tuple[int, int]:
         """How many active tasks the owner may have, and has."""
         found = cls.objects.filter(user_id=owner_id).values_list("active_limit", "active").first()
         override, active = found or (None, 0)
@@ -93,7 +94,7 @@ FAILURES = Q(status__in=[Status.CANCELLED, Status.ERROR])
 
 
 class Task(models.Model):
-    """One task, from its acceptance to its result.
+    """One task, from its acceptance to its result. A system task has no owner.
 
     ``attempt`` counts the attempts charged; ``fence`` grows with every claim, and only the holder
     of the current one may write. ``claimed_at`` is when the current attempt began; a claim after
@@ -104,7 +105,11 @@ class Task(models.Model):
     """
 
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     task_type = models.CharField(_("task type"), max_length=50)
     queue = models.CharField(_("queue"), max_length=50)
@@ -297,7 +302,7 @@ class AuditEntry(models.Model):
         related_name="+",
         db_index=False,
     )
-    by_name = models.CharField(_("name"), max_length=150, default="")
+    by_name = models.CharField(_("name"), max_length=254, default="")
     action = models.CharField(_("action"), max_length=50)
     target = models.CharField(_("target"), max_length=200, default="")
     details = models.JSONField(_("details"), default=dict)

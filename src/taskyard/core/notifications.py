@@ -1,9 +1,8 @@
 """After a commit: notify workers of work, and publish changes to streams.
 
-Notifications only reduce latency. ``worker`` and ``live`` register the two callables in
-``AppConfig.ready``; without them nothing is sent. In the web process a thread calls them, so that
-no request waits for the broker and many requests share its round trips. In other processes they
-are called in place.
+Notifications only reduce latency. They go through the broker (``wakeup``, ``hints``) unless others
+are registered. In our own web process a thread sends them, so that no request waits for the broker
+and many requests share its round trips. In other processes they are sent in place.
 """
 
 import logging
@@ -15,6 +14,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import transaction
 
+from taskyard.core import hints, wakeup
 from taskyard.core.types import Change
 
 STOP_SECONDS = 3.0
@@ -26,8 +26,8 @@ ChangePublisher = Callable[[list[Change]], None]
 Batch = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
-_notify_queue: QueueNotifier | None = None
-_publish_changes: ChangePublisher | None = None
+_notify_queue: QueueNotifier | None = wakeup.notify
+_publish_changes: ChangePublisher | None = hints.publish
 
 
 def register_queue_notifier(notify: QueueNotifier) -> None:

@@ -5,11 +5,13 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from django.db import connection
 from django.db.models import BooleanField, F, FloatField, Func, QuerySet, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from taskyard.core.states import ACTIVE, FAILED
+from taskyard.core.types import UserId
 
 if TYPE_CHECKING:
     from taskyard.core.models import Task, Worker  # noqa: F401
@@ -53,17 +55,21 @@ class Seconds(Func):
 
 
 class TaskQuerySet(QuerySet["Task"]):
-    def owned_by(self, user_id: int) -> "TaskQuerySet":
-        """The tasks that this user owns; other users do not see that they exist."""
-        return self.filter(owner_id=user_id)
+    def owned_by(self, user_id: UserId) -> "TaskQuerySet":
+        """The tasks that this user owns; other users do not see that they exist.
 
-    def get_owned(self, user_id: int, task_id: int) -> "Task | None":
+        Nobody owns the system tasks, also not a user without an id.
+        """
+        return self.none() if user_id is None else self.filter(owner_id=user_id)
+
+    def get_owned(self, user_id: UserId, task_id: int) -> "Task | None":
         """This task, if this user owns it; its checkpoint is deferred.
 
         Clients poll this, so the SQL text is cached: to build it takes three times as long as to
         run it. Filters of this query set are ignored; ``task_id`` must fit into 64 bits.
         """
-        return next(iter(self.raw(_reading_one(self.model), [user_id, task_id])), None)
+        owner = self.model._meta.get_field("owner").get_db_prep_value(user_id, connection)
+        return next(iter(self.raw(_reading_one(self.model), [owner, task_id])), None)
 
     def active(self) -> "TaskQuerySet":
         """Those that hold a quota place."""

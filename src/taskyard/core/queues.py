@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from taskyard.catalog.task_type import registry
 from taskyard.core import audit, notifications
 from taskyard.core.models import PausedQueue, Task
+from taskyard.core.types import UserId
 
 COUNTS = {
     "waiting": Count("id", filter=Q(ready=True)),
@@ -17,7 +18,7 @@ COUNTS = {
 }
 
 
-def pause(name: str, *, by_id: int | None) -> None:
+def pause(name: str, *, by_id: UserId | None) -> None:
     """From now on no task of the queue begins; those that run go on. Idempotent."""
     with transaction.atomic():
         _, new = PausedQueue.objects.get_or_create(name=name, defaults={"paused_by_id": by_id})
@@ -25,7 +26,7 @@ def pause(name: str, *, by_id: int | None) -> None:
             audit.record(by_id, "pause_queue", name)
 
 
-def resume(name: str, *, by_id: int | None) -> None:
+def resume(name: str, *, by_id: UserId | None) -> None:
     """Let the queue's tasks begin again. Idempotent."""
     with transaction.atomic():
         if PausedQueue.objects.filter(name=name).delete()[0]:

@@ -4,12 +4,12 @@ from django.db import transaction
 
 from taskyard.core import audit, lifecycle
 from taskyard.core.models import Quota, Task
-from taskyard.core.types import Limits
+from taskyard.core.types import Limits, UserId
 
 HOLDERS_NAMED = 1000
 
 
-def limits(owner_id: int) -> Limits:
+def limits(owner_id: UserId) -> Limits:
     """The owner's quota and use of it, with the ids of the first tasks that hold a place."""
     holders = Task.objects.owned_by(owner_id).active().order_by("id").values_list("id", flat=True)
     named = list(holders[:HOLDERS_NAMED])
@@ -18,24 +18,20 @@ def limits(owner_id: int) -> Limits:
     return Limits(limit, active if len(named) == HOLDERS_NAMED else len(named), named)
 
 
-def change_limit(owner_id: int, limit: int | None, *, by_id: int | None) -> None:
+def change_limit(owner_id: UserId, limit: int | None, *, by_id: UserId | None) -> None:
     """Set the limit of active tasks of a user; None for the common limit.
 
     Tasks that are active already stay.
     """
     lifecycle.open_quota(owner_id)
     with transaction.atomic():
-        quota = (
-            Quota.objects.select_for_update(of=("self",))
-            .select_related("user")
-            .get(user_id=owner_id)
-        )
+        quota = Quota.objects.select_for_update(of=("self",)).get(user_id=owner_id)
         if quota.active_limit == limit:
             return
         audit.record(
             by_id,
             "change_limit",
-            quota.user.get_username(),
+            audit.name_of(owner_id),
             before=quota.active_limit,
             after=limit,
         )

@@ -16,7 +16,7 @@ from taskyard.core import history, notifications
 from taskyard.core.engine import engine
 from taskyard.core.models import Task
 from taskyard.core.states import ACTIVE, Status
-from taskyard.core.types import MESSAGES, AttemptResult, Change, RescueDecision
+from taskyard.core.types import MESSAGES, AttemptResult, Change, RescueDecision, UserId
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,16 @@ def lose_attempts(tasks: Sequence[Task], decision: RescueDecision) -> None:
     _announce((task.owner_id, task.id, Status.PENDING) for task in tasks)
 
 
-def cancel_waiting(owner_ids: dict[int, int]) -> None:
+def cancel_waiting(owner_ids: dict[int, UserId | None]) -> None:
     """Cancel locked tasks that no process holds."""
     end_tasks(owner_ids, Status.CANCELLED, "cancelled_at_once")
 
 
 def end_tasks(
-    owner_ids: dict[int, int], status: Status, error_code: str, error_message: str | None = None
+    owner_ids: dict[int, UserId | None],
+    status: Status,
+    error_code: str,
+    error_message: str | None = None,
 ) -> None:
     """End locked tasks without a result; ``owner_ids`` has the owner's id by the task's id.
 
@@ -108,8 +111,8 @@ def end_tasks(
     _announce((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
 
 
-def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, int]) -> None:
-    """Keep the history of attempts that were written: those that have an owner's id."""
+def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, UserId | None]) -> None:
+    """Keep the history of attempts that were written: those in ``owner_ids``."""
     written = [result for result in results if result.task.id in owner_ids]
     history.record_attempts(
         result for result in written if result.error_code and result.status in ACTIVE

@@ -9,8 +9,10 @@ from taskyard.core.states import Priority, Status
 
 # Of every table: a bigint.
 LARGEST_ID = 2**63 - 1
-# Owner, task, and the status it has now.
-Change = tuple[int, int, Status]
+# The primary key of the user model: an integer, a UUID or a text.
+UserId = Any
+# Owner (None: a system task), task, and the status it has now.
+Change = tuple[UserId | None, int, Status]
 
 
 class NewTask(NamedTuple):

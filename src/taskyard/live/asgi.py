@@ -1,11 +1,15 @@
-"""The ASGI types, and how an async application calls the WSGI application behind it."""
+"""The ASGI types, and how a live application calls the application behind it."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -15,9 +19,10 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _BODY_HEADERS = (b"content-length", b"content-type", b"transfer-encoding", b"expect")
-# A key of a scope and of its WSGI environ: an SSE endpoint calls the view to learn whether the
-# client may have the stream. No client can set it: the key of a header begins with HTTP_.
-SSE_CHECK = "taskyard.sse"
+# A key of a scope and of its WSGI environ: a live application calls the view, which then names the
+# owner in headers. No client can set it: the key of a header begins with HTTP_.
+FROM_LIVE = "taskyard.live"
+OWNER, EXPIRES = b"x-taskyard-owner", b"x-taskyard-expires"
 # With one of these the response may be a 304 or a 412 without the resource.
 CONDITIONAL_HEADERS = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since")
 
@@ -37,6 +42,20 @@ class Response:
     def language(self) -> str:
         """The language of the body: Content-Language, or else the default language."""
         return (self.header(b"content-language") or settings.LANGUAGE_CODE.encode()).decode()
+
+    @property
+    def owner(self) -> tuple[Any, float] | None:
+        """The owner's id and the Unix time at which the credentials expire, if the view says so."""
+        owner = self.header(OWNER)
+        if owner is None:
+            return None
+        owner_id = get_user_model()._meta.pk.to_python(owner.decode())
+        return owner_id, float(self.header(EXPIRES) or math.inf)
+
+    def for_client(self) -> Self:
+        """The response without the headers that are for live applications."""
+        headers = [header for header in self.headers if header[0] not in (OWNER, EXPIRES)]
+        return replace(self, headers=headers)
 
     def with_header(self, name: bytes, value: bytes) -> Self:
         return replace(self, headers=[*self.headers, (name, value)])
@@ -64,18 +83,50 @@ async def call_app(app: ASGIApp, scope: Scope, receive: Receive) -> Response | N
     if not messages:
         return None
     body = b"".join(message.get("body", b"") for message in messages[1:])
-    return Response(messages[0]["status"], list(messages[0]["headers"]), body)
+    headers = [(name.lower(), value) for name, value in messages[0]["headers"]]
+    return Response(messages[0]["status"], headers, body)
 
 
-async def receive_empty_body() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+def empty_body() -> Receive:
+    """The ``receive`` of a request with an empty body, whose client stays connected."""
+    was_received = False
+
+    async def receive() -> Message:
+        nonlocal was_received
+        if was_received:
+            await asyncio.Event().wait()
+        was_received = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return receive
+
+
+def owner_headers(owner_id: object, expires_at: float = math.inf) -> dict[str, str]:
+    """The headers with which a view names the owner to a live application."""
+    return {OWNER.decode(): str(owner_id), EXPIRES.decode(): repr(expires_at)}
+
+
+def is_from_live(request: HttpRequest) -> bool:
+    """Whether a live application calls the view, not a client."""
+    return FROM_LIVE in request.META or FROM_LIVE in getattr(request, "scope", ())
+
+
+def path_info(scope: Scope) -> str:
+    """The path below SCRIPT_NAME, as Django's ASGIRequest computes it."""
+    script_name = settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")
+    path: str = scope["path"]
+    return path.removeprefix(script_name)
 
 
 def get_scope(scope: Scope, *, without: Iterable[bytes] = ()) -> Scope:
     """The scope of a GET of the same path for the same client, ``without`` these headers."""
-    dropped = (*_BODY_HEADERS, *without)
+    return {**without_headers(scope, (*_BODY_HEADERS, *without)), "method": "GET"}
+
+
+def without_headers(scope: Scope, names: Iterable[bytes]) -> Scope:
+    dropped = frozenset(names)
     headers = [header for header in scope["headers"] if header[0] not in dropped]
-    return {**scope, "method": "GET", "headers": headers}
+    return {**scope, "headers": headers}
 
 
 def header(scope: Scope, name: bytes) -> str | None:

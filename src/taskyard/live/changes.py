@@ -15,7 +15,7 @@ from django.db.models import F, Q
 
 from taskyard.core.engine import engine
 from taskyard.core.models import Task
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 
 PAGE_SIZE = 100
 # Databases limit the number of values in one query.
@@ -81,7 +81,7 @@ class ChangedTasks:
         return Position(self.before.since, self.before.until, task_id)
 
 
-def read_from(owner_id: int, position: Position | None, task_id: int | None) -> ChangedTasks:
+def read_from(owner_id: UserId, position: Position | None, task_id: int | None) -> ChangedTasks:
     """The first page of a reader. A position that this database cannot use counts as none."""
     if position is not None and position.is_past(engine().snapshot()):
         try:
@@ -91,7 +91,7 @@ def read_from(owner_id: int, position: Position | None, task_id: int | None) -> 
     return read_next(owner_id, Position(), task_id)
 
 
-def read_next(owner_id: int, position: Position, task_id: int | None = None) -> ChangedTasks:
+def read_next(owner_id: UserId, position: Position, task_id: int | None = None) -> ChangedTasks:
     """The page after a position, of all tasks of the owner or of one.
 
     After an empty position: the active tasks, or the one task in any state.
@@ -117,12 +117,12 @@ def read_next(owner_id: int, position: Position, task_id: int | None = None) -> 
     return ChangedTasks(shown, before, after)
 
 
-def changed_owners(owners: Sequence[int], since: str) -> tuple[str, dict[int, set[int]]]:
+def changed_owners(owners: Sequence[UserId], since: str) -> tuple[str, dict[UserId, set[int]]]:
     """The cursor of now, and the changes of these owners' tasks since a cursor, by owner."""
     database = engine()
     until: str = database.snapshot()
     changed: Q = database.between(since, until)
-    changes: dict[int, set[int]] = {}
+    changes: dict[UserId, set[int]] = {}
     for start in range(0, len(owners), OWNERS_PER_QUERY):
         tasks = Task.objects.filter(changed, owner_id__in=owners[start : start + OWNERS_PER_QUERY])
         for owner_id, change in tasks.order_by().values_list("owner_id", "changed").distinct():

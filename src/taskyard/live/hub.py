@@ -23,11 +23,12 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from taskyard.core import redis_url
+from taskyard.core import hints, redis_url
 from taskyard.core.database_errors import is_outage
+from taskyard.core.hints import Hint
 from taskyard.core.redis import BrokerUnavailable
-from taskyard.live import changes, hints
-from taskyard.live.hints import Hint
+from taskyard.core.types import UserId
+from taskyard.live import changes
 
 THREADS = 2
 TICK_SECONDS = 1.0
@@ -59,7 +60,9 @@ class Hub:
         self._pool: ConnectionPool | None = None
         if url:
             self._pool = _pool(url)
-        self._subscriptions: dict[int, Subscription] = {}
+        # By the owner's id as text, as it is in the name of the channel.
+        self._subscriptions: dict[str, Subscription] = {}
+        self._common_channel = ""
         self._redis: AbstractConnection | None = None
         self._received_at = 0.0
         self._swept_to: str | None = None
@@ -80,8 +83,8 @@ class Hub:
     def release_waiters(self) -> None:
         """Call all listeners, because the process is about to stop."""
         self.stopping = True
-        for owner_id in list(self._subscriptions):
-            self._call_listeners(owner_id, None)
+        for owner in list(self._subscriptions):
+            self._call_listeners(owner, None)
 
     async def stop(self) -> None:
         self.release_waiters()
@@ -92,18 +95,19 @@ class Hub:
 
     @asynccontextmanager
     async def listen(
-        self, owner_id: int, callback: Callback, has_seen: HasSeen = lambda change: False
+        self, owner_id: UserId, callback: Callback, has_seen: HasSeen = lambda change: False
     ) -> AsyncIterator[None]:
         """Call ``callback`` within the block for each hint, and for changes without a hint.
 
         Every change that commits within the block leads to a call, at the latest after a sweep.
         """
-        is_new = owner_id not in self._subscriptions
-        subscription = self._subscriptions.setdefault(owner_id, Subscription())
+        owner = str(owner_id)
+        is_new = owner not in self._subscriptions
+        subscription = self._subscriptions.setdefault(owner, Subscription())
         subscription.listeners[callback] = has_seen
         try:
             if is_new:
-                await self._send_command("SUBSCRIBE", owner_id)
+                await self._send_command("SUBSCRIBE", owner)
             if self._redis is not None and not subscription.subscribed.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SUBSCRIBE_SECONDS):
@@ -125,8 +129,8 @@ class Hub:
             self._threads, lambda: _call_with_retry(function, args, options)
         )
 
-    def _call_listeners(self, owner_id: int, hint: Hint) -> None:
-        subscription = self._subscriptions.get(owner_id)
+    def _call_listeners(self, owner: str, hint: Hint) -> None:
+        subscription = self._subscriptions.get(owner)
         for callback in tuple(subscription.listeners) if subscription else ():
             callback(hint)
 
@@ -146,18 +150,18 @@ class Hub:
 
     async def _sweep(self) -> None:
         """Unsubscribe from owners without listeners; call listeners of owners with changes."""
-        for owner_id in [
+        for owner in [
             owner
             for owner, subscription in self._subscriptions.items()
             if not subscription.listeners
         ]:
-            del self._subscriptions[owner_id]
-            await self._send_command("UNSUBSCRIBE", owner_id)
+            del self._subscriptions[owner]
+            await self._send_command("UNSUBSCRIBE", owner)
         if not self._subscriptions:
             self._swept_to = None
             return
         swept = list(self._subscriptions)
-        changed: dict[int, set[int]] = {}
+        changed: dict[UserId, set[int]] = {}
         try:
             if self._swept_to is None:
                 self._swept_to = await self.run_in_thread(changes.now)
@@ -170,10 +174,10 @@ class Hub:
             logger.warning("no sweep: %s", error)
             return
         # The query did not cover owners that subscribed while it ran.
-        for owner_id in self._subscriptions.keys() - swept:
-            self._call_listeners(owner_id, None)
+        for owner in self._subscriptions.keys() - swept:
+            self._call_listeners(owner, None)
         for owner_id, owner_changes in changed.items():
-            subscription = self._subscriptions.get(owner_id, Subscription())
+            subscription = self._subscriptions.get(str(owner_id), Subscription())
             for callback, has_seen in tuple(subscription.listeners.items()):
                 if not all(has_seen(change) for change in owner_changes):
                     callback(None)
@@ -198,9 +202,9 @@ class Hub:
             if self._redis is not None:
                 backoff = 0.1
             self._redis = None
-            for owner_id, subscription in list(self._subscriptions.items()):
+            for owner, subscription in list(self._subscriptions.items()):
                 subscription.subscribed.clear()
-                self._call_listeners(owner_id, None)
+                self._call_listeners(owner, None)
             self._sweep_now.set()
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
@@ -208,20 +212,20 @@ class Hub:
     async def _receive(self, pool: ConnectionPool) -> None:
         """Connect, subscribe and receive until the connection fails."""
         # The first call reads the installation's id from the database, so it needs a thread.
-        common = await self.run_in_thread(hints.common_channel)
+        self._common_channel = await self.run_in_thread(hints.common_channel)
         redis: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await redis.connect()  # type: ignore[no-untyped-call]
-                await redis.send_command("SUBSCRIBE", common)
-            channels = [hints.channel(owner_id) for owner_id in self._subscriptions]
+                await redis.send_command("SUBSCRIBE", self._common_channel)
+            channels = [hints.channel(owner) for owner in self._subscriptions]
             self._redis, self._received_at = redis, asyncio.get_running_loop().time()
             if channels:
                 await redis.send_command("SUBSCRIBE", *channels)
             # Hints were lost while there was no connection.
             self._sweep_now.set()
-            for owner_id in list(self._subscriptions):
-                self._call_listeners(owner_id, None)
+            for owner in list(self._subscriptions):
+                self._call_listeners(owner, None)
             while True:
                 message = await redis.read_response(timeout=math.inf)
                 self._received_at = asyncio.get_running_loop().time()
@@ -231,17 +235,17 @@ class Hub:
 
     def _handle_message(self, message: Any) -> None:
         kind, channel = message[0], message[1].decode()
-        owner = channel.rpartition(":")[2]
-        if not owner.isdecimal():
+        common, _, owner = channel.partition(f"{self._common_channel}:")
+        if common or not owner:
             return  # the answer to a PING, or the common channel
         if kind == b"message":
-            self._call_listeners(int(owner), hints.parse(message[2]))
-        elif kind == b"subscribe" and (subscription := self._subscriptions.get(int(owner))):
+            self._call_listeners(owner, hints.parse(message[2]))
+        elif kind == b"subscribe" and (subscription := self._subscriptions.get(owner)):
             subscription.subscribed.set()
 
-    async def _send_command(self, command: str, *owners: int) -> None:
+    async def _send_command(self, command: str, *owners: str) -> None:
         if self._redis is not None and self._redis.is_connected:
-            channels = [hints.channel(owner_id) for owner_id in owners]
+            channels = [hints.channel(owner) for owner in owners]
             with suppress(
                 RedisError, OSError
             ):  # _receive raises too and _stay_connected reconnects

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
 View = Callable[..., Any]
+MarkedView = TypeVar("MarkedView", bound=View)
 
 
 class ViewPaths:
@@ -28,6 +29,28 @@ class ViewPaths:
             if match := pattern.match(path):
                 return match
         return None if path.endswith("/") else self.match(f"{path}/")
+
+
+def answered_by(application: type) -> Callable[[MarkedView], MarkedView]:
+    """Decorate a view, a function or a class: requests to it go through this live application."""
+
+    def mark(view: MarkedView) -> MarkedView:
+        marked: Any = view
+        marked.live_application = application
+        return view
+
+    return mark
+
+
+def application_of(view: View) -> Any:
+    """The live application that a view is marked with, or None."""
+    return getattr(view, "live_application", None)
+
+
+def live_applications() -> list[Any]:
+    """The live applications of the views in the URL configuration."""
+    marked = (application_of(view) for view in views())
+    return list(dict.fromkeys(application for application in marked if application is not None))
 
 
 def views() -> Iterator[View]:

@@ -2,8 +2,8 @@
 
 A subclass of ``SSEEndpoint`` authenticates requests and serializes tasks. A view that ``sse_view``
 marks names its subclass, so the streams' paths are those of the marked views. The endpoint calls
-the view with ``SSE_CHECK`` before it streams, and the view responds with an empty 200 if the client
-may have the stream; under a WSGI server, which cannot stream, it responds with 406.
+the view before it streams (``asgi.FROM_LIVE``), and the view responds with an empty 200 if the
+client may have the stream. A client that reaches the view itself gets a 406.
 
 A stream reads the database from its own position, and a hint only wakes it. So a stream misses no
 change and a slow client needs no queue; an event's id is a position, from which any web process can
@@ -22,14 +22,14 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.utils import translation
 
+from taskyard.core.hints import Hint
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
 from taskyard.live import asgi, changes
 from taskyard.live.asgi import ASGIApp, Receive, Response, Scope, Send
 from taskyard.live.changes import ChangedTasks, Position
-from taskyard.live.hints import Hint
 from taskyard.live.hub import Hub
-from taskyard.live.paths import View, ViewPaths, views
+from taskyard.live.paths import View, ViewPaths, answered_by, application_of
 
 MarkedView = TypeVar("MarkedView", bound=View)
 MOST_STREAMS = 50
@@ -67,19 +67,18 @@ StreamError = TooManyStreams | DatabaseError | InterfaceError
 class SSEEndpoint(ABC):
     """Serves the streams of the views that name it; a ``task_id`` in the path selects one task."""
 
-    def __init__(self, hub: Hub, wsgi_app: ASGIApp) -> None:
+    def __init__(self, hub: Hub, app: ASGIApp) -> None:
         self._hub = hub
-        self._wsgi_app = wsgi_app
+        self._app = app
         self._open: Counter[int] = Counter()
-        self._paths = ViewPaths(lambda view: _endpoint_of(view) is type(self))
+        self._paths = ViewPaths(lambda view: application_of(view) is type(self))
 
-    @abstractmethod
-    def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
+    def authenticate(self, scope: Scope, response: Response) -> tuple[Any, float] | None:
         """The owner's id and the Unix time at which the credentials expire; None without them.
 
-        The WSGI view has already checked that the user is active. The stream calls it again every
-        ``AUTHORIZE_SECONDS``.
+        The view has authenticated the user. The stream calls it again every ``AUTHORIZE_SECONDS``.
         """
+        return response.owner
 
     @abstractmethod
     def serialize(self, task: Task, scope: Scope) -> bytes:
@@ -98,25 +97,25 @@ class SSEEndpoint(ABC):
         return False
 
     async def still_authorized(self, scope: Scope) -> bool:
-        """Whether the WSGI view still allows the stream. An outage does not end it."""
+        """Whether the view still allows the stream. An outage does not end it."""
         response = await self._check(scope)
         return response is None or _is_allowed(response) or response.status >= 500
 
     def matches(self, scope: Scope) -> bool:
         """Whether a request is for a stream."""
         is_read = scope["method"] in ("GET", "HEAD")
-        return is_read and self._paths.match(scope["path"]) is not None
+        return is_read and self._paths.match(asgi.path_info(scope)) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._check(scope)
         if response is None:
             return
         if not _is_allowed(response):
-            await response.send_to(send)
+            await response.for_client().send_to(send)
             return
         owner = self.authenticate(scope, response)
         if owner is None:  # the credentials have expired since the check
-            await self._wsgi_app(asgi.get_scope(scope), asgi.receive_empty_body, send)
+            await self._app(asgi.get_scope(scope), asgi.empty_body(), send)
             return
         if scope["method"] == "HEAD":
             await Response(200, [*_kept_headers(response), *STREAM_HEADERS], b"").send_to(send)
@@ -134,9 +133,10 @@ class SSEEndpoint(ABC):
                 del self._open[owner_id]
 
     async def _check(self, scope: Scope) -> Response | None:
-        """The response of the WSGI view; None if the client has disconnected."""
-        check_scope = {**asgi.get_scope(scope), asgi.SSE_CHECK: True}
-        return await asgi.call_app(self._wsgi_app, check_scope, asgi.receive_empty_body)
+        """The response of the view; None if the client has disconnected."""
+        inner = asgi.get_scope(scope, without=asgi.CONDITIONAL_HEADERS)
+        inner = {**inner, asgi.FROM_LIVE: True}
+        return await asgi.call_app(self._app, inner, asgi.empty_body())
 
     async def _stream(
         self,
@@ -147,7 +147,7 @@ class SSEEndpoint(ABC):
         expires_at: float,
         response: Response,
     ) -> None:
-        match = self._paths.match(scope["path"])
+        match = self._paths.match(asgi.path_info(scope))
         task_id = match.groupdict().get("task_id") if match else None
         task_id = None if task_id is None else int(task_id)
         position = Position.parse(self.position(scope))
@@ -183,24 +183,12 @@ class SSEEndpoint(ABC):
 
 def sse_view(endpoint: type[SSEEndpoint]) -> Callable[[MarkedView], MarkedView]:
     """Decorate a view, a function or a class: ``endpoint`` streams at all paths of the view."""
-
-    def mark(view: MarkedView) -> MarkedView:
-        marked: Any = view
-        marked.sse_endpoint = endpoint
-        return view
-
-    return mark
-
-
-def sse_endpoints() -> list[type[SSEEndpoint]]:
-    """The endpoints of the views in the URL configuration."""
-    endpoints = (_endpoint_of(view) for view in views())
-    return list(dict.fromkeys(endpoint for endpoint in endpoints if endpoint is not None))
+    return answered_by(endpoint)
 
 
 def is_sse_check(request: HttpRequest) -> bool:
-    """Whether an SSE endpoint calls the view, not a client of a WSGI server."""
-    return asgi.SSE_CHECK in request.META
+    """Whether an SSE endpoint calls the view, not a client."""
+    return asgi.is_from_live(request)
 
 
 class SSEConnection:
@@ -380,16 +368,12 @@ def _clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _endpoint_of(view: View) -> type[SSEEndpoint] | None:
-    return getattr(view, "sse_endpoint", None)
-
-
 def _is_allowed(response: Response) -> bool:
-    """Whether a view has responded to ``SSE_CHECK`` that the client may have the stream."""
+    """Whether a view has responded to an SSE endpoint that the client may have the stream."""
     return response.status == HTTPStatus.OK and not response.body
 
 
 def _kept_headers(response: Response) -> list[asgi.Header]:
-    """The headers of the WSGI response that the stream's response has too."""
+    """The headers of the view's response that the stream's response has too."""
     headers = [header for header in response.headers if header[0] in KEPT_HEADERS]
     return [*headers, (b"cache-control", b"no-store")]

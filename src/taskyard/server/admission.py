@@ -16,8 +16,8 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from taskyard.accounts.addresses import client_ip_of
-from taskyard.api.bearer import authenticate_scope
-from taskyard.live.asgi import Message, Receive, Scope, Send, header
+from taskyard.api.bearer import owner_of_token
+from taskyard.live.asgi import Message, Receive, Scope, Send, header, path_info
 from taskyard.server.wsgi_adapter import (
     BUSY,
     REFUSAL,
@@ -74,7 +74,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = declared_size(scope)
-        hashes = scope["method"] == "POST" and _HASHING_PATH.fullmatch(scope["path"]) is not None
+        hashes = scope["method"] == "POST" and _HASHING_PATH.fullmatch(path_info(scope)) is not None
         if declared is not None and declared <= SHORT_BYTES and not hashes:
             await self._app(scope, receive, send)
             return
@@ -107,9 +107,9 @@ class Admission:
     async def _call_with_long_body(
         self, scope: Scope, body: Body, send: Send, declared: int | None
     ) -> None:
-        policy = body_policy(scope["path"])
+        policy = body_policy(path_info(scope))
         size = policy.limit if declared is None else declared
-        if size > policy.limit or (policy.needs_token and authenticate_scope(scope) is None):
+        if size > policy.limit or (policy.needs_token and owner_of_token(scope) is None):
             await self._refuse_unread(scope, send, size)
             return
         address = _address(scope)

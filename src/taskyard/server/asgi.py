@@ -1,13 +1,8 @@
 """The ASGI application: streams and waits are async, all other requests run in WSGI threads."""
 
-import asyncio
 import gc
 import os
 import resource
-import signal
-import threading
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
@@ -19,18 +14,15 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
-from taskyard.core.conf import conf
 from taskyard.server.http import Utf8Request
 
 # This sets Django up, which must come before the imports below: they load models.
 wsgi = get_wsgi_application()
 wsgi.request_class = Utf8Request
 
-from taskyard.api.prefer_wait import PreferWait  # noqa: E402
 from taskyard.core import notifications  # noqa: E402
+from taskyard.live import with_streams  # noqa: E402
 from taskyard.live.asgi import ASGIApp, Receive, Scope, Send  # noqa: E402
-from taskyard.live.hub import Hub  # noqa: E402
-from taskyard.live.streams import SSEEndpoint, sse_endpoints  # noqa: E402
 from taskyard.server import requests  # noqa: E402
 from taskyard.server.admission import Admission  # noqa: E402
 
@@ -38,19 +30,15 @@ from taskyard.server.admission import Admission  # noqa: E402
 MOST_OPEN_FILES = 65_536
 
 
-class Router:
-    """Sends a request to the first live application that matches it, or else to WSGI."""
+class Web:
+    """Starts and stops with the server, and sends each request to WSGI."""
 
-    def __init__(self, wsgi_app: Admission, *, redis_url: str | None) -> None:
+    def __init__(self, wsgi_app: Admission) -> None:
         self._wsgi_app = wsgi_app
-        self._redis_url = redis_url
-        self._live: list[SSEEndpoint | PreferWait] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            matching = (app for app in self._live if app.matches(scope))
-            app: ASGIApp = next(matching, self._wsgi_app)
-            await app(scope, receive, send)
+            await self._wsgi_app(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -59,17 +47,11 @@ class Router:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         raise_open_files_limit()
-        hub = Hub(self._redis_url)
-        hub.start()
         notifications.start()
-        call_on_stop_signal(hub.release_waiters)
         disconnect_unneeded_receivers()
         freeze_gc()
-        live_apps: list[type[SSEEndpoint | PreferWait]] = [*sse_endpoints(), PreferWait]
-        self._live = [live_app(hub, self._wsgi_app) for live_app in live_apps]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await hub.stop()
         self._wsgi_app.close()
         notifications.stop()
         await send({"type": "lifespan.shutdown.complete"})
@@ -84,34 +66,17 @@ class UnderPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope = {**scope, "root_path": self._base, **self._without_base(scope)}
+            scope = {**scope, "root_path": self._base, **self._paths(scope)}
         await self._application(scope, receive, send)
 
-    def _without_base(self, scope: Scope) -> dict[str, Any]:
-        """The paths of a scope without the base; nothing if they do not begin with it."""
-        path, raw = scope["path"], scope["raw_path"]
-        base = self._base.encode()
-        if raw != base and not raw.startswith(base + b"/"):
-            return {}
-        return {"path": path[len(base) :] or "/", "raw_path": raw[len(base) :] or b"/"}
-
-
-def call_on_stop_signal(callback: Callable[[], None]) -> None:
-    """Call it at once on SIGTERM and SIGINT, before uvicorn waits for open responses."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        uvicorn_handler = signal.getsignal(number)
-
-        def handle(
-            number: int, frame: FrameType | None, uvicorn_handler: object = uvicorn_handler
-        ) -> None:
-            loop.call_soon_threadsafe(callback)
-            if callable(uvicorn_handler):
-                uvicorn_handler(number, frame)
-
-        signal.signal(number, handle)
+    def _paths(self, scope: Scope) -> dict[str, Any]:
+        """The path with the base, as ASGI has it, and the raw path without."""
+        raw, base = scope["raw_path"], self._base.encode()
+        if raw == base:
+            return {"path": f"{self._base}/", "raw_path": b"/"}
+        if raw.startswith(base + b"/"):
+            return {"raw_path": raw[len(base) :]}
+        return {"path": self._base + scope["path"]}
 
 
 def disconnect_unneeded_receivers() -> None:
@@ -144,7 +109,7 @@ def raise_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-application: ASGIApp = Router(Admission(wsgi), redis_url=conf().BROKER_URL)
+application: ASGIApp = with_streams(Web(Admission(wsgi)))
 if settings.TASKYARD_BASE_PATH:
     application = UnderPath(application, settings.TASKYARD_BASE_PATH)
 if settings.TASKYARD_LOG_REQUESTS and requests.is_enabled():

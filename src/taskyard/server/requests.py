@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from taskyard.accounts.credentials import LazyUser
+from taskyard.accounts.claims import LazyUser
 from taskyard.live.asgi import ASGIApp, Message, Receive, Scope, Send
 from taskyard.server import health, logs
 

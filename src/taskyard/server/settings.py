@@ -76,8 +76,6 @@ INSTALLED_APPS = [
     "taskyard.server",
     "taskyard.core",
     "taskyard.accounts",
-    "taskyard.live",
-    "taskyard.worker",
     "taskyard.api",
     "taskyard.web",
     "taskyard.web.staff",

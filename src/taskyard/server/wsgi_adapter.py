@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskyard.core.database_errors import is_outage
-from taskyard.live.asgi import SSE_CHECK, Message, Receive, Scope, Send
+from taskyard.live.asgi import FROM_LIVE, Message, Receive, Scope, Send
 from taskyard.server.logs import REQUEST
 from taskyard.server.threads import FixedThreads, Threads, client_key
 
@@ -237,8 +237,8 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
     env["CONTENT_LENGTH"] = str(scope.get(SIZE, len(body)))
     if REFUSAL in scope:
         env[REFUSAL] = scope[REFUSAL]
-    if SSE_CHECK in scope:
-        env[SSE_CHECK] = True
+    if FROM_LIVE in scope:
+        env[FROM_LIVE] = True
     env.pop("HTTP_TRANSFER_ENCODING", None)
     return env
 

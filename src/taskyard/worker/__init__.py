@@ -1,7 +1,7 @@
 """From a wake-up to finished tasks: the only package that imports Celery.
 
 ``celery -A taskyard.worker worker`` finds the Celery app here. It is loaded when it is first used,
-because the web process imports this package to send wake-ups and does not need Celery.
+so that modules of this package can be imported without Celery.
 """
 
 from typing import TYPE_CHECKING, Any

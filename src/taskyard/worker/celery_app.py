@@ -26,11 +26,11 @@ if not apps.ready and not apps.loading:
         raise SystemExit(2) from None
 
 from taskyard.core import redis_url
+from taskyard.core.celery_message import WAKE_UP
 from taskyard.core.redis import key
+from taskyard.core.wakeup import CELERY
 from taskyard.worker import celery_host
-from taskyard.worker.celery_message import WAKE_UP
 from taskyard.worker.queues import served_queues
-from taskyard.worker.wakeup import CELERY
 
 BROKER_TIMEOUT_SECONDS = 1
 RECONNECT_SECONDS = 5

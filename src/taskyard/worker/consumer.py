@@ -15,11 +15,11 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from taskyard.core import lifecycle
 from taskyard.core.database_errors import Outage, outage_of
+from taskyard.core.wakeup import acknowledge, notify, send_message
 from taskyard.worker import executor, identity, lifespan
 from taskyard.worker.executor import fast_types
 from taskyard.worker.idle_listener import IdleListener, name
 from taskyard.worker.queues import served_queues
-from taskyard.worker.wakeup import acknowledge, notify, send_message
 
 SLICE_SECONDS = 1.0
 # After several tasks at once more will come soon; to wait saves transactions.

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from taskyard.core.redis import BrokerUnavailable, CircuitBreaker, client
+from taskyard.core.wakeup import keys_of, notify
 from taskyard.worker import identity
-from taskyard.worker.wakeup import keys_of, notify
 
 HELD_SECONDS = 2.0
 # While it waits, a process notices neither a drain nor a failed broker.

@@ -13,10 +13,10 @@ from taskyard.core import leases, lifecycle
 from taskyard.core.conf import conf
 from taskyard.core.models import Task
 from taskyard.core.types import LossReason
+from taskyard.core.wakeup import has_undelivered, notify
 from taskyard.worker import identity, idle_listener, maintenance, process_tree, reaper
 from taskyard.worker.purge import Purge
 from taskyard.worker.queues import served_queues
-from taskyard.worker.wakeup import has_undelivered, notify
 
 # A task that is due becomes ready half of this too late on average.
 TICK_SECONDS = 0.2

@@ -1,8 +1,8 @@
-"""Views of registration, tokens, the own profile and the own quota."""
+"""Views of registration, tokens and the own profile, for projects with our accounts."""
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -17,7 +17,6 @@ from taskyard.api.json import ACCOUNT_LIMIT, dumps
 from taskyard.api.openapi import documented
 from taskyard.api.serialize import isoformat_utc
 from taskyard.api.views.base import ApiView, OpenView, user_of
-from taskyard.core import quotas
 
 # RFC 6749, 5.1: responses with tokens must not be cached.
 UNCACHED = {"Cache-Control": "no-store"}
@@ -86,7 +85,7 @@ class Me(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         """The `ETag` of the answer can be sent in `If-Match` with a change."""
-        return conditions.conditional_response(request, dumps(_profile(user_of(request))))
+        return conditions.conditional_response(request, dumps(_profile(_user(request))))
 
     @documented(
         "Change the own profile",
@@ -98,7 +97,7 @@ class Me(ApiView):
     def patch(self, request: Request) -> Response:
         """Changes the fields that are given and keeps the others. An empty text clears a field."""
         body = parse(schemas.ProfileChange, request.data)
-        user = user_of(request)
+        user = _user(request)
         with conditions.precondition(request, partial(_bodies, user)):
             profile.change(user, **body.model_dump(exclude_unset=True))
         return Response(_profile(user))
@@ -113,7 +112,7 @@ class MePassword(ApiView):
     def post(self, request: Request) -> Response:
         """Ends every token of the user, also the one of this request. The answer has new ones."""
         body = parse(schemas.PasswordChange, request.data)
-        user = user_of(request)
+        user = _user(request)
         passwords.change(
             user,
             old=body.old_password,
@@ -123,19 +122,9 @@ class MePassword(ApiView):
         return Response(_pair(tokens.issue(user)), headers=UNCACHED)
 
 
-class Limits(ApiView):
-    @documented("Show the own quota", None, {200: schemas.LimitsAnswer})
-    def get(self, request: Request) -> Response:
-        """Says how many tasks may be active at once, how many are, and which."""
-        limits = quotas.limits(user_of(request).pk)
-        return Response(
-            {
-                "active_limit": limits.active_limit,
-                "active": limits.active,
-                "available": limits.available,
-                "tasks": limits.tasks,
-            }
-        )
+def _user(request: Request) -> User:
+    """The authenticated user. Only TokenAuthentication is used, so it is ours."""
+    return cast("User", user_of(request))
 
 
 def _pair(pair: tokens.Pair) -> dict[str, str]:

@@ -1,17 +1,23 @@
-"""The base classes of the API's views. They ignore the DRF settings of a host project."""
+"""The base classes of the API's views, which work in any project with Django REST Framework.
 
+They take two of its settings in ``REST_FRAMEWORK``: DEFAULT_AUTHENTICATION_CLASSES, and
+DEFAULT_PERMISSION_CLASSES in addition to IsAuthenticated. All other settings are our own.
+"""
+
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, cast
 
-from rest_framework.permissions import IsAuthenticated
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils import translation
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from taskyard.accounts.authentication import TokenAuthentication
-from taskyard.accounts.credentials import CHALLENGE, LazyUser
-from taskyard.accounts.models import User
+from taskyard.accounts.claims import LazyUser, TokenClaims
 from taskyard.api import errors
 from taskyard.api.forms import Multipart, UrlEncoded
 from taskyard.api.json import (
@@ -24,6 +30,18 @@ from taskyard.api.json import (
     TooLarge,
     declared_size,
 )
+from taskyard.core.languages import shown_language
+from taskyard.live.asgi import is_from_live, owner_headers
+
+AUTHENTICATION: tuple[Any, ...] = tuple(api_settings.DEFAULT_AUTHENTICATION_CLASSES)
+PERMISSIONS: tuple[Any, ...] = (
+    IsAuthenticated,
+    *(
+        permission
+        for permission in cast("list[Any]", api_settings.DEFAULT_PERMISSION_CLASSES)
+        if permission not in (AllowAny, IsAuthenticated)
+    ),
+)
 
 
 class ApiView(APIView):
@@ -33,11 +51,26 @@ class ApiView(APIView):
     parser_classes: Any = (Parser,)
     renderer_classes = (Renderer,)
     content_negotiation_class = JsonOnlyNegotiation
-    authentication_classes: Any = (TokenAuthentication,)
-    permission_classes: Any = (IsAuthenticated,)
+    authentication_classes: Any = AUTHENTICATION
+    permission_classes: Any = PERMISSIONS
+    # DRF's mark of a view without a model; DjangoModelPermissions asks all others for a queryset.
+    _ignore_model_permissions = True
     throttle_classes = ()
+    versioning_class = None
     metadata_class = None
+    # Left out of a project's own document; ``api.openapi`` describes the views.
+    schema: Any = None
+    is_documented = True
     http_method_names = ["get", "post", "put", "patch", "delete", "head", "options"]
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        language = shown_language()
+        if language == translation.get_language():
+            return super().dispatch(request, *args, **kwargs)
+        with translation.override(language):
+            response = super().dispatch(request, *args, **kwargs)
+            response.headers["Content-Language"] = language
+            return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         # As DRF's ``initial``, without versions, throttles and negotiation of the response.
@@ -65,10 +98,11 @@ class ApiView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         # Responses belong to one user, and a cached copy must be revalidated by its ETag.
         response.headers.setdefault("Cache-Control", "private, no-cache")
+        if is_from_live(request._request) and response.status_code < 400:
+            expires_at = request.auth.expires_at if type(request.auth) is TokenClaims else math.inf
+            for name, value in owner_headers(owner_id_of(request), expires_at).items():
+                response.headers[name] = value
         return response
-
-    def get_authenticate_header(self, request: Request) -> str:
-        return CHALLENGE
 
 
 RENDERER = Renderer()
@@ -89,7 +123,13 @@ class OpenView(ApiView):
     permission_classes = ()
 
 
-def user_of(request: Request) -> User:
+def owner_id_of(request: Request) -> Any:
+    """The id of the authenticated user, who is not looked up."""
+    user: Any = request.user
+    return user.claim.user_id if type(user) is LazyUser else user.pk
+
+
+def user_of(request: Request) -> AbstractBaseUser:
     """The authenticated user of a request. Raises TokenRefused."""
     user: Any = request.user
-    return user.verified if isinstance(user, LazyUser) else cast("User", user)
+    return user.verified if type(user) is LazyUser else cast("AbstractBaseUser", user)

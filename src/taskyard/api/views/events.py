@@ -1,7 +1,7 @@
 """The views behind the streams: they check a request and document the URLs.
 
 ``TaskStreams`` calls them before it streams, and they respond with an empty 200 if the client may
-have the stream. Under a WSGI server the client gets a 406.
+have the stream. Without ``taskyard.live.with_streams`` the client gets a 406.
 """
 
 from django.utils.translation import gettext_lazy as _
@@ -21,11 +21,13 @@ STREAM = "text/event-stream"
 
 
 class NeedsAsgi(APIException):
-    """A WSGI server would hold a thread and a connection for every stream."""
+    """No live application calls the view. It cannot stream: that would hold a thread."""
 
     status_code = 406
     default_code = "stream_needs_asgi"
-    default_detail = _("Streams need the ASGI server; this is a WSGI one.")
+    default_detail = _(
+        "Streams need an ASGI server and taskyard.live.with_streams around its application."
+    )
 
 
 @sse_view(TaskStreams)
@@ -67,7 +69,7 @@ class TaskEvents(ApiView):
 
 
 def _allow_stream(request: Request) -> Response:
-    """The empty response to an SSE endpoint. Raises NeedsAsgi for a client of a WSGI server."""
+    """The empty response to an SSE endpoint. Raises NeedsAsgi for a client."""
     if not is_sse_check(request):
         raise NeedsAsgi
     return Response()

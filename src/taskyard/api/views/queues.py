@@ -3,18 +3,25 @@
 from typing import Any
 
 from rest_framework.exceptions import NotFound
-from rest_framework.permissions import IsAdminUser
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from taskyard.api import schemas
 from taskyard.api.openapi import documented
-from taskyard.api.views.base import ApiView, user_of
+from taskyard.api.views.base import PERMISSIONS, ApiView, user_of
 from taskyard.core import queues
 
 
+class IsStaff(BasePermission):
+    """As DRF's IsAdminUser, also for user models without ``is_staff``."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(getattr(request.user, "is_staff", False))
+
+
 class StaffView(ApiView):
-    permission_classes = (IsAdminUser,)
+    permission_classes = (*PERMISSIONS, IsStaff)
 
 
 class Queues(StaffView):

@@ -2,27 +2,39 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import cast
+from typing import Any
 
 from django.urls import get_script_prefix, reverse
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from taskyard.accounts.authentication import ClaimAuthentication
-from taskyard.accounts.credentials import LazyUser
+from taskyard.accounts.claims import LazyUser
 from taskyard.api import idempotency, intake, schemas
 from taskyard.api.json import BULK_LIMIT, declared_size
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
+from taskyard.api.prefer_wait import waits_after
 from taskyard.api.serialize import serialize_task
-from taskyard.api.views.base import ApiView, user_of
+from taskyard.api.views.base import AUTHENTICATION, PERMISSIONS, ApiView, user_of
 from taskyard.core import lifecycle
 from taskyard.core.errors import CredentialUnverified
 from taskyard.core.models import Task
 from taskyard.core.types import NewTask
 
 
+def _without_lookup(authentication: Any) -> Any:
+    """The class that authenticates like this one without a query, if it names one itself."""
+    return vars(authentication).get("without_lookup", authentication)
+
+
+@waits_after("POST")
 class TaskCreate(ApiView):
-    authentication_classes = (ClaimAuthentication,)
+    # Permissions of a host project need the user.
+    authentication_classes = (
+        tuple(map(_without_lookup, AUTHENTICATION))
+        if (IsAuthenticated,) == PERMISSIONS
+        else AUTHENTICATION
+    )
 
     @documented(
         "Submit a task",
@@ -72,12 +84,14 @@ class TaskBulk(ApiView):
 
 
 def submit(request: Request, new: NewTask) -> Task:
-    """Submit a task for the token's user. The INSERT itself verifies the token."""
-    claim = cast("LazyUser", request.user).claim
+    """Submit a task for the user. If only a token was read, the INSERT itself verifies it."""
+    user: Any = request.user
+    if type(user) is not LazyUser:
+        return lifecycle.submit(user.pk, new)
     try:
-        return lifecycle.submit(claim.user_id, new, credential=claim.credential)
+        return lifecycle.submit(user.claim.user_id, new, credential=user.claim.credential)
     except CredentialUnverified:
-        return lifecycle.submit(user_of(request).pk, new)
+        return lifecycle.submit(user.verified.pk, new)
 
 
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:

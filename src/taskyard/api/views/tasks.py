@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 
-from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.utils import translation
 from rest_framework.exceptions import NotFound
@@ -23,11 +22,13 @@ from taskyard.api import (
 from taskyard.api.history import serialize_attempt, serialize_line
 from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
+from taskyard.api.prefer_wait import waits_after
 from taskyard.api.serialize import serialize_task
 from taskyard.api.views.base import ApiView, user_of
 from taskyard.api.views.submit import TaskCreate, created
 from taskyard.core import deletion, history, lifecycle
 from taskyard.core.errors import StillActive
+from taskyard.core.languages import LANGUAGES
 from taskyard.core.models import Task
 from taskyard.core.states import Status
 from taskyard.core.types import LARGEST_ID
@@ -48,6 +49,7 @@ class Tasks(TaskCreate):
         return Response(listing.task_list(request, user_of(request).pk))
 
 
+@waits_after("GET")
 class TaskDetail(ApiView):
     @documented(
         "Show a task",
@@ -182,7 +184,7 @@ def bodies(request: Request, task_id: str) -> Iterator[bytes]:
     """Lock an own task; the body of its GET in each language. Raises NotFound."""
     own = Task.objects.filter(id=own_task(request, task_id).pk).defer("checkpoint")
     for task in own.select_for_update(of=("self",)):
-        for language, _ in settings.LANGUAGES:
+        for language in LANGUAGES:
             with translation.override(language):
                 yield dumps(serialize_task(task))
 

@@ -17,7 +17,7 @@ from taskyard.core.engine import postgresql, sqlite
 from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult
+from taskyard.core.types import AttemptResult, UserId
 
 __all__ = [
     "ClaimedRow",
@@ -44,6 +44,9 @@ class Engine(Protocol):
         without an own one, and what ``allowance.bounds`` returns.
         """
 
+    def insert(self, rows: str, size: int) -> list[SubmittedRow]:
+        """Insert system tasks: ``rows`` (of ``rows_of_new``), ``size`` of each in bytes."""
+
     def claim(
         self, queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
     ) -> list[ClaimedRow]:
@@ -52,17 +55,20 @@ class Engine(Protocol):
     def lock(self, queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
         """Lock the next ready tasks of a queue, highest priority first, for this transaction."""
 
-    def finish(self, results: Sequence[AttemptResult]) -> dict[int, int]:
+    def finish(self, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
         """Write how claimed attempts ended, and release the places of the tasks that ended.
 
         Returns the owner's id by the task's id, for each attempt that was still current.
         """
 
-    def finish_unclaimed(self, results: Sequence[AttemptResult]) -> dict[int, int]:
+    def finish_unclaimed(self, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
         """Write claim and end of tasks that ``lock`` has locked; otherwise like ``finish``."""
 
-    def release(self, ended: Sequence[tuple[int, Status]]) -> None:
-        """Release a quota place for each task that ended: the owner's id and the status."""
+    def release(self, ended: Sequence[tuple[UserId | None, Status]]) -> None:
+        """Release a quota place for each task that ended: the owner's id and the status.
+
+        System tasks hold no place.
+        """
 
     def change(self) -> Func | int:
         """The number of this transaction, for the column ``changed``."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -18,6 +18,7 @@ from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
 from psycopg.types.numeric import Int8
 
+from taskyard.core.engine import owners
 from taskyard.core.engine.rows import (
     ClaimedRow,
     LockedRow,
@@ -27,12 +28,39 @@ from taskyard.core.engine.rows import (
     time_of,
 )
 from taskyard.core.states import Status
-from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, UserId
 
 # Up to this many bytes a statement has the ordinary time; a larger one has more.
 ORDINARY_BYTES = 256 * 1024
 LEAST_SECONDS, SECONDS_A_MEGABYTE = 8.0, 4.0
 ORDINARY_TIME = nullcontext()
+
+# When a new task is due; NULL if at once. Repeated four times, because a join costs more.
+DUE = "COALESCE(r.run_at, now() + r.delay_microseconds * interval '1 microsecond')"
+
+# Insert new tasks, in their order.
+_INSERT = """
+INSERT INTO taskyard_task (
+    owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
+    timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
+    slept, created_at, changed, size)
+SELECT {owner}, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
+    COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
+    r.timeout_seconds, r.retry_of_id, {due},
+    CASE WHEN {due} > now() THEN {due} END, COALESCE({due} <= now(), true),
+    0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
+    pg_current_xact_id()::text::bigint, %(size)s
+FROM {places}ROWS FROM (json_to_recordset(%(rows)s::json) AS (
+    task_type text, queue text, input_data json, tags jsonb, priority smallint,
+    timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer,
+    delay_microseconds bigint
+)) WITH ORDINALITY AS r
+ORDER BY r.ordinality
+RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
+"""
+
+# Insert system tasks, which take no place.
+INSERT = _INSERT.format(owner="NULL", places="", due=DUE, **DEFAULTS)
 
 # Take the quota places and insert the tasks, or neither.
 SUBMIT = """
@@ -43,33 +71,16 @@ WITH place AS (
       AND active + %(count)s <= COALESCE(active_limit, {limit})
       AND bytes + %(count)s * %(size)s <= {budget}
       AND GREATEST(rate_at, date_part('epoch', now())) + %(count)s * {interval}::float8
-          <= date_part('epoch', now()) + {burst}::float8
-      AND (%(credential)s::text IS NULL OR EXISTS (
-          SELECT FROM {users} WHERE id = %(owner)s AND is_active AND %(credential)s::text
-              = left(encode(sha256(convert_to(password, 'UTF8')), 'hex'), 32)))
+          <= date_part('epoch', now()) + {burst}::float8{verified}
     RETURNING user_id
 )
-INSERT INTO taskyard_task (
-    owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
-    timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at, changed, size)
-SELECT place.user_id, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
-    COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
-    r.timeout_seconds, r.retry_of_id, {due},
-    CASE WHEN {due} > now() THEN {due} END, COALESCE({due} <= now(), true),
-    0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
-    pg_current_xact_id()::text::bigint, %(size)s
-FROM place, ROWS FROM (json_to_recordset(%(rows)s::json) AS (
-    task_type text, queue text, input_data json, tags jsonb, priority smallint,
-    timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer,
-    delay_microseconds bigint
-)) WITH ORDINALITY AS r
-ORDER BY r.ordinality
-RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
-"""
+{insert}"""
 
-# When a new task is due; NULL if at once. Repeated four times, because a join costs more.
-DUE = "COALESCE(r.run_at, now() + r.delay_microseconds * interval '1 microsecond')"
+# The owner is active and has this password.
+VERIFIED = """
+      AND EXISTS (
+          SELECT FROM {users} WHERE id = %(owner)s AND is_active AND %(credential)s::text
+              = left(encode(sha256(convert_to(password, 'UTF8')), 'hex'), 32))"""
 
 # Claim the next tasks that fit: those before the first task whose type's batch is full.
 CLAIM = """
@@ -107,7 +118,7 @@ def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
     task = ClaimedTask._make(
         (*stored, time_of(started), time_of(began), time_of(now), cancel_requested)
     )
-    return ClaimedRow(task, priority, owner_id, looked_at)
+    return ClaimedRow(task, priority, owners.from_column(owner_id), looked_at)
 
 
 # Lock the next tasks of the fast path.
@@ -198,21 +209,27 @@ FINISH_UNCLAIMED = _WRITE.format(
 
 
 # Release the places of tasks that other statements have ended.
-RELEASE = f"""
+RELEASE = """
 WITH done AS (
     SELECT owner_id, status, 0 AS bytes, true AS terminal
-    FROM json_to_recordset(%(ended)s::json) AS r (owner_id bigint, status text)
-), {_RELEASE.strip()}
+    FROM json_to_recordset(%(ended)s::json) AS r (owner_id {owner_type}, status text)
+), {release}
 SELECT 1
-"""  # noqa: S608
+"""
 
 
 def submit(params: dict[str, Any]) -> list[SubmittedRow]:
     """Take the places and insert the tasks."""
     # Always bigint: PostgreSQL keeps a plan for each combination of parameter types.
     wide = {name: Int8(params[name]) for name in ("count", "size")}
-    statement = _submit(*(params[name] for name in ("limit", "budget", "interval", "burst")))
-    return _fetch(statement, params | wide)
+    bounds = (params[name] for name in ("limit", "budget", "interval", "burst"))
+    statement = _submit(*bounds, is_verified=params["credential"] is not None)
+    return _fetch(statement, params | wide | {"owner": owners.to_column(params["owner"])})
+
+
+def insert(rows: str, size: int) -> list[SubmittedRow]:
+    """Insert system tasks."""
+    return _fetch(INSERT, {"rows": rows, "size": Int8(size)})
 
 
 def claim(
@@ -228,20 +245,30 @@ def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
     return _locked_rows(_fetch(LOCK, next_in(queue, batch_sizes)))
 
 
-def finish(results: Sequence[AttemptResult]) -> dict[int, int]:
+def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
     """Write how claimed attempts ended."""
-    return dict(_fetch(FINISH, {"rows": rows_of(results, moment)}))
+    return owners.by_task(_fetch(FINISH, {"rows": rows_of(results, moment)}))
 
 
-def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, int]:
+def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
     """Write claim and end of locked tasks."""
-    return dict(_fetch(FINISH_UNCLAIMED, {"rows": rows_of(results, moment)}))
+    return owners.by_task(_fetch(FINISH_UNCLAIMED, {"rows": rows_of(results, moment)}))
 
 
-def release(ended: Sequence[tuple[int, Status]]) -> None:
+def release(ended: Sequence[tuple[UserId | None, Status]]) -> None:
     """Release the places of tasks that other statements have ended."""
-    rows = [{"owner_id": owner_id, "status": status} for owner_id, status in ended]
-    _fetch(RELEASE, {"ended": json.dumps(rows)})
+    rows = [
+        {"owner_id": owners.to_column(owner_id), "status": status}
+        for owner_id, status in ended
+        if owner_id is not None
+    ]
+    if rows:
+        _fetch(_release(), {"ended": json.dumps(rows, default=str)})
+
+
+@cache
+def _release() -> str:
+    return RELEASE.format(owner_type=owners.column_type(), release=_RELEASE.strip())
 
 
 def change() -> Func:
@@ -318,11 +345,13 @@ def moment(when: datetime) -> str:
     return when.isoformat()
 
 
-@lru_cache(maxsize=8)
-def _submit(limit: int, budget: int, interval: float, burst: float) -> str:
+@lru_cache(maxsize=16)
+def _submit(limit: int, budget: int, interval: float, burst: float, *, is_verified: bool) -> str:
     """The statement for these settings; as parameters, they would cost time with every task."""
     bounds = {"limit": limit, "budget": budget, "interval": interval, "burst": burst}
-    return SUBMIT.format(users=get_user_model()._meta.db_table, due=DUE, **bounds, **DEFAULTS)
+    verified = VERIFIED.format(users=get_user_model()._meta.db_table) if is_verified else ""
+    insert = _INSERT.format(owner="place.user_id", places="place, ", due=DUE, **DEFAULTS)
+    return SUBMIT.format(verified=verified, insert=insert.lstrip(), **bounds)
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

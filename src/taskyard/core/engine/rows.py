@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from taskyard.core.states import TERMINAL
-from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask, UserId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A smaller result is within the bytes that are counted for the row itself.
@@ -25,7 +25,7 @@ class ClaimedRow(NamedTuple):
 
     task: ClaimedTask
     priority: int
-    owner_id: int
+    owner_id: UserId | None
     looked_at: int
 
 

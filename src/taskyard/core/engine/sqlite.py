@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
+from taskyard.core.engine import owners
 from taskyard.core.engine.rows import (
     EPOCH,
     LEAST_RESULT_BYTES,
@@ -26,7 +27,7 @@ from taskyard.core.engine.rows import (
 )
 from taskyard.core.models import Clock
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, UserId
 
 # Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
@@ -36,9 +37,13 @@ WHERE user_id = %(owner)s
   AND active + %(count)s <= COALESCE(active_limit, %(limit)s)
   AND bytes + %(count)s * %(size)s <= %(budget)s
   AND max(rate_at, %(clock)s) + %(count)s * %(interval)s <= %(clock)s + %(burst)s
-  AND (%(credential)s IS NULL OR EXISTS (
+"""
+
+# The owner is active and has this password.
+VERIFIED = """
+  AND EXISTS (
       SELECT 1 FROM {users} WHERE id = %(owner)s AND is_active
-        AND %(credential)s = substr(sha256(password), 1, 32)))
+        AND %(credential)s = substr(sha256(password), 1, 32))
 """
 
 # Insert new tasks, in their order.
@@ -105,7 +110,7 @@ def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> 
     task = ClaimedTask._make(
         (*stored, _aware(started), _aware(began), now, cancel_requested_at is not None)
     )
-    return ClaimedRow(task, priority, owner_id, looked_at)
+    return ClaimedRow(task, priority, owners.from_column(owner_id), looked_at)
 
 
 # Find the next tasks of the fast path.
@@ -186,11 +191,22 @@ WHERE user_id = owed.owner
 
 def submit(params: dict[str, Any]) -> list[SubmittedRow]:
     """Take the places and insert the tasks."""
+    params = {**params, "owner": owners.to_column(params["owner"]), "clock": time.time()}
+    take_places = TAKE_PLACES if params["credential"] is None else _take_places_verified()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_take_places(), {**params, "clock": time.time()})
-        if not cursor.rowcount:
-            return []
-        stamp = _stamp()
+        cursor.execute(take_places, params)
+        return _insert(params) if cursor.rowcount else []
+
+
+def insert(rows: str, size: int) -> list[SubmittedRow]:
+    """Insert system tasks."""
+    with transaction.atomic():
+        return _insert({"owner": None, "rows": rows, "size": size})
+
+
+def _insert(params: dict[str, Any]) -> list[SubmittedRow]:
+    stamp = _stamp()
+    with connection.cursor() as cursor:
         cursor.execute(INSERT, {**params, **stamp})
         created_us = (_aware(stamp["now"]) - EPOCH) // timedelta(microseconds=1)
         return [(task_id, created_us, ready) for task_id, ready in cursor.fetchall()]
@@ -221,27 +237,27 @@ def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
         return _locked_rows(cursor.fetchall(), datetime.now(UTC))
 
 
-def finish(results: Sequence[AttemptResult]) -> dict[int, int]:
+def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
     """Write how claimed attempts ended."""
     return _write(FINISH, results)
 
 
-def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, int]:
+def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
     """Write claim and end of locked tasks."""
     return _write(FINISH_UNCLAIMED, results)
 
 
-def release(ended: Sequence[tuple[int, Status]]) -> None:
+def release(ended: Sequence[tuple[UserId | None, Status]]) -> None:
     """Release the places of tasks that other statements have ended."""
-    _release([(owner_id, status, 0) for owner_id, status in ended])
+    _release([(owners.to_column(owner_id), status, 0) for owner_id, status in ended])
 
 
 @cache
-def _take_places() -> str:
-    return TAKE_PLACES.format(users=get_user_model()._meta.db_table)
+def _take_places_verified() -> str:
+    return TAKE_PLACES + VERIFIED.format(users=get_user_model()._meta.db_table)
 
 
-def _write(statement: str, results: Sequence[AttemptResult]) -> dict[int, int]:
+def _write(statement: str, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
     # Here, because RETURNING does not know the rows that were given.
     sizes = {
         result.task.id: len(result.result)
@@ -257,14 +273,16 @@ def _write(statement: str, results: Sequence[AttemptResult]) -> dict[int, int]:
             for task_id, owner_id, finished_at, status in rows
             if finished_at
         ]
-        if ended:
-            _release(ended)
-    return {task_id: owner_id for task_id, owner_id, _, _ in rows}
+        _release(ended)
+    return owners.by_task((task_id, owner_id) for task_id, owner_id, _, _ in rows)
 
 
-def _release(ended: list[tuple[int, str, int]]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(RELEASE, {"ended": json.dumps(ended)})
+def _release(ended: list[tuple[Any, str, int]]) -> None:
+    """Release places: the column's value for the owner, the status and the bytes of the result."""
+    owned = [row for row in ended if row[0] is not None]
+    if owned:
+        with connection.cursor() as cursor:
+            cursor.execute(RELEASE, {"ended": json.dumps(owned)})
 
 
 def wait_for_locks(seconds: float) -> None:

@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
                         db_default=django.db.models.functions.datetime.Now(), verbose_name="when"
                     ),
                 ),
-                ("by_name", models.CharField(default="", max_length=150, verbose_name="name")),
+                ("by_name", models.CharField(default="", max_length=254, verbose_name="name")),
                 ("action", models.CharField(max_length=50, verbose_name="action")),
                 ("target", models.CharField(default="", max_length=200, verbose_name="target")),
                 ("details", models.JSONField(default=dict, verbose_name="details")),
@@ -301,6 +301,7 @@ class Migration(migrations.Migration):
                     "owner",
                     models.ForeignKey(
                         db_index=False,
+                        null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,

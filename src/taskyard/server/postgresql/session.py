@@ -9,6 +9,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from taskyard.core.sessions import FOR_WORKERS
+
 # Names and values as in PostgreSQL's documentation.
 ALWAYS = {
     "default_transaction_isolation": "read committed",
@@ -22,16 +24,6 @@ ALWAYS = {
     "transform_null_equals": "off",
     "row_security": "on",
     "idle_session_timeout": "0",
-}
-# A worker reads a few rows in the order of an index, so plans must not depend on statistics: those
-# may be of an almost empty table, or of one full of ended tasks. With them a claim from a backlog
-# of 60,000 sorts all of it (90 ms instead of 2), and an end reads all tasks in progress.
-FOR_WORKERS = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_sort": "off",
-    "jit": "off",
 }
 # Tasks that run without a claim have no lease: if their process vanishes, this releases its locks.
 IDLE_IN_TRANSACTION_SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import orjson
 
 from taskyard.core.redis import BrokerUnavailable, client, key
-from taskyard.core.types import Change
+from taskyard.core.types import Change, UserId
 
 # If more tasks change at once, the hint names none of them.
 MOST_NAMED = 100
@@ -22,16 +22,17 @@ def common_channel() -> str:
     return key("live")
 
 
-def channel(owner_id: int) -> str:
+def channel(owner_id: UserId) -> str:
     """The channel of an owner. Raises BrokerUnavailable while the installation's id is unknown."""
     return key("live", str(owner_id))
 
 
 def publish(changes: Iterable[Change]) -> None:
     """Publish the hints of these changes in one round trip. An unavailable broker is ignored."""
-    hints: dict[int, dict[str, str]] = {}
+    hints: dict[UserId, dict[str, str]] = {}
     for owner_id, task_id, status in changes:
-        hints.setdefault(owner_id, {})[str(task_id)] = status.value
+        if owner_id is not None:  # a system task is in nobody's stream
+            hints.setdefault(owner_id, {})[str(task_id)] = status.value
     if not hints:
         return
     try:

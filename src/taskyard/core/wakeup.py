@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
+from taskyard.core.celery_message import wake_up_message
 from taskyard.core.redis import BrokerUnavailable, client, key
-from taskyard.worker.celery_message import wake_up_message
 
 MESSAGE_SECONDS = 10
 # Celery's keys of this installation begin with this; a queue of Celery's is a list below it.

@@ -1,0 +1,145 @@
+"""The system checks: one for each mistake in the settings of a project."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+from taskyard.core import checks
+from taskyard.core.conf import conf
+from tests.configured import configure
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.django_db
+PAGE = ROOT / "docs/reference/checks.md"
+
+
+def only(code: str) -> CheckMessage:
+    """The only message, which has this code and a hint."""
+    (message,) = checks.check_settings(None)
+    assert message.id == f"taskyard.{code}"
+    assert message.hint
+    return message
+
+
+class Elsewhere:
+    """A router of a host that sends all models to another database."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "archive"
+
+
+class NotMigrated:
+    """A router of a host that leaves the tables of other apps out of the default database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "taskyard" else None
+
+
+def test_the_projects_of_the_tests_have_no_mistake() -> None:
+    assert checks.check_settings(None) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code", "said"),
+    [
+        ("ACTIVE_LIMIT", 0, "E001", "greater than or equal to 1"),
+        ("ACTIVE_LIMIT", "5", "E001", "valid integer"),
+        ("SUBMIT_RATE", "many", "E001", "expected a rate like 30/hour"),
+        ("BROKER_URL", "amqp://localhost", "E001", "redis://"),
+        ("ACTIVE_LIMITS", 5, "E005", "is not a setting of Taskyard"),
+    ],
+)
+def test_each_bad_key_is_named(
+    settings: Any, key: str, value: object, code: str, said: str
+) -> None:
+    configure(settings, **{key: value})
+    error = only(code)
+    assert key in error.msg
+    assert said in error.msg
+    if code == "E005":
+        assert error.hint == "Did you mean ACTIVE_LIMIT?"
+    if key != "BROKER_URL":
+        with pytest.raises(ImproperlyConfigured, match=key):
+            conf()
+
+
+def test_the_settings_are_a_dict(settings: Any) -> None:
+    settings.TASKYARD = ["ACTIVE_LIMIT"]
+    assert "TASKYARD" in only("E001").msg
+
+
+def test_times_have_zones(settings: Any) -> None:
+    settings.USE_TZ = False
+    only("E006")
+
+
+@pytest.mark.parametrize(("router", "named"), [(Elsewhere, "archive"), (NotMigrated, "another")])
+def test_a_router_sends_no_table_elsewhere(settings: Any, router: type, named: str) -> None:
+    settings.DATABASE_ROUTERS = [router()]
+    assert named in only("E007").msg
+
+
+def test_an_app_that_another_one_needs_is_named(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = apps.is_installed
+    monkeypatch.setattr(
+        apps, "is_installed", lambda app: app != "rest_framework" and installed(app)
+    )
+    assert only("E008").msg == "taskyard.api needs rest_framework in INSTALLED_APPS."
+
+
+def test_our_users_are_the_projects_users_or_not_installed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AUTH_USER_MODEL = "people.Person"
+    installed = apps.is_installed
+    monkeypatch.setattr(
+        apps, "is_installed", lambda app: app.startswith("taskyard.accounts") or installed(app)
+    )
+    codes = {message.id for message in checks.check_settings(None)}
+    assert "taskyard.E009" in codes
+
+
+def test_another_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection._connections[connection._alias], "vendor", "mysql")
+    only("E002")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="options of SQLite")
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"transaction_mode": "DEFERRED"}, "E004"),
+        ({"init_command": "PRAGMA journal_mode=DELETE"}, "W001"),
+        ({"init_command": "PRAGMA synchronous = NORMAL;"}, "W001"),
+    ],
+)
+def test_sqlite_loses_no_task(
+    options: dict[str, str], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    only(code)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="options of PostgreSQL")
+def test_submits_at_once_do_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {
+        **connection.settings_dict["OPTIONS"],
+        "isolation_level": IsolationLevel.SERIALIZABLE,
+    }
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    only("E010")
+
+
+def test_the_reference_lists_each_code() -> None:
+    source = Path(checks.__file__).read_text()
+    codes = set(re.findall(r"taskyard\.[EW][0-9]{3}", source))
+    assert codes == set(re.findall(r"taskyard\.[EW][0-9]{3}", PAGE.read_text()))
