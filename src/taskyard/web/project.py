@@ -3,8 +3,8 @@
 from django.apps import apps
 from django.conf import settings
 
-# The languages that have a catalogue.
-LANGUAGES = ("ru", "en")
+from taskyard.core.languages import LANGUAGES
+
 THEME_COOKIE = "taskyard_theme"
 
 

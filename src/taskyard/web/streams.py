@@ -4,33 +4,15 @@ The page then fetches the HTML of these tasks, a few times a second at most. So 
 and only the template renders a task.
 """
 
-import math
-from typing import Any
-from urllib.parse import parse_qs, quote, unquote
-
-from django.contrib.auth import get_user_model
+from urllib.parse import parse_qs
 
 from taskyard.core.models import Task
 from taskyard.live.asgi import Response, Scope
 from taskyard.live.streams import SSEEndpoint, StreamError, TooManyStreams
 
-# The view returns the user id in this header; the stream does not forward it.
-USER = "X-Taskyard-User"
-
-
-def user_header(user_id: Any) -> dict[str, str]:
-    """The header with a user id of any type."""
-    return {USER: quote(str(user_id))}
-
 
 class PageStreams(SSEEndpoint):
     """The stream of the pages, from the position in the parameter ``since``."""
-
-    def authenticate(self, scope: Scope, response: Response) -> tuple[Any, float] | None:
-        user_id = response.header(USER.lower().encode())
-        if user_id is None:
-            return None
-        return get_user_model()._meta.pk.to_python(unquote(user_id.decode())), math.inf
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
         # The revision makes the data of two changes differ, so that both are sent.

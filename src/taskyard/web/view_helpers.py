@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from taskyard.catalog.schema import FieldError, InvalidInput, Path
 from taskyard.core import messages
-from taskyard.web.project import LANGUAGES
+from taskyard.core.languages import shown_language
 
 Params = ParamSpec("Params")
 View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
@@ -41,11 +41,12 @@ def page_view(view: View[Params]) -> View[Params]:
         if "%00" in request.META.get("QUERY_STRING", ""):
             # PostgreSQL refuses it in a query.
             raise BadRequest("null characters are not allowed")
-        if (translation.get_language() or "").partition("-")[0] in LANGUAGES:
+        language = shown_language()
+        if language == translation.get_language():
             return view(request, *args, **kwargs)
-        with translation.override("en"):
+        with translation.override(language):
             response = view(request, *args, **kwargs)
-        response.headers["Content-Language"] = "en"
+        response.headers["Content-Language"] = language
         return response
 
     return cast("View[Params]", non_atomic_requests(csrf_protect(wrapper)))

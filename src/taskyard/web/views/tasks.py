@@ -15,11 +15,12 @@ from taskyard.core import deletion, history, intake, lifecycle, messages, quotas
 from taskyard.core.errors import NotCancellable, Rejected, StillActive
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 from taskyard.live import changes
+from taskyard.live.asgi import owner_headers
 from taskyard.live.streams import is_sse_check, sse_view
 from taskyard.web import notes, summaries, task_list, timeline
-from taskyard.web.streams import PageStreams, user_header
+from taskyard.web.streams import PageStreams
 from taskyard.web.task_list import Filters
 from taskyard.web.view_helpers import next_url, render, signed_in, user_of
 
@@ -160,7 +161,7 @@ def events(request: HttpRequest) -> HttpResponse:
     """
     if not is_sse_check(request):
         return HttpResponse(status=406)
-    return HttpResponse(headers=user_header(user_of(request).pk))
+    return HttpResponse(headers=owner_headers(user_of(request).pk))
 
 
 def _get_own_task(request: HttpRequest, task_id: int) -> Task:
@@ -184,7 +185,7 @@ def _task_context(task: Task) -> dict[str, Any]:
     }
 
 
-def _quota_context(user_id: int) -> dict[str, Any]:
+def _quota_context(user_id: UserId) -> dict[str, Any]:
     limits = quotas.limits(user_id)
     holders = Task.objects.filter(id__in=limits.tasks[:HOLDERS_SHOWN]).order_by("id")
     return {
@@ -197,7 +198,7 @@ def _quota_context(user_id: int) -> dict[str, Any]:
     }
 
 
-def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
+def _status_chips(user_id: UserId, filters: Filters) -> list[dict[str, Any]]:
     quota = Quota.objects.filter(user_id=user_id).first()
     return [
         {
@@ -211,7 +212,7 @@ def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
     ]
 
 
-def _cancel(selected: "QuerySet[Task]", user_id: int) -> int:
+def _cancel(selected: "QuerySet[Task]", user_id: UserId) -> int:
     done = 0
     for task_id in selected.values_list("id", flat=True):
         with suppress(NotCancellable, Task.DoesNotExist):

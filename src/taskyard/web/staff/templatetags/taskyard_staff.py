@@ -9,7 +9,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 
 from taskyard.web.duration_text import format_duration
-from taskyard.web.templatetags import page
+from taskyard.web.templatetags import taskyard_page
 
 register = template.Library()
 
@@ -52,5 +52,5 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
-register.simple_tag(page.clock)
-register.simple_tag(page.time_of_day)
+register.simple_tag(taskyard_page.clock)
+register.simple_tag(taskyard_page.time_of_day)
