@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import SPECTACULAR_DEFAULTS
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -122,27 +121,6 @@ def preference_applied(*of: int) -> OpenApiParameter:
         "The wait granted",
         of=of,
     )
-
-
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "taskyard.accounts.authentication.TokenAuthentication"
-    name = "bearer"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-
-
-class ClaimScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The bearer scheme again: the same token, verified in another way."""
-
-    target_class = "taskyard.accounts.authentication.ClaimAuthentication"
-    name = []
-
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
-        return []
-
-    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
-        return {BearerScheme.name: []}
 
 
 def documented(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import uvicorn
 
 GRACE_SECONDS = 20
+OUR_SETTINGS = "taskyard.server.settings"
+# These commands read the environment of our own project.
+OURS_ALONE = ("up", "web", "migrate", "createsuperuser", "backup", "restore", "doctor")
 
 
 def up(arguments: Sequence[str]) -> int:
@@ -94,7 +97,14 @@ def worker(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--check", action="store_true", help="check that the workers here hold their leases"
     )
+    if _is_host_project() and "--check" not in arguments:
+        return manage(["taskyard_worker", *arguments])
     return _check_workers() if parser.parse_args(arguments).check else _exec_worker()
+
+
+def _is_host_project() -> bool:
+    """Whether the environment names the settings of another project than ours."""
+    return os.environ.get("DJANGO_SETTINGS_MODULE", OUR_SETTINGS) != OUR_SETTINGS
 
 
 def _exec_worker() -> int:
@@ -121,7 +131,7 @@ def _exec_worker() -> int:
 
 def _check_workers() -> int:
     """0 if all workers of this machine or container hold their leases, else 1."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", OUR_SETTINGS)
     from taskyard.core import presence
 
     workers = [worker for worker in presence.seen() if worker.alive]
@@ -140,7 +150,7 @@ def _checked() -> dict[str, Any]:
     Raises ConfigurationError for unsafe settings, a broker that cannot serve and a pooler in the
     wrong mode.
     """
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskyard.server.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", OUR_SETTINGS)
     from taskyard.core.conf import conf
     from taskyard.server import database_checks, valkey
 
@@ -289,6 +299,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name: str = parser.parse_args(arguments[:1]).command
     try:
+        if name in OURS_ALONE and _is_host_project():
+            raise ConfigurationError(
+                f"`taskyard {name}` is for Taskyard's own project, and DJANGO_SETTINGS_MODULE "
+                f"names another: {os.environ['DJANGO_SETTINGS_MODULE']}"
+            )
         return COMMANDS[name](arguments[1:])
     except ConfigurationError as error:
         print(f"taskyard: {error}", file=sys.stderr)

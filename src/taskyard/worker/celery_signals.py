@@ -16,6 +16,7 @@ from typing import Any
 from celery import concurrency, signals
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
+from django.apps import apps
 from django.db import connections
 
 from taskyard.core.conf import conf
@@ -49,6 +50,14 @@ def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[...,
             os._exit(os.EX_SOFTWARE)
 
     return run
+
+
+def keep_logging(**kwargs: Any) -> None:
+    """Leave the logging of a host project as it is: with a receiver, Celery does not touch it."""
+
+
+if logging.getLogger().handlers and not apps.is_installed("taskyard.server"):
+    signals.setup_logging.connect(keep_logging)
 
 
 @signals.celeryd_init.connect

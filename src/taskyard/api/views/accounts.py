@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskyard.accounts import openapi as _openapi  # noqa: F401  # describes our tokens
 from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.models import User

@@ -51,8 +51,11 @@ class Docs(OpenView):
 
 def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """404 in JSON for all other paths of the API and all methods."""
-    with translation.override(shown_language()):
-        return nothing_found(request)
+    language = shown_language()
+    with translation.override(language):
+        response = nothing_found(request)
+    response.headers["Content-Language"] = language
+    return response
 
 
 def _mount() -> str:
