@@ -18,6 +18,6 @@ class StaffByAddress:
 
 
 def unrelated_names(request: HttpRequest) -> dict[str, Any]:
-    """A context processor whose names are none of ours, whatever they sound like."""
+    """A context processor that gives names of ours another meaning."""
     names = ("page", "user", "messages", "person", "request", "theme", "errors", "tasks", "form")
     return dict.fromkeys(names, "unrelated")

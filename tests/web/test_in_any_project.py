@@ -63,7 +63,7 @@ def test_ids_have_no_thousands_separators(settings: Any, page: Client, ann: User
 
 
 def test_a_submit_has_a_transaction_of_its_own(settings: Any) -> None:
-    # The view commits, whatever fails in the project after it.
+    # The view commits, also if something in the project fails after it.
     for name in ("home", "tasks", "change-tasks", "sign-in", "staff-overview", "staff-pause"):
         view = resolve(reverse(f"taskyard_web:{name}")).func
         assert "default" in view._non_atomic_requests  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
 
 
 def page_view(view: View[Params]) -> View[Params]:
-    """Decorate a view: do what it needs whatever the middleware and the settings of the project.
+    """Decorate a view: make it independent of the project's middleware and settings.
 
     The view checks the CSRF token of a form, writes in transactions of its own, and refuses null
     characters. It speaks English if the project's language has no catalogue of ours, so that no
@@ -74,7 +74,7 @@ def signed_in(view: View[Params]) -> View[Params]:
 def render(
     request: HttpRequest, name: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """Render a template. Ids have no thousands separators, whatever the project's settings."""
+    """Render a template. Ids have no thousands separators, even if the project's numbers do."""
     values = RequestContext(request, use_l10n=False if settings.USE_THOUSAND_SEPARATOR else None)
     values.push(dict(context))
     template: Any = get_template(name)
