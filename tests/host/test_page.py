@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from itertools import islice
 from urllib.parse import quote
 
@@ -273,3 +274,19 @@ def test_staff_change_the_limit_of_a_user_with_a_uuid(boss: httpx.Client) -> Non
     assert paused.status_code == 302
     assert f"<bdi>{BOSS}</bdi>" in boss.get(f"{PAGE}/staff/queues/").text
     assert post(boss, f"{PAGE}/staff/queues/resume/", queue="default").status_code == 302
+
+
+def test_the_list_of_users_goes_on_by_name(host: Host, boss: httpx.Client) -> None:
+    host.run(
+        "-c",
+        "import django; django.setup(); from tests.host_project.people.models import Person;"
+        "Person.objects.bulk_create(Person(email=f'many-{n:02}&@example.org') for n in range(60))",
+    )
+    names: list[str] = []
+    query = "?name=many-"
+    for _ in range(2):
+        page = boss.get(f"{PAGE}/staff/users/{query}").text
+        names += re.findall(r"<bdi>(many-\d\d)", page)
+        query = unescape("".join(re.findall(r'rel="next" href="([^"]+)"', page)))
+    assert names == [f"many-{number:02}" for number in range(60)]
+    assert query == ""
