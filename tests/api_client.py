@@ -1,9 +1,17 @@
 """A client of the API for tests."""
 
 import json
+import os
 from typing import Any
 
 from django.test import Client
+
+# Where the API is in the project of the run (tests/conftest.py), and how tokens are named there.
+IN_HOST = os.environ.get("TEST_PROJECT") == "host"
+ROOT, SCHEME = ("/internal/jobs/", "Token") if IN_HOST else ("/api/", "Bearer")
+# In the host project the words of Django REST Framework come first.
+NOT_FOUND = "Страница не найдена." if IN_HOST else "Не найдено."
+SITE = f"http://testserver{ROOT}"
 
 
 class ApiClient:
@@ -21,15 +29,18 @@ class ApiClient:
         content_type: str = "application/json",
         **headers: str,
     ) -> Any:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.access:
-            headers.setdefault("Authorization", f"Bearer {self.access}")
+            headers.setdefault("Authorization", f"{SCHEME} {self.access}")
+        if IN_HOST:
+            headers.setdefault("Accept-Language", "ru")  # the default of our own project
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
         return self.client.generic(
             method,
-            f"/api/{path}",
+            f"{ROOT}{path}",
             data,
             content_type=content_type,
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
+            headers=headers,
         )
 
     def get(self, path: str, **headers: str) -> Any:

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from django.contrib.auth.base_user import AbstractBaseUser as User
 
-from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import Task
 from taskyard.core.states import Status

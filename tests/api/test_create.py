@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from taskyard.core.models import Quota, Task
-from tests.api_client import ApiClient
+from tests.api_client import SITE, ApiClient
 
 
 def test_the_answer_is_the_whole_task_and_says_where_it_is(api: ApiClient) -> None:
     created = api.create()
     assert created.status_code == 201
-    assert created.headers["Location"] == f"http://testserver/api/tasks/{created.json()['id']}/"
+    assert created.headers["Location"] == f"{SITE}tasks/{created.json()['id']}/"
     assert api.get(f"tasks/{created.json()['id']}/").json() == created.json()
 
 

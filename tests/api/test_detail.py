@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.base_user import AbstractBaseUser as User
 from django.utils import timezone
 
-from taskyard.accounts.models import User
 from taskyard.core import types
 from taskyard.core.models import Quota, Task
-from tests.api_client import ApiClient
+from tests.api_client import IN_HOST, NOT_FOUND, ApiClient
 
 # Normally the lifecycle is the only writer; these tests write the states that they read.
 DONE = {"ready": False, "wake_at": None, "worker": None, "finished_at": "2024-12-16T12:00:05Z"}
@@ -26,7 +26,7 @@ def test_another_users_task_and_none_are_answered_with_the_same_bytes(
     ]
     assert {answer.status_code for answer in answers} == {404}
     assert {answer.content for answer in answers} == {
-        '{"detail":"Не найдено.","code":"not_found"}'.encode()
+        f'{{"detail":"{NOT_FOUND}","code":"not_found"}}'.encode()
     }
 
 
@@ -64,10 +64,12 @@ def test_labels_follow_the_language(
         Task.objects.update(status=status)
     assert api.get(f"tasks/{task_id}").json()["status_label"] == russian
     assert api.get(f"tasks/{task_id}", Accept_Language="ru").json()["status_label"] == russian
-    assert api.get(f"tasks/{task_id}", Accept_Language="de").json()["status_label"] == russian
+    assert api.get(f"tasks/{task_id}", Accept_Language="de").json()["status_label"] == (
+        english if IN_HOST else russian
+    )
     answer = api.get(f"tasks/{task_id}", Accept_Language="en-GB,en;q=0.9,ru;q=0.1")
     assert answer.json()["status_label"] == english
-    assert answer.headers["Content-Language"] == "en"
+    assert answer.headers["Content-Language"].startswith("en")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from taskyard.core import history, lifecycle
 from taskyard.core.models import AttemptTraceback, Task
 from taskyard.core.states import Status
 from taskyard.core.types import Line, LossReason, Traceback
-from tests.api_client import ApiClient
+from tests.api_client import ROOT, SITE, ApiClient
 from tests.configured import configure
 from tests.fake_worker import FakeWorker
 
@@ -97,7 +97,7 @@ def test_attempts_have_pages_too(api: ApiClient, fake_worker: FakeWorker) -> Non
         fake_worker.end(Status.PENDING, error_code="exception")
     page = api.get(f"tasks/{task_id}/attempts/?page_size=1").json()
     assert [each["number"] for each in page["results"]] == [1]
-    assert page["next"].endswith(f"/api/tasks/{task_id}/attempts/?page=2&page_size=1")
+    assert page["next"].endswith(f"{ROOT}tasks/{task_id}/attempts/?page=2&page_size=1")
 
 
 def test_lines_come_in_order_and_in_pages(api: ApiClient) -> None:
@@ -124,7 +124,7 @@ def test_who_has_read_so_many_lines_gets_those_behind_them(api: ApiClient) -> No
         answer = api.get(address)
         seen += messages(answer)
         assert answer.json()["count"] is None
-        address = (answer.json()["next"] or "").removeprefix("http://testserver/api/")
+        address = (answer.json()["next"] or "").removeprefix(SITE)
     assert seen == [f"line {n}" for n in range(25)]
     assert messages(api.get(f"tasks/{task_id}/logs/?after=25")) == []
     history.write_lines(task_id, 2, [Line(BEGAN, "more")], kept=25, dropped=0)

@@ -8,10 +8,10 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from django.contrib.auth.base_user import AbstractBaseUser as User
 from django.db import connection
 from django.test import Client
 
-from taskyard.accounts.models import User
 from taskyard.core import lifecycle
 from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.states import Status

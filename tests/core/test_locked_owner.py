@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
@@ -31,10 +32,10 @@ AT_ONCE_SECONDS = 1.5
 
 @pytest.fixture
 def owners(settings: Any, db: None) -> list[UserId]:
-    """The second of them will be in trouble."""
+    """In the order of their ids; the second of them will be in trouble."""
     configure(settings, ACTIVE_LIMIT=2 * lifecycle.SWEEP)
     configure(settings, SUBMIT_RATE=None)
-    return [new_user(f"user{n}").pk for n in range(3)]
+    return sorted(new_user(f"user{n}").pk for n in range(3))
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +129,7 @@ def test_an_account_that_is_locked_again_and_again_is_met_all_the_same(
         with closing(connection.copy()) as other, other.cursor() as cursor:
             while not over.is_set():
                 cursor.execute(
-                    f"BEGIN; SELECT FROM {Quota._meta.db_table} WHERE user_id = {owners[1]} "
+                    f"BEGIN; SELECT FROM {Quota._meta.db_table} WHERE user_id = '{owners[1]}' "
                     "FOR UPDATE; SELECT pg_sleep(0.01); COMMIT"
                 )
 
@@ -217,6 +218,7 @@ def test_a_purge_locks_accounts_after_all_tasks(owners: list[UserId]) -> None:
     assert max(tasks) < min(quotas)
 
 
+@pytest.mark.skipif(not apps.is_installed("taskyard.accounts"), reason="no tokens of ours")
 def test_a_record_of_a_token_that_is_locked_waits_alone(owners: list[UserId]) -> None:
     long_ago = timezone.now() - timedelta(days=2)
     kept, _ = [

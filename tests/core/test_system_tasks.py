@@ -1,16 +1,18 @@
 """System tasks have no owner: no quota counts them, and nothing of theirs waits for another."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from taskyard.core import bulk, deletion, lifecycle, transitions
+from taskyard.core import bulk, deletion, durations, lifecycle, transitions
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask, LossReason
+from taskyard.core.totals import totals
+from taskyard.core.types import AttemptResult, ClaimedTask, LossReason, UserId
 from tests.configured import configure
 from tests.core.conftest import new_task
 
@@ -111,3 +113,45 @@ def test_nobody_owns_them_also_not_a_user_without_an_id() -> None:
     task = system_task()
     assert not Task.objects.owned_by(None).exists()
     assert Task.objects.get_owned(None, task.id) is None
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_a_long_transaction_with_submits_blocks_no_submit_and_no_worker(
+    claim: Claim, owner_id: UserId
+) -> None:
+    lifecycle.open_quota(owner_id)
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', '200ms', false)")
+        with transaction.atomic():
+            hidden = [system_task().id for _ in range(20)]
+            connections[DEFAULT_DB_ALIAS], ours = other, connections[DEFAULT_DB_ALIAS]
+            try:
+                seen = {system_task().id, lifecycle.submit(owner_id, new_task()).id}
+                held = claim()
+                assert {task.id for task in held} == seen
+                results = [AttemptResult(task, Status.COMPLETED, b"{}") for task in held]
+                assert transitions.finish(results) == seen
+                lifecycle.cancel(system_task().id, by_id=None)
+            finally:
+                connections[DEFAULT_DB_ALIAS] = ours
+    assert {task.id for task in claim()} == set(hidden)
+
+
+def test_they_are_counted_apart(claim: Claim, submit: Callable[..., Task]) -> None:
+    durations.count()
+    before = totals()
+    system_task()
+    system_task(task_type="countdown")
+    submit()
+    results = [AttemptResult(task, Status.COMPLETED, b"{}") for task in claim()]
+    transitions.finish(results)
+    counted_before = sum(each.buckets[-1][1] for each in durations.histograms("run"))
+    durations.count()
+    after = totals()
+    assert after.system_ended["completed"] == before.system_ended["completed"] + 2
+    assert after.ended["completed"] == before.ended["completed"] + 1
+    assert after.created == before.created + 1
+    assert sum(each.buckets[-1][1] for each in durations.histograms("run")) == counted_before + 3
+    deletion.purge(0)
+    durations.count()
+    assert totals().system_ended == after.system_ended

@@ -60,7 +60,7 @@ def check_examples(examples: Sequence[Block], live: Live, directory: Path) -> No
         elif wanted.language == "text":
             assert _abridged(wanted.text).fullmatch(answer), f"{text}\n{answer}"
         else:
-            assert _like(json.loads(answer), json.loads(wanted.text)), f"{text}\n{answer}"
+            assert is_like(json.loads(answer), json.loads(wanted.text)), f"{text}\n{answer}"
 
 
 def wait_for_worker(live: Live, seconds: float = 30) -> None:
@@ -91,15 +91,15 @@ def _abridged(text: str) -> re.Pattern[str]:
     return re.compile(rf"\s*{shown}\s*".replace("…", ".*"), re.DOTALL)
 
 
-def _like(answer: Any, wanted: Any) -> bool:
+def is_like(answer: Any, wanted: Any) -> bool:
     """Whether the two are equal, apart from times and from values in angle brackets."""
     match wanted:
         case dict():
             return set(answer) == set(wanted) and all(
-                _like(answer[key], wanted[key]) for key in wanted
+                is_like(answer[key], wanted[key]) for key in wanted
             )
         case list():
-            return len(answer) == len(wanted) and all(map(_like, answer, wanted))
+            return len(answer) == len(wanted) and all(map(is_like, answer, wanted))
         case str() if wanted.startswith("<"):
             return isinstance(answer, str) and len(answer) > 20
         case str() if TIME.fullmatch(wanted):

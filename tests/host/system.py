@@ -56,10 +56,21 @@ class Person:
 
 
 class Host:
-    """`with Host(directory, settings, {...}) as host`: a migrated project; nothing else runs."""
+    """`with Host(directory, settings, {...}) as host`: a migrated project and its broker.
 
-    def __init__(self, directory: Path, settings: str, environment: dict[str, str]) -> None:
-        self._directory = directory
+    Commands run in ``directory``.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: str,
+        environment: dict[str, str],
+        *,
+        migrate: bool = True,
+    ) -> None:
+        self.directory = directory
+        self._migrate = migrate
         self._broker = Valkey(directory / "broker")
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log = directory / "log"
@@ -75,8 +86,13 @@ class Host:
     def __enter__(self) -> Self:
         process = self._broker.start(self.env)
         self.processes.append(process)
-        self._broker.wait(process)
-        self.run("-m", "django", "migrate", "--verbosity", "0")
+        try:
+            self._broker.wait(process)
+            if self._migrate:
+                self.run("-m", "django", "migrate", "--verbosity", "0")
+        except BaseException:
+            child_process.stop(self.processes, seconds=20)
+            raise
         return self
 
     def __exit__(
@@ -96,7 +112,7 @@ class Host:
         ran = subprocess.run(
             [sys.executable, *arguments],
             env=self.env,
-            cwd=self._directory,
+            cwd=self.directory,
             capture_output=True,
             text=True,
             check=False,
@@ -110,7 +126,7 @@ class Host:
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 env=self.env,
-                cwd=self._directory,
+                cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

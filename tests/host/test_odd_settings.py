@@ -113,8 +113,11 @@ def test_no_other_setting_of_the_project_reaches_the_api(by_token: Person, url: 
 
 
 def test_the_projects_own_views_are_as_before(url: str, tokens: list[str]) -> None:
-    schema = httpx.get(f"{url}/team/api/schema/", headers={"Accept": "application/vnd.oai.openapi"})
-    assert schema.status_code != 500
+    schema = httpx.get(
+        f"{url}/team/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}
+    )
+    assert schema.status_code == 200, schema.text
+    assert schema.json()["paths"].keys() == {"/api/own/"}
     own = httpx.get(f"{url}/team/api/own/", headers={"Authorization": f"Token {tokens[0]}"})
     assert (own.status_code, own.json()) == (200, {"someKey": "v9"})
     throttled = httpx.get(f"{url}/team/api/own/")
@@ -126,3 +129,9 @@ def test_a_broken_token_never_becomes_an_error_of_the_server(url: str) -> None:
         headers: Any = {"Authorization": value.encode("latin-1")}
         for path in ("/limits/", "/tasks/events/"):
             assert httpx.get(url + JOBS + path, headers=headers).status_code in (401, 403)
+
+
+def test_the_worker_leaves_logging_to_the_project(host: Host) -> None:
+    ready = [line for line in host.log.read_text().splitlines() if line.endswith("ready.")]
+    assert len(ready) == 1
+    assert ready[0].startswith("ODD celery.apps.worker celery@")

@@ -37,4 +37,15 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": f"{_ODD}.handle",
     "UNAUTHENTICATED_USER": None,
 }
-SPECTACULAR_SETTINGS = {"POSTPROCESSING_HOOKS": ["no.such.hook"], "CAMELIZE_NAMES": True}
+SPECTACULAR_SETTINGS = {
+    "PREPROCESSING_HOOKS": [f"{_ODD}.refuse"],
+    "POSTPROCESSING_HOOKS": [f"{_ODD}.refuse"],
+    "CAMELIZE_NAMES": True,
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"odd": {"format": "ODD %(name)s %(message)s"}},
+    "handlers": {"odd": {"class": "logging.StreamHandler", "formatter": "odd"}},
+    "root": {"handlers": ["odd"], "level": "INFO"},
+}

@@ -3,13 +3,11 @@
 import re
 from typing import Any
 
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import SimpleRateThrottle
-from rest_framework.views import APIView
 
 
 class CamelCase(JSONRenderer):
@@ -22,11 +20,16 @@ def handle(exc: Exception, context: Any) -> Response:
     return Response({"project": type(exc).__name__}, status=418)
 
 
+def refuse(*args: Any, **options: Any) -> Any:
+    """A hook for documents of the project alone."""
+    raise AssertionError
+
+
 class OnceADay(SimpleRateThrottle):
     rate = "1/day"
 
     def get_cache_key(self, request: Request, view: Any) -> str:
-        return "everybody"
+        return type(view).__name__
 
 
 class NotBlocked(BasePermission):
@@ -35,15 +38,3 @@ class NotBlocked(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return not request.user.email.startswith("blocked")
-
-
-class Own(APIView):
-    """A view of the project: all of its settings apply."""
-
-    permission_classes = ()
-
-    def get(self, request: Request) -> Response:
-        return Response({"some_key": request.version})
-
-    def post(self, request: Request) -> Response:
-        raise PermissionDenied

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ def run(url: str | None, test: Callable[[Hub], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-async def told(*changes: tuple[int, int, Status]) -> None:
+async def told(*changes: tuple[Any, int, Status]) -> None:
     await asyncio.to_thread(publish, changes)
 
 
@@ -56,6 +57,27 @@ def test_a_hint_reaches_its_owners_listeners_and_nobody_else() -> None:
         await told((1, 7, Status.PENDING))
         await asyncio.sleep(0.2)
         assert mine == []
+
+    run(conf().BROKER_URL, test)
+
+
+@pytest.mark.parametrize(
+    ("owner_id", "another"),
+    [
+        (uuid.UUID(int=1), uuid.UUID(int=2)),
+        ("a:1", "b:1"),
+        ("Ключ", "1"),
+    ],
+)
+def test_an_owner_has_any_kind_of_key(owner_id: Any, another: Any) -> None:
+    async def test(hub: Hub) -> None:
+        mine: list[Hint] = []
+        other: list[Hint] = []
+        async with hub.listen(owner_id, mine.append), hub.listen(another, other.append):
+            await told((owner_id, 5, Status.PENDING), (None, 6, Status.PENDING))
+            await eventually(lambda: {5: "pending"} in mine)
+            assert [hint for hint in other if hint is not None] == []
+        assert {6: "pending"} not in mine
 
     run(conf().BROKER_URL, test)
 

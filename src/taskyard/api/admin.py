@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -30,7 +31,7 @@ class TaskAdmin(TaskBase):
     list_display_links = ("id", "task_type")
     list_filter = ("status", "task_type", "queue", "priority")
     list_select_related = ("owner",)
-    search_fields = ("=id", "=owner__username")
+    search_fields = ("=id", f"=owner__{get_user_model().USERNAME_FIELD}")
     ordering = ("-id",)
     # Counting all tasks takes longer than the query of one page.
     show_full_result_count = False

@@ -191,7 +191,7 @@ class Wait:
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
-        self.owner_id: Any = None  # whose changes it hears before the response
+        self.owner_id: Any = None  # of the hints before the response
         self.disconnected = False
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._ended: set[int] = set()

@@ -15,9 +15,10 @@ from django.db import connection, transaction
 from django.db.models import Case, Count, IntegerField, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
+from taskyard.core import totals
 from taskyard.core.engine import engine
 from taskyard.core.models import DurationCount, DurationCursor, Quota, Task
-from taskyard.core.querysets import Seconds
+from taskyard.core.querysets import Seconds, TaskQuerySet
 
 # Upper bounds in seconds, inclusive.
 BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
@@ -39,6 +40,8 @@ ON CONFLICT (measure, task_type, status, le) DO UPDATE SET
 """
 
 Addition = tuple[str, str, str, str, int, float]
+# Task type, status, indices of the bounds of the wait and the run, count, and their seconds.
+Row = tuple[str, str, int | None, int | None, int, float, float]
 
 
 @dataclass(frozen=True)
@@ -95,22 +98,23 @@ def _step(most: int) -> int | None:
     if since in (None, now):
         return None
     until = engine().step(since, now, most)
-    additions = _ended_between(since, until)
+    ended = Task.objects.filter(engine().ended_between(since, until))
+    # By owner, because the index of ended tasks begins with the owner.
+    system = _measured(ended.filter(owner=None))
+    owned = _measured(ended.filter(owner_id__in=Quota.objects.values("user_id")))
+    additions = list(_additions([*owned, *system]))
     with transaction.atomic():
         # The row stays locked until the commit. If another call has moved it, that call counts.
         if not found.filter(cursor=since).update(cursor=until):
             return None
         with connection.cursor() as cursor:
             cursor.executemany(ADD, additions)
+        totals.count_system_tasks((status, count) for _, status, _, _, count, _, _ in system)
     return None if until == now else sum(count for *_, count, _ in additions)
 
 
-def _ended_between(since: str, until: str) -> list[Addition]:
-    """The tasks that ended in this interval, as rows to add."""
-    # By owner, because the index of ended tasks begins with the owner.
-    ended = Task.objects.filter(
-        engine().ended_between(since, until), owner_id__in=Quota.objects.values("user_id")
-    )
+def _measured(ended: TaskQuerySet) -> list[Row]:
+    """How many of these tasks took how long."""
     measured = ended.alias(
         wait=Seconds("started_at", Greatest("created_at", Coalesce("run_at", "created_at"))),
         run=Case(
@@ -119,7 +123,7 @@ def _ended_between(since: str, until: str) -> list[Addition]:
             default=Seconds("finished_at", Coalesce("claimed_at", "started_at")),
         ),
     ).annotate(wait_bucket=_bucket("wait"), run_bucket=_bucket("run"))
-    rows = (
+    return list(
         measured.order_by()
         .values_list("task_type", "status", "wait_bucket", "run_bucket")
         .annotate(
@@ -128,7 +132,6 @@ def _ended_between(since: str, until: str) -> list[Addition]:
             ran=Sum(Greatest("run", 0.0)),
         )
     )
-    return list(_additions(rows))
 
 
 def _bucket(name: str) -> Case:
@@ -140,9 +143,7 @@ def _bucket(name: str) -> Case:
     return Case(*bounds, beyond, output_field=IntegerField())
 
 
-def _additions(
-    rows: Iterable[tuple[str, str, int | None, int | None, int, float, float]],
-) -> Iterable[Addition]:
+def _additions(rows: Iterable[Row]) -> Iterable[Addition]:
     """Split waits and runs; no row if there is nothing to measure, for example without a start."""
     counts: dict[tuple[str, str, str, str], int] = defaultdict(int)
     sums: dict[tuple[str, str, str, str], float] = defaultdict(float)

@@ -31,7 +31,7 @@ def publish(changes: Iterable[Change]) -> None:
     """Publish the hints of these changes in one round trip. An unavailable broker is ignored."""
     hints: dict[UserId, dict[str, str]] = {}
     for owner_id, task_id, status in changes:
-        if owner_id is not None:  # a system task is in nobody's stream
+        if owner_id is not None:  # no stream shows a system task
             hints.setdefault(owner_id, {})[str(task_id)] = status.value
     if not hints:
         return

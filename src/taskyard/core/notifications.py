@@ -9,10 +9,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskyard.core import hints, wakeup
 from taskyard.core.types import Change
@@ -23,7 +26,6 @@ STOP_SECONDS = 3.0
 WAIT_SECONDS_PER_BATCH, LONGEST_WAIT_SECONDS = 0.003, 0.010
 QueueNotifier = Callable[[str], None]
 ChangePublisher = Callable[[list[Change]], None]
-Batch = tuple[frozenset[str], list[Change]]
 logger = logging.getLogger(__name__)
 
 _notify_queue: QueueNotifier | None = wakeup.notify
@@ -42,11 +44,35 @@ def register_change_publisher(publish: ChangePublisher) -> None:
     _publish_changes = publish
 
 
+@dataclass(eq=False)
+class Batch:
+    """What is to be sent together: the queues with new work, and the changes."""
+
+    queues: set[str]
+    changes: list[Change]
+    # The batch of the next call in the same transaction. Only Django's list of calls at the commit
+    # keeps a batch, so the rollback of its savepoint drops it.
+    next: "ReferenceType[Batch] | None" = None
+
+
+_latest: "WeakKeyDictionary[BaseDatabaseWrapper, ReferenceType[Batch]]" = WeakKeyDictionary()
+
+
 def on_commit(*, queues: Iterable[str] = (), changes: Iterable[Change] = ()) -> None:
-    """Notify of work in these queues and of these changes when the transaction has committed."""
-    batch = (frozenset(queues), list(changes))
-    if any(batch):
-        transaction.on_commit(partial(_pass_on, batch))
+    """Notify of work in these queues and of these changes when the transaction has committed.
+
+    All calls in a transaction are sent together, because each would cost a round trip to the
+    broker.
+    """
+    batch = Batch(set(queues), list(changes))
+    if not batch.queues and not batch.changes:
+        return
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.in_atomic_block:
+        if (latest := _latest.get(connection)) and (before := latest()):
+            before.next = ref(batch)
+        _latest[connection] = ref(batch)
+    transaction.on_commit(partial(_pass_on, batch))
 
 
 class Notifier(threading.Thread):
@@ -103,7 +129,12 @@ def stop() -> None:
 
 
 def _pass_on(batch: Batch) -> None:
-    if _notifier is not None:
+    following = batch.next and batch.next()
+    if following:
+        following.queues |= batch.queues
+        batch.changes += following.changes
+        following.changes = batch.changes
+    elif _notifier is not None:
         _notifier.put(batch)
     else:
         _send([batch])
@@ -111,8 +142,8 @@ def _pass_on(batch: Batch) -> None:
 
 def _send(batches: list[Batch]) -> None:
     if _notify_queue is not None:
-        for queue in frozenset().union(*(queues for queues, _ in batches)):
+        for queue in set().union(*(batch.queues for batch in batches)):
             _notify_queue(queue)
-    changes = [change for _, batch_changes in batches for change in batch_changes]
+    changes = [change for batch in batches for change in batch.changes]
     if _publish_changes is not None and changes:
         _publish_changes(changes)

@@ -58,7 +58,7 @@ class TaskQuerySet(QuerySet["Task"]):
     def owned_by(self, user_id: UserId) -> "TaskQuerySet":
         """The tasks that this user owns; other users do not see that they exist.
 
-        Nobody owns the system tasks, also not a user without an id.
+        No user owns the system tasks, also not one without an id.
         """
         return self.none() if user_id is None else self.filter(owner_id=user_id)
 

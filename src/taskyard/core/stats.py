@@ -79,7 +79,7 @@ class Ended:
 
 
 def ended() -> Ended:
-    """How many tasks have ended and were not deleted, from the counters of the accounts."""
+    """How many tasks of users have ended and were not deleted, from the counters of the quotas."""
     return Ended(
         **Quota.objects.aggregate(
             **{name: Coalesce(Sum(name), 0) for name in ("completed", "error", "cancelled")}

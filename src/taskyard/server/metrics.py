@@ -29,6 +29,7 @@ from rest_framework.request import Request
 from taskyard import __version__
 from taskyard.accounts import credentials
 from taskyard.accounts.authentication import TokenAuthentication
+from taskyard.accounts.claims import CHALLENGE
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
@@ -63,6 +64,9 @@ class MetricsAuthentication(BaseAuthentication):
         if metrics_token and secrets.compare_digest(token.encode(), metrics_token.encode()):
             return MetricsClient(), None
         return None
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
 
 
 class Metrics(ApiView):
@@ -105,20 +109,28 @@ class TaskCollector(Collector):
         )
         yield _gauge(
             "taskyard_tasks_kept",
-            "Tasks that have ended and are kept, by how.",
+            "Tasks of users that have ended and are kept, by how.",
             ["status"],
             {(status,): count for status, count in asdict(stats.ended()).items()},
         )
         ever = totals()
         yield CounterMetricFamily(
-            "taskyard_tasks_created", "Tasks that were ever created.", value=ever.created
+            "taskyard_tasks_created", "Tasks of users that were ever created.", value=ever.created
         )
         ended = CounterMetricFamily(
-            "taskyard_tasks_ended", "Tasks that ever ended, by how.", labels=["status"]
+            "taskyard_tasks_ended", "Tasks of users that ever ended, by how.", labels=["status"]
         )
         for status, count in ever.ended.items():
             ended.add_metric([status], count)
         yield ended
+        system_ended = CounterMetricFamily(
+            "taskyard_system_tasks_ended",
+            "System tasks that have ended, by how, as of the last collection.",
+            labels=["status"],
+        )
+        for status, count in ever.system_ended.items():
+            system_ended.add_metric([status], count)
+        yield system_ended
         yield from _durations()
         paused = queues.paused()
         yield _gauge(

@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.utils import load_backend
 
+from taskyard.core import sessions
 from taskyard.worker.timer import deferring
 
 Answer = TypeVar("Answer")
@@ -47,6 +48,7 @@ class HandlerDatabase:
         """In a new process: make a connection for us. Later connections are the handlers'."""
         ours = copy.deepcopy(connections.settings[DEFAULT])
         connections[DEFAULT] = load_backend(ours["ENGINE"]).DatabaseWrapper(ours, DEFAULT)
+        sessions.mark_as_workers(connections[DEFAULT])
         theirs = connections.settings[DEFAULT]
         theirs["OPTIONS"] = theirs.get("HANDLER_OPTIONS") or theirs.get("OPTIONS", {})
 

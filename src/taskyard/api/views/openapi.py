@@ -71,7 +71,7 @@ def _document(script_prefix: str, mount: str, task_types: tuple[str, ...]) -> di
 
 
 def generate(script_prefix: str, mount: str) -> dict[str, Any]:
-    """The document of our views alone, whatever else the project serves."""
+    """The document of our views alone, without those of the project."""
     patterns = [path(mount, include(list(_described_patterns())))]
     with patched_settings(openapi.settings_for(f"/{mount}")):
         generator = SchemaGenerator(patterns=patterns)  # type: ignore[no-untyped-call]
