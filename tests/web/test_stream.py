@@ -60,7 +60,7 @@ def test_it_tells_which_task_has_changed_and_no_more(session: httpx.Client, user
     with session.stream("GET", f"/events/?since={since(session)}") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["content-security-policy"].startswith("default-src 'self'")
-        assert "x-taskyard-user" not in response.headers
+        assert "x-taskyard-owner" not in response.headers
         told = events(response)
         assert next(told) == {"event": "hints", "data": "here"}
         task_id = user.sum(424242)
@@ -122,7 +122,7 @@ def test_the_last_slash_and_head_are_as_for_every_page(session: httpx.Client) ->
         head = session.head(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert "x-taskyard-user" not in head.headers
+        assert "x-taskyard-owner" not in head.headers
     assert session.post("/events/").status_code == 403  # without a CSRF token
 
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-TEMPLATES = Path(__file__).parent.parent.parent / "src/taskyard/web"
+SOURCE = Path(__file__).parent.parent.parent / "src/taskyard"
+TEMPLATES = [*(SOURCE / "web").rglob("*.html"), *(SOURCE / "server").rglob("*.html")]
 # Names, which are the same in every language.
 NAMES = {"Taskyard", "JSON", "Python", "curl", "Русский", "English", "UTC"}
 COMMANDS = {"taskyard", "worker"}
 SAID = re.compile(r'(?:aria-label|title|placeholder|alt|data-hint)="([^"{]*[A-Za-z][^"{]*)"')
 
 
-@pytest.mark.parametrize("template", sorted(TEMPLATES.rglob("*.html")), ids=lambda path: path.name)
+@pytest.mark.parametrize("template", sorted(TEMPLATES), ids=lambda path: path.name)
 def test_every_text_of_a_template_is_translated(template: Path) -> None:
     text = template.read_text()
     assert SAID.findall(text) == []

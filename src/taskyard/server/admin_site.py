@@ -57,4 +57,4 @@ class Site(admin.AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """Redirect to the page of the web, which counts wrong old passwords."""
-        return redirect("password")
+        return redirect("taskyard_web:password")

@@ -130,7 +130,7 @@ TEMPLATES = [
     }
 ]
 
-LOGIN_URL = "sign-in"
+LOGIN_URL = "taskyard_web:sign-in"
 AUTH_USER_MODEL = "taskyard_accounts.User"
 PASSWORD_HASHERS = [
     "taskyard.accounts.hashers.Argon2",

@@ -5,15 +5,17 @@ from typing import cast
 from django.contrib import admin
 from django.urls import include, path, re_path, reverse_lazy
 
+from taskyard.server.favicon import favicon
 from taskyard.server.metrics import Metrics
 
 # Django's default would lose the last slash after TASKYARD_BASE_PATH.
-admin.site.site_url = cast("str", reverse_lazy("home"))
+admin.site.site_url = cast("str", reverse_lazy("taskyard_web:home"))
 
 urlpatterns = [
     path("api/", include("taskyard.api.urls")),
     re_path(r"^metrics/?\Z", Metrics.as_view()),
     path("admin/", admin.site.urls),
+    path("favicon.ico", favicon, name="favicon"),
     path("", include("taskyard.web.urls")),
 ]
 

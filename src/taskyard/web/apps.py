@@ -1,4 +1,6 @@
-"""The Django app of the web pages: templates, static files, translations."""
+"""The Django app of the web pages: templates, static files, translations, checks."""
+
+from importlib import import_module
 
 from django.apps import AppConfig
 
@@ -7,3 +9,6 @@ class WebConfig(AppConfig):
     name = "taskyard.web"
     label = "taskyard_web"
     verbose_name = "Web"
+
+    def ready(self) -> None:
+        import_module("taskyard.web.checks")

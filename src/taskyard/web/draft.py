@@ -24,7 +24,7 @@ from taskyard.web.fields import ABSENT, Field, build_fields, row_count
 OPTIONS = ("priority", "run_at", "zone", "tags", "max_attempts", "timeout")
 RAW = "raw"
 CURL = """curl -X POST {url} \\
-  -H "Authorization: Bearer $TASKYARD_TOKEN" \\
+  -H "Authorization: {authorization}" \\
   -H "Content-Type: application/json" \\
   -d {body}"""
 PYTHON = """import json
@@ -36,7 +36,7 @@ request = urllib.request.Request(
     {url!r},
     data=json.dumps(task).encode(),
     headers={{
-        "Authorization": "Bearer " + os.environ["TASKYARD_TOKEN"],
+        "Authorization": {authorization},
         "Content-Type": "application/json",
     }},
 )
@@ -278,12 +278,22 @@ class Draft:
             self.typed[RAW], self.as_json = schema_form.pretty_json(data), True
 
 
-def as_curl(url: str, body: dict[str, Any]) -> str:
-    return CURL.format(url=url, body=shlex.quote(schema_form.pretty_json(body)))
+def as_curl(url: str, body: dict[str, Any], *, bearer: bool) -> str:
+    """The request as a command. Unless ``bearer``, the variable holds the header's whole value."""
+    authorization = "Bearer $TASKYARD_TOKEN" if bearer else "$TASKYARD_AUTHORIZATION"
+    shown = shlex.quote(schema_form.pretty_json(body))
+    return CURL.format(url=url, authorization=authorization, body=shown)
 
 
-def as_python(url: str, body: dict[str, Any]) -> str:
-    return PYTHON.format(url=url, body=pprint.pformat(body, sort_dicts=False, width=88))
+def as_python(url: str, body: dict[str, Any], *, bearer: bool) -> str:
+    """The request as a program; ``bearer`` as for ``as_curl``."""
+    authorization = (
+        '"Bearer " + os.environ["TASKYARD_TOKEN"]'
+        if bearer
+        else 'os.environ["TASKYARD_AUTHORIZATION"]'
+    )
+    shown = pprint.pformat(body, sort_dicts=False, width=88)
+    return PYTHON.format(url=url, authorization=authorization, body=shown)
 
 
 def _join_tags(tags: list[str]) -> str:

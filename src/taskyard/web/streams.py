@@ -4,23 +4,15 @@ The page then fetches the HTML of these tasks, a few times a second at most. So 
 and only the template renders a task.
 """
 
-import math
 from urllib.parse import parse_qs
 
 from taskyard.core.models import Task
 from taskyard.live.asgi import Response, Scope
 from taskyard.live.streams import SSEEndpoint, StreamError, TooManyStreams
 
-# The WSGI application returns the user id in this header; the ASGI server does not forward it.
-USER = "X-Taskyard-User"
-
 
 class PageStreams(SSEEndpoint):
     """The stream of the pages, from the position in the parameter ``since``."""
-
-    def authenticate(self, scope: Scope, response: Response) -> tuple[int, float] | None:
-        user_id = response.header(USER.lower().encode())
-        return None if user_id is None else (int(user_id), math.inf)
 
     def serialize(self, task: Task, scope: Scope) -> bytes:
         # The revision makes the data of two changes differ, so that both are sent.

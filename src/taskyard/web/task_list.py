@@ -12,7 +12,7 @@ from taskyard.core import messages, search
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 from taskyard.web import summaries
 
 PAGE_SIZE = 50
@@ -69,7 +69,7 @@ class Filters:
         pairs += [(name, value) for name, value in self.values.items() if value]
         return urlencode([*pairs, *((name, str(value)) for name, value in changes.items())])
 
-    def queryset(self, user_id: int) -> TaskQuerySet:
+    def queryset(self, user_id: UserId) -> TaskQuerySet:
         """The user's tasks that match, with what a row shows."""
         criteria = search.Criteria(
             statuses=self.statuses,
@@ -100,7 +100,7 @@ class Page:
         return self.tasks[0].pk if self.tasks else 0
 
 
-def page(user_id: int, filters: Filters) -> Page:
+def page(user_id: UserId, filters: Filters) -> Page:
     """A page of tasks. Pages are bounded by ids, not offsets, so all take the same time."""
     if filters.values["q"]:
         return _search_page(user_id, filters)
@@ -122,7 +122,7 @@ def page(user_id: int, filters: Filters) -> Page:
     )
 
 
-def _search_page(user_id: int, filters: Filters) -> Page:
+def _search_page(user_id: UserId, filters: Filters) -> Page:
     """A page of a text search, which reads only the latest tasks, or those before ``before``."""
     own_tasks = Task.objects.owned_by(user_id)
     tasks = filters.queryset(user_id)

@@ -1,13 +1,14 @@
-"""The URLs of the web pages."""
+"""The URLs of the web pages, for any prefix."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.i18n import set_language
 
-from taskyard.web.views import account, icon, submit, tasks
+from taskyard.web import project
+from taskyard.web.views import site, submit, tasks
 
-urlpatterns = [
-    path("", account.home, name="home"),
-    path("favicon.ico", icon.favicon, name="favicon"),
+app_name = "taskyard_web"
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", site.home, name="home"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/new/", submit.choose, name="new-task"),
     path("tasks/new/<str:name>/", submit.new_task, name="new-task-of"),
@@ -20,11 +21,19 @@ urlpatterns = [
     path("tasks/<int:task_id>/retry/", tasks.retry, name="retry-task"),
     path("tasks/<int:task_id>/delete/", tasks.delete, name="delete-task"),
     path("events/", tasks.events, name="events"),
-    path("sign-in/", account.sign_in, name="sign-in"),
-    path("register/", account.register, name="register"),
-    path("sign-out/", account.sign_out, name="sign-out"),
-    path("password/", account.password, name="password"),
-    path("theme/", account.theme, name="theme"),
-    path("staff/", include("taskyard.web.staff.urls")),
+    path("theme/", site.theme, name="theme"),
     path("language/", set_language, name="language"),
 ]
+
+if project.has_accounts():
+    from taskyard.web.views import account
+
+    urlpatterns += [
+        path("sign-in/", account.sign_in, name="sign-in"),
+        path("register/", account.register, name="register"),
+        path("sign-out/", account.sign_out, name="sign-out"),
+        path("password/", account.password, name="password"),
+    ]
+
+if project.has_staff_pages():
+    urlpatterns.append(path("staff/", include("taskyard.web.staff.urls")))

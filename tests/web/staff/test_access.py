@@ -29,7 +29,7 @@ def test_every_address_is_looked_at_here() -> None:
     checked = {f"tasks/{1}/", *READ, *ACT}
     for pattern in urlpatterns:
         arguments = dict.fromkeys(pattern.pattern.converters, 1)
-        address = reverse(str(pattern.name), kwargs=arguments)
+        address = reverse(f"taskyard_web:{pattern.name}", kwargs=arguments)
         assert address.removeprefix("/staff/") in checked
 
 

@@ -7,14 +7,12 @@ from django import forms
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from taskyard.accounts.models import User
-from taskyard.accounts.usernames import LONGEST as LONGEST_NAME
-from taskyard.accounts.usernames import name_key
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
 from taskyard.core.types import LARGEST_ID
+from taskyard.web.staff import people
 
 PAGE_SIZE = 50
 # A page reads this many tasks at most, even if few match, and then offers to search further.
@@ -25,7 +23,7 @@ class SearchForm(forms.Form):
     """The search form; all fields are optional."""
 
     id = forms.IntegerField(label=_("Id"), required=False, min_value=1, max_value=LARGEST_ID)
-    owner = forms.CharField(label=_("Owner"), required=False, max_length=LONGEST_NAME)
+    owner = forms.CharField(label=_("Owner"), required=False, max_length=people.LONGEST_NAME)
     task_type = forms.CharField(label=_("Type"), required=False, max_length=50)
     status = forms.ChoiceField(
         label=_("Status"), required=False, choices=[("", _("any")), *Status.choices]
@@ -59,7 +57,7 @@ def filter_tasks(criteria: dict[str, Any]) -> TaskQuerySet:
     if "id" in criteria:
         tasks = tasks.filter(id=criteria["id"])
     if "owner" in criteria:
-        owner = User.objects.filter(username_key=name_key(criteria["owner"])).first()
+        owner = people.by_name(criteria["owner"])
         tasks = tasks.none() if owner is None else tasks.owned_by(owner.pk)
     if "exception" in criteria:
         name = criteria["exception"]

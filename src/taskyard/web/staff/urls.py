@@ -1,7 +1,8 @@
-"""The URLs of the staff pages, under /staff/."""
+"""The URLs of the staff pages, under ``staff/`` of the pages."""
 
 from django.urls import path
 
+from taskyard.web import project
 from taskyard.web.staff.views import audit, bulk, errors, overview, queues, tasks, users
 
 urlpatterns = [
@@ -15,8 +16,15 @@ urlpatterns = [
     path("queues/resume/", queues.resume, name="staff-resume"),
     path("errors/", errors.errors, name="staff-errors"),
     path("users/", users.users, name="staff-users"),
-    path("users/<int:user_id>/limit/", users.limit, name="staff-limit"),
-    path("users/<int:user_id>/suspend/", users.suspend, name="staff-suspend"),
-    path("users/<int:user_id>/restore/", users.restore, name="staff-restore"),
+    # The primary key of any user model; a text may contain slashes.
+    path("users/<path:user_id>/limit/", users.limit, name="staff-limit"),
     path("audit/", audit.audit, name="staff-audit"),
 ]
+
+if project.has_accounts():
+    from taskyard.web.staff.views import suspension
+
+    urlpatterns += [
+        path("users/<path:user_id>/suspend/", suspension.suspend, name="staff-suspend"),
+        path("users/<path:user_id>/restore/", suspension.restore, name="staff-restore"),
+    ]

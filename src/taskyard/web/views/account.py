@@ -1,31 +1,42 @@
 """Sign in, register, sign out, change the password. The rules, as for the API, are in accounts."""
 
-from typing import Any
+from typing import Any, cast
 
-from django.conf import settings
-from django.contrib import messages as notes
 from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from taskyard.accounts import passwords, usernames
 from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.errors import LoginRefused, Throttled
+from taskyard.accounts.models import User
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import messages
 from taskyard.core.errors import Rejected
-from taskyard.web.view_helpers import messages_by_field, next_url, post_fields, signed_in, user_of
+from taskyard.web import notes
+from taskyard.web.view_helpers import (
+    messages_by_field,
+    next_url,
+    page_view,
+    post_fields,
+    render,
+    signed_in,
+    user_of,
+)
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 FORMS = ("GET", "HEAD", "POST")
 
 
+@login_not_required
 @never_cache
+@page_view
 @sensitive_post_parameters("password")
 @require_http_methods(FORMS)
 def sign_in(request: HttpRequest) -> HttpResponse:
@@ -43,7 +54,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(next_url(request))
 
 
+@login_not_required
 @never_cache
+@page_view
 @sensitive_post_parameters("password")
 @require_http_methods(FORMS)
 def register(request: HttpRequest) -> HttpResponse:
@@ -60,10 +73,11 @@ def register(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(next_url(request))
 
 
+@page_view
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
-    return redirect("sign-in")
+    return redirect("taskyard_web:sign-in")
 
 
 @signed_in
@@ -73,7 +87,7 @@ def password(request: HttpRequest) -> HttpResponse:
     """Change the password. That ends all tokens and other sessions, which depend on its hash."""
     if request.method != "POST":
         return _render_form(request, "password")
-    user = user_of(request)
+    user = cast("User", user_of(request))
     try:
         fields = post_fields(request, "old_password", "new_password")
         passwords.change(
@@ -86,33 +100,16 @@ def password(request: HttpRequest) -> HttpResponse:
         return _render_errors(request, "password", error)
     update_session_auth_hash(request, user)
     notes.success(request, _("Your password has been changed. You are signed out everywhere else."))
-    return redirect("password")
-
-
-@require_POST
-def theme(request: HttpRequest) -> HttpResponse:
-    """Save the theme in a cookie: light, dark, or that of the system."""
-    response = HttpResponseRedirect(next_url(request))
-    name, path = request.POST.get("theme"), settings.SESSION_COOKIE_PATH
-    if name in ("light", "dark"):
-        year_seconds = 365 * 24 * 3600
-        response.set_cookie("theme", name, year_seconds, path=path, samesite="Lax", httponly=True)
-    else:
-        response.delete_cookie("theme", path=path, samesite="Lax")
-    return response
-
-
-@require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    return redirect("tasks" if request.user.is_authenticated else "sign-in")
+    return redirect("taskyard_web:password")
 
 
 def _render_form(
     request: HttpRequest, name: str, status: int = 200, **context: Any
 ) -> HttpResponse:
+    context.setdefault("errors", {})
     context["next"] = request.POST.get("next") or request.GET.get("next", "")
     context["rules"] = password_validators_help_texts()
-    return render(request, f"web/account/{name}.html", context, status=status)
+    return render(request, f"taskyard/web/account/{name}.html", context, status=status)
 
 
 def _render_errors(request: HttpRequest, name: str, error: InvalidInput | Rejected) -> HttpResponse:

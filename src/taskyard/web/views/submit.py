@@ -3,11 +3,12 @@
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
@@ -17,9 +18,9 @@ from taskyard.core.errors import Rejected
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.strict_json import dumps
-from taskyard.web import widgets
+from taskyard.web import project, widgets
 from taskyard.web.draft import Draft, as_curl, as_python
-from taskyard.web.view_helpers import signed_in, user_of
+from taskyard.web.view_helpers import render, signed_in, user_of
 
 # Formatting a longer request takes too long.
 MAX_EXAMPLE_LENGTH = 16 * 1024
@@ -32,7 +33,7 @@ KEY = re.compile(r"[0-9a-f]{32}")
 def choose(request: HttpRequest) -> HttpResponse:
     return render(
         request,
-        "web/submit/choose.html",
+        "taskyard/web/submit/choose.html",
         {"page": "new-task", "task_types": [describe_type(each) for each in registry.public()]},
     )
 
@@ -60,7 +61,7 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
     except Rejected as error:
         text = messages.of(error.code, error.code, error.params)
         return _render_form(request, draft, errors={"": [text]}, status=400)
-    return redirect("task", task_id)
+    return redirect("taskyard_web:task", task_id)
 
 
 def _submit_once(request: HttpRequest, draft: Draft) -> int:
@@ -84,7 +85,7 @@ def preview(request: HttpRequest, name: str) -> HttpResponse:
         context = _request_examples(request, draft.body())
     except InvalidInput:
         context = {}
-    return render(request, "web/submit/preview.html", context)
+    return render(request, "taskyard/web/submit/preview.html", context)
 
 
 def describe_type(task_type: TaskType) -> dict[str, str]:
@@ -128,6 +129,7 @@ def _render_form(
         "priorities": [(each.name.lower(), each.label) for each in reversed(Priority)],
         "max_attempts": draft.task_type.max_attempts,
         "timeout": draft.task_type.timeout,
+        "has_api": _create_path() is not None,
     }
     if body is None:
         try:
@@ -136,15 +138,28 @@ def _render_form(
             body = None
     if body is not None:
         context |= _request_examples(request, body)
-    return render(request, "web/submit/form.html", context, status=status)
+    return render(request, "taskyard/web/submit/form.html", context, status=status)
 
 
 def _request_examples(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:
+    path = _create_path()
+    if path is None:
+        return {}
     if len(dumps(body)) > MAX_EXAMPLE_LENGTH:
         return {"too_long": True}
-    # The URL pattern has an optional slash, which the documentation shows.
-    url = request.build_absolute_uri(reverse("taskyard_api:create")) + "/"
-    return {"curl": as_curl(url, body), "python": as_python(url, body)}
+    url, bearer = request.build_absolute_uri(path), project.has_accounts()
+    return {
+        "curl": as_curl(url, body, bearer=bearer),
+        "python": as_python(url, body, bearer=bearer),
+    }
+
+
+def _create_path() -> str | None:
+    """The path of the API that creates a task; None if the project has no API of ours."""
+    with suppress(NoReverseMatch):
+        # The URL pattern has an optional slash, which the documentation shows.
+        return reverse("taskyard_api:create") + "/"
+    return None
 
 
 def _get_type(name: str) -> TaskType:

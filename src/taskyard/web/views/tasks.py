@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.contrib import messages as notes
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -16,13 +15,14 @@ from taskyard.core import deletion, history, intake, lifecycle, messages, quotas
 from taskyard.core.errors import NotCancellable, Rejected, StillActive
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 from taskyard.live import changes
+from taskyard.live.asgi import owner_headers
 from taskyard.live.streams import is_sse_check, sse_view
-from taskyard.web import summaries, task_list, timeline
-from taskyard.web.streams import USER, PageStreams
+from taskyard.web import notes, summaries, task_list, timeline
+from taskyard.web.streams import PageStreams
 from taskyard.web.task_list import Filters
-from taskyard.web.view_helpers import next_url, signed_in, user_of
+from taskyard.web.view_helpers import next_url, render, signed_in, user_of
 
 MOST_SELECTED = 200
 MAX_NEW_COUNT = 1000
@@ -46,7 +46,9 @@ def tasks(request: HttpRequest) -> HttpResponse:
         "is_first": filters.before is None and filters.after is None,
         **_quota_context(user_id),
     }
-    return render(request, "web/tasks/list.html", context, status=400 if filters.errors else 200)
+    return render(
+        request, "taskyard/web/tasks/list.html", context, status=400 if filters.errors else 200
+    )
 
 
 @signed_in
@@ -65,7 +67,7 @@ def rows(request: HttpRequest) -> HttpResponse:
         newer = Filters.from_query(request.GET).queryset(user_id).filter(id__gt=newest[0])
         with suppress(search.TookTooLong), search.bounded():
             context["new_count"] = newer.order_by()[:MAX_NEW_COUNT].count()
-    return render(request, "web/tasks/rows.html", context)
+    return render(request, "taskyard/web/tasks/rows.html", context)
 
 
 @signed_in
@@ -104,7 +106,7 @@ def task(request: HttpRequest, task_id: int) -> HttpResponse:
         "since": since,
         "lines": task.log_lines.order_by("id"),
     }
-    return render(request, "web/tasks/task.html", context)
+    return render(request, "taskyard/web/tasks/task.html", context)
 
 
 @signed_in
@@ -115,7 +117,7 @@ def part(request: HttpRequest, task_id: int) -> HttpResponse:
     context = _task_context(task)
     line_ids = task_list.parse_ids(request.GET.get("after", "0")) or [0]
     context["lines"] = task.log_lines.filter(id__gt=line_ids[0]).order_by("id")
-    return render(request, "web/tasks/part.html", context)
+    return render(request, "taskyard/web/tasks/part.html", context)
 
 
 @signed_in
@@ -124,7 +126,7 @@ def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
     task = _get_own_task(request, task_id)
     with _errors_shown(request):
         lifecycle.cancel(task.pk, by_id=user_of(request).pk)
-    return redirect("task", task_id)
+    return redirect("taskyard_web:task", task_id)
 
 
 @signed_in
@@ -134,18 +136,18 @@ def retry(request: HttpRequest, task_id: int) -> HttpResponse:
     with _errors_shown(request):
         intake.known_type(task.task_type)
         task_id = lifecycle.retry(task).pk
-    return redirect("task", task_id)
+    return redirect("taskyard_web:task", task_id)
 
 
 @signed_in
 @require_POST
 def delete(request: HttpRequest, task_id: int) -> HttpResponse:
     task = _get_own_task(request, task_id)
-    target: tuple[Any, ...] = ("task", task_id)
+    target: tuple[Any, ...] = ("taskyard_web:task", task_id)
     with _errors_shown(request):
         deletion.delete(task)
         notes.success(request, _("Deleted: %(done)s.") % {"done": f"№ {task_id}"})
-        target = ("tasks",)
+        target = ("taskyard_web:tasks",)
     return redirect(*target)
 
 
@@ -155,10 +157,11 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
 def events(request: HttpRequest) -> HttpResponse:
     """Name the user in a header: ``PageStreams`` calls this view and then serves the stream.
 
-    A WSGI server cannot stream, so its clients get a 406.
+    A server without ``live.with_streams`` cannot stream: the scripts get a 406, and poll.
     """
-    status = 200 if is_sse_check(request) else 406
-    return HttpResponse(status=status, headers={USER: str(user_of(request).pk)})
+    if not is_sse_check(request):
+        return HttpResponse(status=406)
+    return HttpResponse(headers=owner_headers(user_of(request).pk))
 
 
 def _get_own_task(request: HttpRequest, task_id: int) -> Task:
@@ -182,7 +185,7 @@ def _task_context(task: Task) -> dict[str, Any]:
     }
 
 
-def _quota_context(user_id: int) -> dict[str, Any]:
+def _quota_context(user_id: UserId) -> dict[str, Any]:
     limits = quotas.limits(user_id)
     holders = Task.objects.filter(id__in=limits.tasks[:HOLDERS_SHOWN]).order_by("id")
     return {
@@ -195,7 +198,7 @@ def _quota_context(user_id: int) -> dict[str, Any]:
     }
 
 
-def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
+def _status_chips(user_id: UserId, filters: Filters) -> list[dict[str, Any]]:
     quota = Quota.objects.filter(user_id=user_id).first()
     return [
         {
@@ -209,7 +212,7 @@ def _status_chips(user_id: int, filters: Filters) -> list[dict[str, Any]]:
     ]
 
 
-def _cancel(selected: "QuerySet[Task]", user_id: int) -> int:
+def _cancel(selected: "QuerySet[Task]", user_id: UserId) -> int:
     done = 0
     for task_id in selected.values_list("id", flat=True):
         with suppress(NotCancellable, Task.DoesNotExist):

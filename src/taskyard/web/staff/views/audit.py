@@ -1,10 +1,10 @@
 """The audit log: the actions of staff."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from taskyard.core.models import AuditEntry
 from taskyard.web.staff.decorators import ACTIONS, page_start, staff_view
+from taskyard.web.view_helpers import render
 
 PAGE_SIZE = 100
 
@@ -22,4 +22,4 @@ def audit(request: HttpRequest) -> HttpResponse:
         "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE else None,
         "is_continued": before is not None,
     }
-    return render(request, "web/staff/audit.html", context)
+    return render(request, "taskyard/web/staff/audit.html", context)

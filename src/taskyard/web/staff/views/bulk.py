@@ -4,18 +4,18 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages as notes
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from taskyard.core import audit
 from taskyard.core import bulk as core_bulk
 from taskyard.core.querysets import TaskQuerySet
+from taskyard.web import notes
 from taskyard.web.staff import search
 from taskyard.web.staff.decorators import staff_only
-from taskyard.web.view_helpers import user_of
+from taskyard.web.view_helpers import render, user_of
 
 # The confirmation counts up to this many tasks; the action itself has no such limit.
 MOST_COUNTED = 100_000
@@ -42,7 +42,7 @@ def _bulk(request: HttpRequest, verb: str) -> HttpResponse:
     until = _parse_time(request.POST.get("until", "")) if is_post else timezone.now()
     if not form.is_valid() or until is None:
         context = {"page": "staff-tasks", "form": form, "verb": verb}
-        return render(request, "web/staff/bulk.html", context, status=400)
+        return render(request, "taskyard/web/staff/bulk.html", context, status=400)
     criteria = form.criteria()
     if is_post:
         return _run(request, verb, criteria, until)
@@ -55,7 +55,7 @@ def _bulk(request: HttpRequest, verb: str) -> HttpResponse:
         "until": until.isoformat(),
         **_count(_select(verb, criteria, until)),
     }
-    return render(request, "web/staff/bulk.html", context)
+    return render(request, "taskyard/web/staff/bulk.html", context)
 
 
 def _run(
@@ -76,7 +76,7 @@ def _run(
         text = _("Submitted again: %(done)s.")
     notes.success(request, text % {"done": done})
     if not _count(tasks)["count"]:
-        return redirect("staff-tasks")
+        return redirect("taskyard_web:staff-tasks")
     if verb == "retry" and not done:
         notes.warning(
             request, _("The owners of the remaining tasks have reached their limits, or are busy.")

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.core.models import Task
 from taskyard.web.staff import history_stats
 from taskyard.web.staff.decorators import staff_view
+from taskyard.web.view_helpers import render
 
 WINDOWS = {
     "1h": (_("the last hour"), timedelta(hours=1)),
@@ -65,7 +65,7 @@ def errors(request: HttpRequest) -> HttpResponse:
         "count": len(failures),
         "cut": failures[-1].finished_at if len(failures) == history_stats.MOST_FAILURES else None,
     }
-    return render(request, "web/staff/errors.html", context)
+    return render(request, "taskyard/web/staff/errors.html", context)
 
 
 def _groups(failures: list[history_stats.Failure]) -> Iterator[Group]:

@@ -1,12 +1,11 @@
 """The overview: the current state and the recent history of the system."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from taskyard.core import queues, stats
 from taskyard.web.staff import charts, history_stats
 from taskyard.web.staff.decorators import staff_view
-from taskyard.web.view_helpers import is_htmx_request
+from taskyard.web.view_helpers import is_htmx_request, render
 
 
 @staff_view
@@ -29,4 +28,4 @@ def overview(request: HttpRequest) -> HttpResponse:
         "paused": sorted(queues.paused()),
     }
     name = "overview_now" if is_htmx_request(request) else "overview"
-    return render(request, f"web/staff/{name}.html", context)
+    return render(request, f"taskyard/web/staff/{name}.html", context)

@@ -1,17 +1,17 @@
 """Queues and task types: their depth and throughput; pause and resume queues."""
 
-from django.contrib import messages as notes
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import queues as core_queues
 from taskyard.core import stats
 from taskyard.core.models import PausedQueue, Task
+from taskyard.web import notes
 from taskyard.web.staff import history_stats
 from taskyard.web.staff.decorators import staff_action, staff_view
-from taskyard.web.view_helpers import user_of
+from taskyard.web.view_helpers import render, user_of
 
 
 @staff_view
@@ -50,7 +50,7 @@ def queues(request: HttpRequest) -> HttpResponse:
         ],
         "past": past,
     }
-    return render(request, "web/staff/queues.html", context)
+    return render(request, "taskyard/web/staff/queues.html", context)
 
 
 @staff_action
@@ -58,7 +58,7 @@ def pause(request: HttpRequest) -> HttpResponse:
     name = _known(request)
     core_queues.pause(name, by_id=user_of(request).pk)
     notes.success(request, _("Paused: %(queue)s.") % {"queue": name})
-    return redirect("staff-queues")
+    return redirect("taskyard_web:staff-queues")
 
 
 @staff_action
@@ -66,7 +66,7 @@ def resume(request: HttpRequest) -> HttpResponse:
     name = _known(request)
     core_queues.resume(name, by_id=user_of(request).pk)
     notes.success(request, _("Resumed: %(queue)s.") % {"queue": name})
-    return redirect("staff-queues")
+    return redirect("taskyard_web:staff-queues")
 
 
 def _known(request: HttpRequest) -> str:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import history
@@ -13,6 +12,7 @@ from taskyard.core.types import LARGEST_ID
 from taskyard.web.schema_form import pretty_json
 from taskyard.web.staff import search
 from taskyard.web.staff.decorators import page_start, staff_view
+from taskyard.web.view_helpers import render
 
 MOST_LINES = 200
 # A longer input or result is cut.
@@ -40,7 +40,9 @@ def tasks(request: HttpRequest) -> HttpResponse:
         "can_cancel": criteria.get("status") in (None, *ACTIVE),
         "can_retry": criteria.get("status") in (None, Status.ERROR, Status.CANCELLED),
     }
-    return render(request, "web/staff/tasks.html", context, status=400 if is_invalid else 200)
+    return render(
+        request, "taskyard/web/staff/tasks.html", context, status=400 if is_invalid else 200
+    )
 
 
 @staff_view
@@ -62,7 +64,7 @@ def task(request: HttpRequest, task_id: int) -> HttpResponse:
         "retryable": task.status in (Status.ERROR, Status.CANCELLED),
         "retries": list(Task.objects.filter(retry_of=task).order_by("id")[:10]),
     }
-    return render(request, "web/staff/task.html", context)
+    return render(request, "taskyard/web/staff/task.html", context)
 
 
 def _json_text(value: Any) -> str:
