@@ -24,7 +24,15 @@ from tests.live_system import Live, clean_environment, taskyard
 # TEST_DB=sqlite|postgresql. A process of pytest-xdist has servers and a database of its own.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
 # TEST_PROJECT=host: the apps in tests/host_project instead of our own project.
-SETTINGS = {"own": "taskyard.server.settings", "host": "tests.host_project.settings"}
+SETTINGS = {
+    "own": "taskyard.server.settings",
+    "host": "tests.host_project.settings",
+    "django-tasks": "tests.contrib.django_tasks.settings",
+}
+# Their tasks would be task types of every test (tests/host/test_in_other_projects.py runs them).
+collect_ignore = (
+    [] if os.environ.get("TEST_PROJECT") == "django-tasks" else ["contrib/django_tasks"]
+)
 _servers = ExitStack()
 
 # Under pytest-xdist the first process runs no tests, and the others inherit its environment.

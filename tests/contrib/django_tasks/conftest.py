@@ -1,26 +1,20 @@
 """``TASKS`` with our backend, and a worker in this process."""
 
 from collections.abc import Callable, Iterator
-from importlib import import_module
 
 import pytest
-from django.test import override_settings
 
 from taskyard.catalog.task_type import registry
 from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.types import AttemptResult
 from taskyard.worker import executor, identity
-from tests.contrib.django_tasks.tasks_setting import TASKS
 
-# Before a module with tasks is imported, because a task belongs to the class of its backend.
-override_settings(TASKS=TASKS).enable()
 Work = Callable[..., list[AttemptResult]]
 
 
 @pytest.fixture
 def work(transactional_db: None) -> Iterator[Work]:
     """Run the ready tasks of a queue in this process, as a worker does, until none is left."""
-    import_module("taskyard.contrib.django_tasks.task_types")
     before, identity.worker_id = (
         identity.worker_id,
         leases.take(concurrency=1, queues=registry.queues()),

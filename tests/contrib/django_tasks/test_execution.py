@@ -33,7 +33,9 @@ FAILED, SUCCESSFUL = TaskResultStatus.FAILED, TaskResultStatus.SUCCESSFUL
 
 def end(result: Any) -> None:
     """Let a back-off end now."""
-    Row.objects.filter(id=result.id, wake_at__isnull=False).update(wake_at=datetime.now(UTC))
+    Row.objects.filter(id=result.id, wake_at__isnull=False).update(
+        wake_at=datetime.now(UTC) - timedelta(seconds=1)
+    )
     lifecycle.release_due()
 
 

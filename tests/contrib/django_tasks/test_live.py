@@ -2,12 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live_system import Live
+from tests.conftest import fresh_database
+from tests.host.system import Host
 
 pytestmark = pytest.mark.servers
 SETTINGS = "tests.contrib.django_tasks.settings"
@@ -35,32 +38,39 @@ print(json.dumps([each.id for each in results]))
 """
 
 
-def shell(live: Live, script: str) -> Any:
-    lines = live.command("manage", "shell", "--no-imports", "-c", script).strip().splitlines()
+def shell(host: Host, script: str) -> Any:
+    lines = host.run("-m", "django", "shell", "--no-imports", "-c", script).strip().splitlines()
     return json.loads(lines[-1])
 
 
-def run(live: Live, calls: str) -> list[Any]:
+def run(host: Host, calls: str) -> list[Any]:
     """Enqueue tasks in one process, let the worker run them, read the results in another."""
-    ids = shell(live, ENQUEUE.format(calls=calls))
+    ids = shell(host, ENQUEUE.format(calls=calls))
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        results: list[Any] = shell(live, ASK.format(ids=ids))
+        results: list[Any] = shell(host, ASK.format(ids=ids))
         if all(status in ("SUCCESSFUL", "FAILED") for status, *_ in results):
             return results
     raise AssertionError(results)
 
 
-def test_a_worker_runs_django_tasks(new_live: Callable[..., Live]) -> None:
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with ExitStack() as stack:
+        started = stack.enter_context(Host(tmp_path, SETTINGS, fresh_database(stack)))
+        started.start("celery", "-A", "taskyard.worker", "worker", "--concurrency", "1")
+        yield started
+
+
+def test_a_worker_runs_django_tasks(host: Host) -> None:
     """Also those of a module that only the caller has imported, and an ``async def``."""
-    live = new_live(DJANGO_SETTINGS_MODULE=SETTINGS)
     calls = (
         "tasks.ship.enqueue(7, express=True), tasks.echo_async.enqueue(1, two=2), "
         "elsewhere.count.enqueue('word'), tasks.mail.enqueue('a@example.org'), "
         "tasks.refuses.enqueue(), tasks.refuses_async.enqueue(), tasks.exits.enqueue(), "
         "tasks.own_id.enqueue(), tasks.second_time_lucky.using(max_attempts=3).enqueue()"
     )
-    results = run(live, calls)
+    results = run(host, calls)
     values = [value for _, value, _, _ in results]
     assert values[:4] == ["7 at once", [[1], {"two": 2}], 4, "a@example.org"]
     assert values[4:7] == [None, None, None]

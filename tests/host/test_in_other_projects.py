@@ -1,8 +1,14 @@
-"""The tests of core pass in the host project too: other users, Django's own engines."""
+"""Tests that run in a process of their own, with the settings of another project.
+
+The tests of core pass in the host project too: other users, Django's own engines. Those of Django
+tasks have a project with Django tasks.
+"""
 
 import os
 import subprocess
 import sys
+
+import pytest
 
 from tests.servers import ROOT
 
@@ -17,11 +23,14 @@ NOT_INHERITED = (
 )
 
 
-def test_core_in_the_host_project() -> None:
+@pytest.mark.parametrize(
+    ("tests", "project"), [("tests/core", "host"), ("tests/contrib/django_tasks", "django-tasks")]
+)
+def test_these_pass_in_the_project(tests: str, project: str) -> None:
     environment = {name: v for name, v in os.environ.items() if name not in NOT_INHERITED}
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/core"],
-        env={**environment, "TEST_PROJECT": "host"},
+        [sys.executable, "-m", "pytest", "-q", tests],
+        env={**environment, "TEST_PROJECT": project},
         cwd=ROOT,
         capture_output=True,
         text=True,

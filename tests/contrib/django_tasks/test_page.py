@@ -7,7 +7,7 @@ import pytest
 
 from taskyard.contrib.django_tasks import TaskyardBackend, TaskyardTask
 from taskyard.contrib.django_tasks.checks import OPTIONS
-from tests.contrib.django_tasks.conftest import Work, work  # noqa: F401  # a fixture
+from tests.contrib.django_tasks.conftest import Work
 from tests.contrib.django_tasks.names import task
 from tests.docs.pages import DOCS, blocks
 
@@ -23,7 +23,7 @@ class Order:
     def save(self) -> None: ...
 
 
-def test_the_code_of_the_page_runs(work: Work) -> None:  # noqa: F811
+def test_the_code_of_the_page_runs(work: Work) -> None:
     _, declared = [block.text for block in blocks(PAGE)]
     shop: dict[str, Any] = {"__name__": "shop_of_the_page", "task": task}
     exec(declared.replace("from django.tasks import task\n", ""), shop)
