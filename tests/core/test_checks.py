@@ -1,6 +1,8 @@
 """The system checks: one for each mistake in the settings of a project."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,16 @@ def test_an_app_that_another_one_needs_is_named(
         apps, "is_installed", lambda app: app != "rest_framework" and installed(app)
     )
     assert only("E008").msg == "taskyard.api needs rest_framework in INSTALLED_APPS."
+
+
+def test_the_api_needs_core() -> None:
+    code = (
+        "import django; from django.conf import settings\n"
+        "settings.configure(INSTALLED_APPS=['taskyard.api'])\n"
+        "django.setup()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stderr.rstrip().endswith("taskyard.api needs taskyard.core in INSTALLED_APPS.")
 
 
 def test_our_users_are_the_projects_users_or_not_installed(

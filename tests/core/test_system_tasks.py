@@ -155,3 +155,18 @@ def test_they_are_counted_apart(claim: Claim, submit: Callable[..., Task]) -> No
     deletion.purge(0)
     durations.count()
     assert totals().system_ended == after.system_ended
+
+
+def test_one_and_many_are_inserted_alike() -> None:
+    options = {"tags": ("a", "ж"), "priority": 2, "max_attempts": 7, "timeout_seconds": 1.5}
+    options["input_data"] = {"text": 'ж"\\', "n": 2**70, "none": None, "f": 1e21}
+    one = lifecycle.submit(None, new_task(**options))
+    lifecycle.submit_all(None, [new_task(**options)] * 2)
+    left_out = {"id", "created_at", "changed"}
+    first, *others = [
+        {name: value for name, value in row.items() if name not in left_out}
+        for row in Task.objects.order_by("id").values()
+    ]
+    assert others == [first, first]
+    kept = Task.objects.get(id=one.id)
+    assert (one.created_at, one.tags, one.ready) == (kept.created_at, kept.tags, kept.ready)

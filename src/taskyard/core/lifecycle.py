@@ -93,7 +93,7 @@ def _accept(
     rows = rows_of_new(new, engine().moment)
     size = allowance.size_of_each(rows, len(new))
     if owner_id is None:
-        accepted = engine().insert(rows, size)
+        accepted = engine().insert(new, rows, size)
     else:
         accepted = _accept_within_quota(owner_id, rows, len(new), size, credential)
     accepted.sort()

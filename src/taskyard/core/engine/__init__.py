@@ -17,7 +17,7 @@ from taskyard.core.engine import postgresql, sqlite
 from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, UserId
+from taskyard.core.types import AttemptResult, NewTask, UserId
 
 __all__ = [
     "ClaimedRow",
@@ -44,8 +44,8 @@ class Engine(Protocol):
         without an own one, and what ``allowance.bounds`` returns.
         """
 
-    def insert(self, rows: str, size: int) -> list[SubmittedRow]:
-        """Insert system tasks: ``rows`` (of ``rows_of_new``), ``size`` of each in bytes."""
+    def insert(self, new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
+        """Insert system tasks: also as ``rows`` (of ``rows_of_new``), ``size`` of each in bytes."""
 
     def claim(
         self, queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int

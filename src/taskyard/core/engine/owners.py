@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection
 
+from taskyard.core.engine.rows import ClaimedRow
 from taskyard.core.models import Task
 from taskyard.core.types import UserId
 
@@ -24,18 +25,24 @@ def to_column(owner_id: UserId) -> Any:
     return _field().get_db_prep_value(owner_id, connection)
 
 
-def from_column(value: Any) -> UserId | None:
-    """The id that a statement returned, None for a system task."""
-    for convert, expression in _converters(connection.vendor):
-        value = convert(value, expression, connection)
-    return value
+def of_claimed(rows: list[ClaimedRow]) -> list[ClaimedRow]:
+    """The rows, each with the owner's id instead of the column's value."""
+    if not _converters(connection.vendor):
+        return rows
+    return [row._replace(owner_id=_from_column(row.owner_id)) for row in rows]
 
 
 def by_task(rows: Iterable[tuple[int, Any]]) -> dict[int, UserId | None]:
-    """Owner ids by task id, of rows that a statement returned."""
+    """Owner ids by task id; ``rows`` are task ids and values of the column."""
     if not _converters(connection.vendor):
         return dict(rows)
-    return {task_id: from_column(value) for task_id, value in rows}
+    return {task_id: _from_column(value) for task_id, value in rows}
+
+
+def _from_column(value: Any) -> UserId | None:
+    for convert, expression in _converters(connection.vendor):
+        value = convert(value, expression, connection)
+    return value
 
 
 @cache

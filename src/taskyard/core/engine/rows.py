@@ -56,6 +56,18 @@ def next_in(queue: str, batch_sizes: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def text_of(value: Any) -> str:
+    """A value as JSON text; raises ValueError for a NaN or an infinity."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits
+        text = b"null"
+    if b"null" not in text:
+        return text.decode()
+    # orjson writes a NaN as null.
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def rows_of_new(new: Iterable[NewTask], moment: Callable[[datetime], str]) -> str:
     """New tasks as JSON rows; raises ValueError for a NaN or an infinity.
 
@@ -67,14 +79,7 @@ def rows_of_new(new: Iterable[NewTask], moment: Callable[[datetime], str]) -> st
         if task.run_at is not None:
             row["run_at"] = moment(task.run_at)
         rows.append(row)
-    try:
-        text = orjson.dumps(rows)
-    except TypeError:  # integers beyond 64 bits
-        text = b"null"
-    if b"null" not in text:
-        return text.decode()
-    # orjson writes a NaN as null.
-    return json.dumps(rows, ensure_ascii=False, allow_nan=False)
+    return text_of(rows)
 
 
 def rows_of(results: Iterable[AttemptResult], moment: Callable[[datetime], str]) -> str:

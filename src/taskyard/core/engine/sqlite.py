@@ -27,7 +27,7 @@ from taskyard.core.engine.rows import (
 )
 from taskyard.core.models import Clock
 from taskyard.core.states import TERMINAL, Status
-from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, UserId
+from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask, UserId
 
 # Take the quota places of new tasks, if the quota allows all of them.
 TAKE_PLACES = """
@@ -110,7 +110,7 @@ def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> 
     task = ClaimedTask._make(
         (*stored, _aware(started), _aware(began), now, cancel_requested_at is not None)
     )
-    return ClaimedRow(task, priority, owners.from_column(owner_id), looked_at)
+    return ClaimedRow(task, priority, owner_id, looked_at)
 
 
 # Find the next tasks of the fast path.
@@ -198,7 +198,7 @@ def submit(params: dict[str, Any]) -> list[SubmittedRow]:
         return _insert(params) if cursor.rowcount else []
 
 
-def insert(rows: str, size: int) -> list[SubmittedRow]:
+def insert(new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
     """Insert system tasks."""
     with transaction.atomic():
         return _insert({"owner": None, "rows": rows, "size": size})
@@ -227,7 +227,7 @@ def claim(
         cursor.execute(CLAIM, {**params, **stamp, "chosen": chosen})
         rows = cursor.fetchall()
     now = _aware(stamp["now"])
-    return [_claimed_row(row, now=now, looked_at=len(picked)) for row in rows]
+    return owners.of_claimed([_claimed_row(row, now=now, looked_at=len(picked)) for row in rows])
 
 
 def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
