@@ -15,7 +15,10 @@ LOCATION_LENGTH = 300
 FRAMES_IN_THE_LOG = 20
 CUT = "\n[… cut …]\n"
 # Frames of these modules are left out, because they do not help the handler's author.
-OURS = ("taskyard.worker.", "taskyard.catalog.task_type", "taskyard.catalog.schema")
+OURS = (
+    *("taskyard.worker.", "taskyard.contrib."),
+    *("taskyard.catalog.task_type", "taskyard.catalog.schema"),
+)
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib"))
 
 

@@ -1,0 +1,1 @@
+"""Doors for tasks that a project has already; each is imported only by those that use it."""
