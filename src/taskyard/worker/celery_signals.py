@@ -16,6 +16,7 @@ from typing import Any
 from celery import concurrency, signals
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
+from django.apps import apps
 from django.db import connections
 
 from taskyard.core.conf import conf
@@ -56,9 +57,9 @@ def ends_the_process_if_it_fails(receiver: Callable[..., None]) -> Callable[...,
 def wait_for_the_database(options: dict[str, Any], **kwargs: Any) -> None:
     """Wait before Celery uses any name in the broker, because the names depend on the database."""
     broker_url = conf().BROKER_URL
-    if not broker_url:
+    if not broker_url and apps.is_installed("taskyard.server"):
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
-    if why := why_unusable(broker_url):
+    if broker_url and (why := why_unusable(broker_url)):
         entry.refuse(why)
     _refuse_other_pools(
         options.get("pool") or options.get("pool_cls") or kwargs["conf"].worker_pool

@@ -1,0 +1,192 @@
+"""A host's Celery worker carries a worker of Taskyard: both run their tasks, and end together."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from celery import Celery
+
+from taskyard.contrib.celery import join
+from tests.contract.client import User
+from tests.live_system import Live
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.servers
+
+
+class Shop:
+    """The host project: its broker, its workers, and the tasks that it has packed."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+        self.broker = f"{live.redis_url.rstrip('/').rsplit('/', 1)[0]}/5"
+        self.results = redis.Redis.from_url(f"{self.broker[:-1]}6", decode_responses=True)
+        self.app = Celery("shop", broker=self.broker, set_as_current=False)
+        self.workers: list[psutil.Popen] = []
+
+    def start_worker(self, *options: str, joins: int = 1, **environment: str) -> psutil.Popen:
+        env = {
+            **self.live.env,
+            "DJANGO_SETTINGS_MODULE": "taskyard.server.settings",
+            "SHOP_BROKER": self.broker,
+            "SHOP_RESULTS": f"{self.broker[:-1]}6",
+            "SHOP_JOINS": str(joins),
+            **environment,
+        }
+        command = ("celery", "-A", "tests.contrib.celery.shop", "worker", "-c", "2", "-l", "INFO")
+        with self.live.log.open("ab") as log:
+            worker = psutil.Popen(
+                [sys.executable, "-m", *command, *options],
+                cwd=ROOT,
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def pack(self, number: int, seconds: float = 0) -> None:
+        arguments = {"number": number, "sent_at": time.time(), "seconds": seconds}
+        self.app.send_task("shop.pack", kwargs=arguments)
+
+    def packed(self) -> dict[str, float]:
+        found: Any = self.results.hgetall("packed")
+        return {number: float(waited) for number, waited in found.items()}
+
+    def close(self) -> None:
+        families = [process for worker in self.workers for process in family(worker)]
+        for process in families:
+            if process.is_running():
+                process.kill()
+        for worker in self.workers:
+            worker.wait()
+        self.results.close()
+
+
+def family(worker: psutil.Popen) -> list[psutil.Process]:
+    try:
+        return [*worker.children(recursive=True), worker]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def joined(worker: psutil.Popen) -> psutil.Process:
+    """The worker of Taskyard that a worker of the shop has started."""
+    while True:
+        for child in worker.children():
+            if "taskyard.contrib.celery.joined_worker" in child.cmdline():
+                return child
+        time.sleep(0.05)
+
+
+def until(ready: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def shop(new_live: Callable[..., Live]) -> Iterator[Shop]:
+    live = new_live(TASKYARD_ACTIVE_LIMIT="5000", TASKYARD_CANCEL_GRACE_SECONDS="1")
+    live.stop_worker()
+    shop = Shop(live)
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def user(shop: Shop) -> User:
+    return User.register(shop.live)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_both_kinds_of_tasks_run(shop: Shop, user: User, pool: str) -> None:
+    # Celery itself would use this broker for every app of the process.
+    shop.start_worker("--pool", pool, CELERY_BROKER_URL=shop.broker)
+    shop.pack(1)
+    assert user.wait(user.sum(1, 2))["result"] == {"result": 3}
+    until(shop.packed)
+    names = shop.results.keys()
+    with redis.Redis.from_url(shop.broker, decode_responses=True) as broker:
+        names = [*names, *broker.keys()]  # type: ignore[misc]
+    assert not [name for name in names if "taskyard" in name], "our names are in our Redis alone"
+
+
+def test_a_cancel_ends_our_task_and_none_of_theirs(shop: Shop, user: User) -> None:
+    shop.start_worker()
+    task_id = user.submit("busy", {"seconds": 60})
+    until(lambda: user.task(task_id)["status"] == "in_progress")
+    shop.pack(1, seconds=4)
+    until(lambda: shop.results.llen("began"))
+    user.http.post(f"/tasks/{task_id}/cancel/")
+    assert user.wait(task_id)["status"] == "cancelled"
+    assert not shop.packed(), "it still runs"
+    until(shop.packed)
+    assert shop.results.lrange("began", 0, -1) == ["1"], "it ran once"
+
+
+def test_sigterm_ends_both_when_their_tasks_have_ended(shop: Shop, user: User) -> None:
+    worker = shop.start_worker()
+    task_id = user.submit("busy", {"seconds": 2})
+    until(lambda: user.task(task_id)["status"] == "in_progress")
+    shop.pack(1, seconds=2)
+    until(lambda: shop.results.llen("began"))
+    processes = family(worker)
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=20) == 0
+    assert time.monotonic() - began < 10, "both drain at once"
+    assert user.task(task_id)["status"] == "completed"
+    assert shop.packed()
+    psutil.wait_procs(processes, timeout=5)
+    assert not [process for process in processes if process.is_running()]
+
+
+def test_a_killed_worker_of_ours_is_started_again(shop: Shop, user: User) -> None:
+    worker = shop.start_worker()
+    task_id = user.submit("busy", {"seconds": 2})
+    until(lambda: user.task(task_id)["status"] == "in_progress")
+    first = joined(worker)
+    first.kill()
+    task = user.wait(task_id)
+    assert (task["status"], task["attempt"]) == ("completed", 2)
+    assert joined(worker).pid != first.pid
+    shop.pack(1)
+    until(shop.packed)
+
+
+def test_it_ends_with_a_killed_worker_of_theirs(shop: Shop, user: User) -> None:
+    worker = shop.start_worker()
+    assert user.wait(user.sum(1))["status"] == "completed"
+    processes = family(worker)
+    worker.kill()
+    psutil.wait_procs(processes, timeout=15)
+    assert not [process for process in processes if process.is_running()]
+    task_id = user.sum(1, 1)
+    shop.start_worker()
+    assert user.wait(task_id)["status"] == "completed"
+
+
+def test_a_worker_that_cannot_run_leaves_theirs_alone(shop: Shop) -> None:
+    worker = shop.start_worker(REDIS_URL="")
+    until(lambda: "Taskyard's worker refuses to run" in shop.live.log_tail())
+    assert "no broker is known" in shop.live.log_tail()
+    shop.pack(1)
+    until(shop.packed)
+    assert worker.poll() is None
+
+
+def test_wrong_uses_are_one_line() -> None:
+    app = Celery("wrong", set_as_current=False)
+    with pytest.raises(ValueError, match="'A b' is no name of a queue of Taskyard"):
+        join(app, ["default", "A b"])
+    join(app)
+    with pytest.raises(ValueError, match="have joined already"):
+        join(app)
