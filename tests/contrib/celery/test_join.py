@@ -1,10 +1,9 @@
 """A host's Celery worker carries a worker of Taskyard: both run their tasks, and end together."""
 
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -12,93 +11,28 @@ import redis
 from celery import Celery
 
 from taskyard.contrib.celery import join
+from tests.conftest import USUAL, start_live
 from tests.contract.client import User
+from tests.contrib.celery.shop_workers import Shop, family, joined, until
 from tests.live_system import Live
-from tests.servers import ROOT
 
 pytestmark = pytest.mark.servers
 
 
-class Shop:
-    """The host project: its broker, its workers, and the tasks that it has packed."""
-
-    def __init__(self, live: Live) -> None:
-        self.live = live
-        self.broker = f"{live.redis_url.rstrip('/').rsplit('/', 1)[0]}/5"
-        self.results = redis.Redis.from_url(f"{self.broker[:-1]}6", decode_responses=True)
-        self.app = Celery("shop", broker=self.broker, set_as_current=False)
-        self.workers: list[psutil.Popen] = []
-
-    def start_worker(self, *options: str, joins: int = 1, **environment: str) -> psutil.Popen:
-        env = {
-            **self.live.env,
-            "DJANGO_SETTINGS_MODULE": "taskyard.server.settings",
-            "SHOP_BROKER": self.broker,
-            "SHOP_RESULTS": f"{self.broker[:-1]}6",
-            "SHOP_JOINS": str(joins),
-            **environment,
-        }
-        command = ("celery", "-A", "tests.contrib.celery.shop", "worker", "-c", "2", "-l", "INFO")
-        with self.live.log.open("ab") as log:
-            worker = psutil.Popen(
-                [sys.executable, "-m", *command, *options],
-                cwd=ROOT,
-                env=env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.workers.append(worker)
-        return worker
-
-    def pack(self, number: int, seconds: float = 0) -> None:
-        arguments = {"number": number, "sent_at": time.time(), "seconds": seconds}
-        self.app.send_task("shop.pack", kwargs=arguments)
-
-    def packed(self) -> dict[str, float]:
-        found: Any = self.results.hgetall("packed")
-        return {number: float(waited) for number, waited in found.items()}
-
-    def close(self) -> None:
-        families = [process for worker in self.workers for process in family(worker)]
-        for process in families:
-            if process.is_running():
-                process.kill()
-        for worker in self.workers:
-            worker.wait()
-        self.results.close()
-
-
-def family(worker: psutil.Popen) -> list[psutil.Process]:
-    try:
-        return [*worker.children(recursive=True), worker]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def joined(worker: psutil.Popen) -> psutil.Process:
-    """The worker of Taskyard that a worker of the shop has started."""
-    while True:
-        for child in worker.children():
-            if "taskyard.contrib.celery.joined_worker" in child.cmdline():
-                return child
-        time.sleep(0.05)
-
-
-def until(ready: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A live system whose own worker has stopped."""
+    with ExitStack() as stack:
+        environment = {**USUAL, "TASKYARD_CANCEL_GRACE_SECONDS": "1"}
+        live = start_live(stack, tmp_path_factory.mktemp("shop"), environment)
+        live.stop_worker()
+        yield live
 
 
 @pytest.fixture
-def shop(new_live: Callable[..., Live]) -> Iterator[Shop]:
-    live = new_live(TASKYARD_ACTIVE_LIMIT="5000", TASKYARD_CANCEL_GRACE_SECONDS="1")
-    live.stop_worker()
-    shop = Shop(live)
-    yield shop
-    shop.close()
+def shop(web: Live) -> Iterator[Shop]:
+    with Shop(web) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ from celery.utils.time import maybe_make_aware
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from taskyard.catalog import task_type as catalog
 from taskyard.catalog.run import Fail, Retry, Run, TimedOut
-from taskyard.catalog.task_type import Priority, TaskType, registry
+from taskyard.catalog.task_type import Priority, TaskType
 
 MOST_ATTEMPTS = 10
 # The handler's parameter for the Run; a name that no task has.
@@ -118,7 +119,7 @@ def expose(
     soft_limit = task.soft_time_limit or task.app.conf.task_soft_time_limit
     hard_limit = task.time_limit or task.app.conf.task_time_limit
     doc = (inspect.getdoc(task.run) or "").strip()
-    registry.add(
+    catalog.registry.add(
         TaskType(
             name=name,
             handler=_handler(task, name, types or {}),
@@ -210,7 +211,7 @@ def _current(task: Any) -> Any:
 def _attempt(task: Any, run: Run, arguments: dict[str, Any]) -> Any:
     """Run the task once in Celery's tracer; its result, or the exception that ends the attempt."""
     if run.checkpoint is not None:  # the arguments of the last retry
-        signature = registry.get(run.task_type).signature
+        signature = catalog.registry.get(run.task_type).signature
         arguments = signature.parse_json(json.dumps(run.checkpoint))
     backend = ProgressBackend(task.app, run)
     again = RetrySignature()
