@@ -77,7 +77,7 @@ class Shop:
             broker.flushdb()
 
 
-def family(worker: psutil.Popen) -> list[psutil.Process]:
+def family(worker: psutil.Process) -> list[psutil.Process]:
     try:
         return [*worker.children(recursive=True), worker]
     except psutil.NoSuchProcess:
@@ -86,11 +86,12 @@ def family(worker: psutil.Popen) -> list[psutil.Process]:
 
 def joined(worker: psutil.Popen) -> psutil.Process:
     """The worker of Taskyard that a worker of the shop has started."""
-    while True:
+    while worker.poll() is None:
         for child in worker.children():
             if "taskyard.contrib.celery.joined_worker" in child.cmdline():
                 return child
         time.sleep(0.05)
+    raise psutil.NoSuchProcess(worker.pid)
 
 
 def until(ready: Callable[[], Any], seconds: float = 60) -> None:

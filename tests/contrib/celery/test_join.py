@@ -117,6 +117,16 @@ def test_a_worker_that_cannot_run_leaves_theirs_alone(shop: Shop) -> None:
     assert worker.poll() is None
 
 
+def test_without_a_broker_it_polls(shop: Shop, user: User) -> None:
+    shop.start_worker(DJANGO_SETTINGS_MODULE="tests.contrib.celery.no_broker")
+    assert user.wait(user.sum(1, 2), seconds=60)["result"] == {"result": 3}
+    began = time.monotonic()
+    for _ in range(3):
+        user.wait(user.sum(1, 2))
+    assert time.monotonic() - began < 6
+    assert "no messages are taken" not in shop.live.log_tail()
+
+
 def test_wrong_uses_are_one_line() -> None:
     app = Celery("wrong", set_as_current=False)
     with pytest.raises(ValueError, match="'A b' is no name of a queue of Taskyard"):
