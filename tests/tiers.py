@@ -42,6 +42,8 @@ SLOW = {
     "tests/contract/test_whole_life.py::test_a_cancel_survives_a_full_outage": "leases run out",
     "tests/contract/test_whole_life.py::test_a_deploy_loses_nothing": "workers are replaced",
     "tests/contract/test_whole_life.py::test_what_outlasts_the_drain": "a drain of many seconds",
+    "tests/contrib/celery/test_join.py": "two workers start in each test, and are killed",
+    "tests/contrib/celery/test_joined_load.py": "2,000 tasks for each figure",
     "tests/docs/test_how_to.py": "a report is killed in each of its steps",
     "tests/faults": "the table of faults in its short form",
     "tests/hostile": "the hostile programme: thousands of requests",

@@ -72,8 +72,9 @@ celery_host.remember()
 # a new connection costs more than most tasks.
 _broker_url = conf().BROKER_URL
 broker = redis_url.parse(_broker_url) if _broker_url else None
-# Without a broker the workers poll, and this one is never used; Celery's default is RabbitMQ.
-BROKER_URL = broker.celery_url() if broker else "memory://"
+# Without a broker the worker polls and never connects. Celery's default would be RabbitMQ here, and
+# it runs its event loop for transports such as Redis only.
+BROKER_URL = broker.celery_url() if broker else "redis://127.0.0.1:1/0"
 app = App("taskyard", broker=BROKER_URL, set_as_current=False, fixups=[])
 app.conf.update(
     broker_use_ssl=broker.celery_tls() if broker else None,

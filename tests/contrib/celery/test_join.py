@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
@@ -43,7 +44,7 @@ def user(shop: Shop) -> User:
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_both_kinds_of_tasks_run(shop: Shop, user: User, pool: str) -> None:
     # Celery itself would use this broker for every app of the process.
-    shop.start_worker("--pool", pool, CELERY_BROKER_URL=shop.broker)
+    worker = shop.start_worker("--pool", pool, CELERY_BROKER_URL=shop.broker)
     shop.pack(1)
     assert user.wait(user.sum(1, 2))["result"] == {"result": 3}
     until(shop.packed)
@@ -51,6 +52,13 @@ def test_both_kinds_of_tasks_run(shop: Shop, user: User, pool: str) -> None:
     with redis.Redis.from_url(shop.broker, decode_responses=True) as broker:
         names = [*names, *broker.keys()]  # type: ignore[misc]
     assert not [name for name in names if "taskyard" in name], "our names are in our Redis alone"
+    niceness = [_niceness(process) for process in family(joined(worker))]
+    assert niceness.count("10") == 2, "the worker and the process of its pool"
+
+
+def _niceness(process: psutil.Process) -> str:
+    """The niceness of the session of a process."""
+    return Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1]
 
 
 def test_a_cancel_ends_our_task_and_none_of_theirs(shop: Shop, user: User) -> None:

@@ -38,7 +38,9 @@ class JoinedWorker(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         self._command = [
-            *(sys.executable, "-m", "taskyard.contrib.celery.joined_worker"),
+            # The project's worker has warned already.
+            *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
+            *("-m", "taskyard.contrib.celery.joined_worker"),
             *(str(os.getpid()), str(self.concurrency or worker.concurrency)),
             *(str(worker.loglevel), *(self.queues or ())),
         ]
