@@ -46,6 +46,8 @@ SLOW = {
     "tests/contract/test_whole_life.py::test_what_outlasts_the_drain": "a drain of many seconds",
     "tests/dist/test_installed.py": "wheels are installed into empty environments",
     "tests/dist/test_wheels.py": "pip downloads wheels of other platforms",
+    "tests/contrib/celery/test_join.py": "two workers start in each test, and are killed",
+    "tests/contrib/celery/test_joined_load.py": "2,000 tasks for each figure",
     "tests/docs/test_how_to.py": "a report is killed in each of its steps",
     "tests/faults": "the table of faults in its short form",
     "tests/hostile": "the hostile programme: thousands of requests",

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic_core import PydanticSerializationError
 
 from taskyard.catalog.encoding import TooLarge, encode_json
-from taskyard.catalog.run import Run
+from taskyard.catalog.run import Run, TimedOut
 from taskyard.catalog.schema import Signature
 
 Priority = Literal["low", "normal", "high"]
@@ -62,6 +62,8 @@ class TaskType:
     batch: int = 1
     result_limit: int = 1024 * 1024
     internal: bool = False
+    # What the timeout raises in the handler.
+    timed_out: type[TimedOut] = TimedOut
 
     def __post_init__(self) -> None:
         is_path = self.internal and PATH.fullmatch(self.name)

@@ -1,1 +1,1 @@
-"""Doors for what a project has already: Django tasks. Each is imported only if it is used."""
+"""Doors for tasks that a project has already; each is imported only by those that use it."""

@@ -54,14 +54,28 @@ class Broker(Connection):
         return super().ensure_connection(*args, **kwargs)
 
 
+class App(Celery):
+    """Uses its own broker, even if the host project names another in ``CELERY_BROKER_URL``.
+
+    Celery itself prefers this variable to the configuration of every app.
+    """
+
+    def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Any:
+        return super().connection_for_read(url or BROKER_URL, **kwargs)
+
+    def connection_for_write(self, url: str | None = None, **kwargs: Any) -> Any:
+        return super().connection_for_write(url or BROKER_URL, **kwargs)
+
+
 celery_host.remember()
 # Without Celery's Django fixup, which closes the database connection before and after each message:
 # a new connection costs more than most tasks.
 _broker_url = conf().BROKER_URL
 broker = redis_url.parse(_broker_url) if _broker_url else None
-app = Celery(
-    "taskyard", broker=broker.celery_url() if broker else None, set_as_current=False, fixups=[]
-)
+# Without a broker the worker polls and never connects. Celery's default would be RabbitMQ here, and
+# it runs its event loop for transports such as Redis only.
+BROKER_URL = broker.celery_url() if broker else "redis://127.0.0.1:1/0"
+app = App("taskyard", broker=BROKER_URL, set_as_current=False, fixups=[])
 app.conf.update(
     broker_use_ssl=broker.celery_tls() if broker else None,
     broker_connection_retry_on_startup=True,

@@ -66,9 +66,9 @@ if logging.getLogger().handlers and not apps.is_installed("taskyard.server"):
 def wait_for_the_database(options: dict[str, Any], **kwargs: Any) -> None:
     """Wait before Celery uses any name in the broker, because the names depend on the database."""
     broker_url = conf().BROKER_URL
-    if not broker_url:
+    if not broker_url and apps.is_installed("taskyard.server"):
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
-    if why := why_unusable(broker_url):
+    if broker_url and (why := why_unusable(broker_url)):
         entry.refuse(why)
     _refuse_other_pools(
         options.get("pool") or options.get("pool_cls") or kwargs["conf"].worker_pool

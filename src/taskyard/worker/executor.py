@@ -197,7 +197,7 @@ def _attempt(task: ClaimedTask, task_type: TaskType, run: Run | None) -> Attempt
         if task.timeout_seconds is None or task_type.is_async:
             result = _call(task, task_type, run)
         else:
-            with time_limit(task.timeout_seconds):
+            with time_limit(task.timeout_seconds, task_type.timed_out):
                 result = _call(task, task_type, run)
         if run is None:
             return AttemptResult(task, Status.COMPLETED, result)
@@ -231,7 +231,8 @@ def _ending_of(
         case TimedOut():
             return end(Status.ERROR, "timeout", MESSAGES["timeout"], traceback=describe(error))
         case Fail() | InvalidResult():
-            return end(Status.ERROR, error.code, str(error))
+            cause = describe(error.__cause__) if error.__cause__ else None
+            return end(Status.ERROR, error.code, str(error), traceback=cause)
         case InvalidInput():
             return end(Status.ERROR, "invalid_input", str(error))
         case Retry():

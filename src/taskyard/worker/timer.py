@@ -22,10 +22,12 @@ class _Alarm:
     """How many of our writes are under way; each defers the exception."""
     fired = False
     """Whether the time is over and the exception has not been raised yet."""
+    timed_out = TimedOut
+    """The class of the exception."""
 
 
 class time_limit:  # used as a function: ``with time_limit(seconds):``
-    """Raises TimedOut in the block after ``seconds``.
+    """Raises TimedOut, or the given subclass of it, in the block after ``seconds``.
 
     A signal interrupts only the main thread, in which Celery's processes run tasks. If the handler
     does not let the exception through, the watchdog kills the process.
@@ -39,13 +41,15 @@ class time_limit:  # used as a function: ``with time_limit(seconds):``
     The garbage collector would then run its ``finally``, and stop the alarm of a later block.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, timed_out: type[TimedOut] = TimedOut) -> None:
         self._seconds = seconds
+        self._timed_out = timed_out
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         _Alarm.armed = _Alarm.fired = False
+        _Alarm.timed_out = self._timed_out
         self._report_ignored, sys.unraisablehook = sys.unraisablehook, self._on_ignored
         signal.signal(signal.SIGALRM, _on_alarm)
         _set_alarm(self._seconds)
@@ -95,4 +99,4 @@ def _raise_if_due() -> None:
     if _Alarm.fired and _Alarm.armed and not _Alarm.writes:
         _Alarm.fired = False
         _set_alarm(0)
-        raise TimedOut
+        raise _Alarm.timed_out

@@ -16,10 +16,8 @@ FRAMES_IN_THE_LOG = 20
 CUT = "\n[… cut …]\n"
 # Frames of these modules are left out, because they do not help the handler's author.
 OURS = (
-    "taskyard.worker.",
-    "taskyard.contrib.",
-    "taskyard.catalog.task_type",
-    "taskyard.catalog.schema",
+    *("taskyard.worker.", "taskyard.contrib."),
+    *("taskyard.catalog.task_type", "taskyard.catalog.schema"),
 )
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib"))
 

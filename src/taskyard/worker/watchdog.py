@@ -53,7 +53,7 @@ class Watchdog(threading.Thread):
         self._beaten_at = time.monotonic()
         self._checked_at = self._looked_at = 0.0
         self.consumed_at = time.monotonic()
-        self.reaches_broker = True
+        self.reaches_broker = conf().BROKER_URL is not None
         identity.process_table().note_answer()
         os.register_at_fork(
             before=self._before_fork,
