@@ -1,12 +1,16 @@
 """Deleting what has ended: the owner's counts follow, and a purge looks at a bounded part."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from django.db.models.functions import Now
 
 from taskyard.core import deletion, lifecycle, transitions
+from taskyard.core.engine import _delete_statements
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, UserId
@@ -51,3 +55,21 @@ def test_a_purge_goes_on_where_it_was(
     assert deletion.purge(7, beyond_id=ids[3], at_most=2) == (0, None)
     assert sorted(Task.objects.values_list("id", flat=True)) == [ids[0], ids[4]]
     assert counts(owner_id)["completed"] == 1
+
+
+def test_whatever_refers_to_a_task_goes_with_it() -> None:
+    """Also a row of the host project whose relation is hidden."""
+    referring = set()
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            relations = connection.introspection.get_relations(cursor, table)
+            referring |= {
+                (table, column)
+                for column, (_, target, *_) in relations.items()
+                if target == Task._meta.db_table
+            }
+    statements = "; ".join(_delete_statements())
+    for table, column in referring:
+        assert re.search(rf"(UPDATE|DELETE FROM) {table} .*\b{column} ", statements), table
+    if apps.is_installed("tests.host_project.people"):
+        assert ("people_receipt", "task_id") in referring

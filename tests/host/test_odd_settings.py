@@ -99,6 +99,22 @@ def test_the_projects_permissions_hold_in_addition(url: str, tokens: list[str]) 
         assert answer.json() == {"detail": "Pay your bill.", "code": "unpaid"}
 
 
+def test_a_user_without_a_key_owns_no_task(url: str) -> None:
+    machine = Person(url + JOBS)
+    machine.http.headers["Authorization"] = "Machine"
+    task = {"task_type": "sum", "input_data": SUM}
+    for answer in (
+        machine.create("sum", SUM),
+        machine.http.post(
+            "/tasks/bulk/", json={"tasks": [{"task_type": "sum", "input_data": SUM}]}
+        ),
+        machine.http.get("/tasks/"),
+        machine.http.get("/tasks/events/"),
+        machine.http.get("/limits/"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "user_without_key")
+
+
 def test_no_other_setting_of_the_project_reaches_the_api(by_token: Person, url: str) -> None:
     for _ in range(3):  # the project's throttle allows one request a day
         assert by_token.http.get("/limits/").json()["active_limit"] == 5  # no camel case

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -37,4 +38,17 @@ class NotBlocked(BasePermission):
     code = "unpaid"
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        return not request.user.email.startswith("blocked")
+        return not getattr(request.user, "email", "").startswith("blocked")
+
+
+class Machine:
+    """A user of no model."""
+
+    pk = None
+    is_authenticated = True
+
+
+class MachineAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Machine, None] | None:
+        authorization = request.META.get("HTTP_AUTHORIZATION")
+        return (Machine(), None) if authorization == "Machine" else None

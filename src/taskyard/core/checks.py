@@ -25,7 +25,7 @@ WRITERS = (None, "IMMEDIATE", "EXCLUSIVE")
 # What each of our apps needs beside it.
 NEEDED_APPS = {
     "taskyard.accounts": ["taskyard.core", "rest_framework_simplejwt.token_blacklist"],
-    "taskyard.api": ["taskyard.core", "rest_framework"],
+    "taskyard.api": ["taskyard.core"],
     "taskyard.web": ["taskyard.core"],
     "taskyard.web.staff": ["taskyard.web"],
 }

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
+from urllib.parse import quote, unquote
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -49,7 +50,7 @@ class Response:
         owner = self.header(OWNER)
         if owner is None:
             return None
-        owner_id = get_user_model()._meta.pk.to_python(owner.decode())
+        owner_id = get_user_model()._meta.pk.to_python(unquote(owner.decode()))
         return owner_id, float(self.header(EXPIRES) or math.inf)
 
     def for_client(self) -> Self:
@@ -103,7 +104,7 @@ def empty_body() -> Receive:
 
 def owner_headers(owner_id: object, expires_at: float = math.inf) -> dict[str, str]:
     """The headers with which a view names the owner to a live application."""
-    return {OWNER.decode(): str(owner_id), EXPIRES.decode(): repr(expires_at)}
+    return {OWNER.decode(): quote(str(owner_id)), EXPIRES.decode(): repr(expires_at)}
 
 
 def is_from_live(request: HttpRequest) -> bool:

@@ -24,3 +24,12 @@ class Person(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.email
+
+
+class Receipt(models.Model):
+    """A row of the project that refers to a task."""
+
+    task = models.ForeignKey("taskyard.Task", on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return str(self.task_id)

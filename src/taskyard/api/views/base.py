@@ -11,6 +11,8 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import translation
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import APIException
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,6 +44,14 @@ PERMISSIONS: tuple[Any, ...] = (
         if permission not in (AllowAny, IsAuthenticated)
     ),
 )
+
+
+class UserWithoutKey(APIException):
+    """A user without a primary key, as authentication classes for machines make them."""
+
+    default_detail = _("This user has no primary key and cannot own tasks.")
+    status_code = 403
+    default_code = "user_without_key"
 
 
 class ApiView(APIView):
@@ -126,10 +136,14 @@ class OpenView(ApiView):
 def owner_id_of(request: Request) -> Any:
     """The id of the authenticated user, who is not looked up."""
     user: Any = request.user
-    return user.claim.user_id if type(user) is LazyUser else user.pk
+    return user.claim.user_id if type(user) is LazyUser else user_of(request).pk
 
 
 def user_of(request: Request) -> AbstractBaseUser:
-    """The authenticated user of a request. Raises TokenRefused."""
+    """The authenticated user of a request. Raises TokenRefused, UserWithoutKey."""
     user: Any = request.user
-    return user.verified if type(user) is LazyUser else cast("AbstractBaseUser", user)
+    if type(user) is LazyUser:
+        return user.verified
+    if user.pk is None:
+        raise UserWithoutKey
+    return cast("AbstractBaseUser", user)

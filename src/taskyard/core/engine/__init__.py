@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from django.db import connection, transaction
 from django.db.models import SET_NULL, Func, Q
 from django.db.models.expressions import RawSQL
+from django.db.models.fields.related import ForeignObjectRel
 
 from taskyard.core.engine import postgresql, sqlite
 from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
@@ -135,7 +136,8 @@ def _delete_statements() -> list[str]:
     """Delete or detach the rows that refer to tasks, also of a host project; then the tasks."""
     tables = [
         (relation.related_model._meta.db_table, relation.field.column, relation.on_delete)
-        for relation in Task._meta.related_objects
+        for relation in Task._meta.get_fields(include_hidden=True)  # with related_name="+" too
+        if isinstance(relation, ForeignObjectRel)
     ]
     return [
         f"UPDATE {table} SET {column} = NULL WHERE {column} {{in_ids}}"  # noqa: S608
