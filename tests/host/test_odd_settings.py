@@ -105,9 +105,7 @@ def test_a_user_without_a_key_owns_no_task(url: str) -> None:
     task = {"task_type": "sum", "input_data": SUM}
     for answer in (
         machine.create("sum", SUM),
-        machine.http.post(
-            "/tasks/bulk/", json={"tasks": [{"task_type": "sum", "input_data": SUM}]}
-        ),
+        machine.http.post("/tasks/bulk/", json={"tasks": [task]}),
         machine.http.get("/tasks/"),
         machine.http.get("/tasks/events/"),
         machine.http.get("/limits/"),

@@ -90,6 +90,8 @@ class ApiView(APIView):
             return
         self.perform_authentication(request)
         self.check_permissions(request)
+        if _lacks_key(request.user):
+            raise UserWithoutKey
         if declared_size(request) > self.body_limit:
             raise TooLarge(self.body_limit)
 
@@ -133,17 +135,17 @@ class OpenView(ApiView):
     permission_classes = ()
 
 
+def _lacks_key(user: Any) -> bool:
+    return user is not None and user.is_authenticated and getattr(user, "pk", user) is None
+
+
 def owner_id_of(request: Request) -> Any:
     """The id of the authenticated user, who is not looked up."""
     user: Any = request.user
-    return user.claim.user_id if type(user) is LazyUser else user_of(request).pk
+    return user.claim.user_id if type(user) is LazyUser else user.pk
 
 
 def user_of(request: Request) -> AbstractBaseUser:
-    """The authenticated user of a request. Raises TokenRefused, UserWithoutKey."""
+    """The authenticated user of a request. Raises TokenRefused."""
     user: Any = request.user
-    if type(user) is LazyUser:
-        return user.verified
-    if user.pk is None:
-        raise UserWithoutKey
-    return cast("AbstractBaseUser", user)
+    return user.verified if type(user) is LazyUser else cast("AbstractBaseUser", user)

@@ -87,7 +87,7 @@ def submit(request: Request, new: NewTask) -> Task:
     """Submit a task for the user. If only a token was read, the INSERT itself verifies it."""
     user: Any = request.user
     if type(user) is not LazyUser:
-        return lifecycle.submit(user_of(request).pk, new)
+        return lifecycle.submit(user.pk, new)
     try:
         return lifecycle.submit(user.claim.user_id, new, credential=user.claim.credential)
     except CredentialUnverified:
