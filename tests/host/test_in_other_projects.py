@@ -1,7 +1,7 @@
 """Tests that run in a process of their own, with the settings of another project.
 
-The tests of core pass in the host project too: other users, Django's own engines. Those of Django
-tasks have a project with Django tasks.
+The tests of core and of the API pass in the host project too: other users, Django's own engines.
+Those of Django tasks have a project with Django tasks.
 """
 
 import os
@@ -24,7 +24,12 @@ NOT_INHERITED = (
 
 
 @pytest.mark.parametrize(
-    ("tests", "project"), [("tests/core", "host"), ("tests/contrib/django_tasks", "django-tasks")]
+    ("tests", "project"),
+    [
+        ("tests/core", "host"),
+        ("tests/api", "host"),
+        ("tests/contrib/django_tasks", "django-tasks"),
+    ],
 )
 def test_these_pass_in_the_project(tests: str, project: str) -> None:
     environment = {name: v for name, v in os.environ.items() if name not in NOT_INHERITED}
