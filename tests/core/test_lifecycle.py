@@ -51,6 +51,14 @@ def test_a_submitted_task_is_pending_and_holds_a_place(submit: Submit, owner_id:
     assert active(owner_id) == 1
 
 
+@pytest.mark.parametrize("name", ["shop.tasks.send", "склад.задачи.отправить"])
+def test_a_type_may_have_the_path_of_a_function_as_its_name(
+    submit: Submit, claim: Claim, name: str
+) -> None:
+    task = submit(name)
+    assert [claimed.id for claimed in claim(**{name: 1})] == [task.id]
+
+
 def test_the_sixth_active_task_is_refused(submit: Submit, owner_id: UserId) -> None:
     for _ in range(5):
         submit()

@@ -31,6 +31,7 @@ from taskyard.core.errors import (
     NotRetryable,
     Rejected,
     StillActive,
+    StillReferenced,
     SubmitRateExceeded,
 )
 
@@ -47,6 +48,7 @@ STATUS_OF_REJECTED: dict[type[Rejected], int] = {
     NotCancellable: 409,
     NotRetryable: 409,
     StillActive: 409,
+    StillReferenced: 409,
     KeyReused: 422,
     conditions.PreconditionFailed: 412,
     conditions.IfMatchInvalid: 400,

@@ -5,13 +5,13 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 from django.db import OperationalError, transaction
-from django.db.models import BooleanField, ExpressionWrapper, F, Q
+from django.db.models import BooleanField, ExpressionWrapper, F, ProtectedError, Q, RestrictedError
 from django.db.models.functions import Greatest, Now
 
 from taskyard.core import busy
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import delete_tasks, engine
-from taskyard.core.errors import StillActive
+from taskyard.core.errors import StillActive, StillReferenced
 from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.types import UserId
@@ -22,9 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 def delete(task: Task) -> None:
-    """Delete a task that has ended; wait if its row is locked. Raises StillActive."""
+    """Delete a task that has ended; wait if its row is locked.
+
+    Raises StillActive, StillReferenced.
+    """
     found = Task.objects.filter(id=task.id).ended().select_for_update(of=("self",))
-    _, deleted = _forget(found, lambda owner_ids: set())
+    try:
+        _, deleted = _forget(found, lambda owner_ids: set())
+    except (ProtectedError, RestrictedError):
+        raise StillReferenced from None
     if not deleted:
         raise StillActive(status=task.status)
 
@@ -37,7 +43,7 @@ def purge(
     Returns how many were deleted, and the id to go on from; None if no later task can be old
     enough. Each call looks at ``at_most`` tasks. Left for a later call are tasks that another
     transaction has locked, tasks whose owner's quota is locked, and all of them if a row that
-    belongs to one of them is locked.
+    belongs to one of them is locked. Kept are tasks that a row of a host project protects.
     """
     oldest_kept = Now() - timedelta(days=older_than_days)
     is_old = ExpressionWrapper(Q(created_at__lt=oldest_kept), output_field=BooleanField())
@@ -53,7 +59,11 @@ def purge(
         nonlocal deleted
         with transaction.atomic():
             engine().wait_for_locks(busy.WAIT_SECONDS)  # of rows that belong to the tasks
-            looked, gone = _forget(tasks.lock_skipping(), lock)
+            try:
+                with transaction.atomic():
+                    looked, gone = _forget(tasks.lock_skipping(), lock)
+            except (ProtectedError, RestrictedError):
+                looked, gone = _forget(tasks.exclude(id__in=_protected(old)).lock_skipping(), lock)
         deleted += gone
         return looked._replace(tasks=at_most) if looked.busy else looked
 
@@ -64,6 +74,19 @@ def purge(
             raise
         logger.warning("not deleted yet: %s", error)
     return deleted, old[-1] if len(old) == at_most else None
+
+
+def _protected(task_ids: list[int]) -> list[int]:
+    """Those of the tasks that cannot be deleted alone."""
+    protected = []
+    for task_id in task_ids:
+        with transaction.atomic():
+            try:
+                delete_tasks([task_id])
+            except (ProtectedError, RestrictedError):
+                protected.append(task_id)
+            transaction.set_rollback(True)
+    return protected
 
 
 def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:

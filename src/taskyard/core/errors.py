@@ -31,6 +31,12 @@ class StillActive(Rejected):
     code = "task_active"
 
 
+class StillReferenced(Rejected):
+    """A row of the host project protects the task from being deleted."""
+
+    code = "task_referenced"
+
+
 class KeyReused(Rejected):
     """The idempotency key belongs to a request with another body."""
 

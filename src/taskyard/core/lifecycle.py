@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
@@ -72,7 +72,7 @@ def submit(owner_id: UserId | None, new: NewTask, *, credential: str | None = No
         "created_at": created_at,
         "ready": bool(ready),
     }
-    return Task.from_db(None, fields.keys(), fields.values())
+    return Task.from_db(DEFAULT_DB_ALIAS, fields.keys(), fields.values())
 
 
 @cache

@@ -129,6 +129,7 @@ MESSAGES: dict[str, Promise] = {
     "already_finished": _("The task has already ended."),
     "not_retryable": _("Only a task that ended in error or was cancelled can be retried."),
     "task_active": _("The task is still active. Cancel it first."),
+    "task_referenced": _("The task is needed by other data and cannot be deleted."),
 }
 
 # What Taskyard itself says of a failed task; it is kept in English and shown in any language.

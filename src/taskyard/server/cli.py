@@ -306,7 +306,12 @@ def manage(arguments: Sequence[str]) -> int:
 
 
 def _require_database() -> None:
-    """Raise ConfigurationError if there is no database, before the command creates one."""
+    """Raise ConfigurationError if there is no database, before the command creates one.
+
+    A host project's settings name its database.
+    """
+    if _is_host_project():
+        return
     values = env.read(os.environ)
     directory: Path = values["TASKYARD_HOME"]
     if values["DATABASE_URL"] is None and not (directory / "taskyard.sqlite3").exists():

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from taskyard.contrib.django_tasks import TaskyardBackend, TaskyardTask
+from taskyard.core import idempotency
 from taskyard.core.errors import ActiveLimitExceeded, KeyReused
 from taskyard.core.models import Quota
 from taskyard.core.models import Task as Row
@@ -360,6 +361,13 @@ def test_a_key_makes_one_task(rows: Any, user: Any, owned: bool) -> None:
 def test_keys_of_owners_are_apart(rows: Any, user: Any) -> None:
     ids = {tasks.noop.using(key="k", owner=owner).enqueue().id for owner in (None, user)}
     assert len(ids) == 2
+
+
+def test_a_key_of_the_owners_own_requests_is_another(user: Any) -> None:
+    other = idempotency.fingerprint("create", {})
+    idempotency.once(user.pk, "welcome", other, lambda: [0])
+    send = tasks.echo.using(owner=user, key="welcome")
+    assert send.enqueue(a=1, b=2).id == send.enqueue(b=2, a=1).id
 
 
 # get_result

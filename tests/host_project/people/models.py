@@ -27,9 +27,29 @@ class Person(AbstractBaseUser):
 
 
 class Receipt(models.Model):
-    """A row of the project that refers to a task."""
+    """A row of the project that goes with its task, and has rows of its own."""
 
     task = models.ForeignKey("taskyard.Task", on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return str(self.task_id)
+
+
+class ReceiptLine(models.Model):
+    receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE)
+
+    def __str__(self) -> str:
+        return str(self.receipt_id)
+
+
+class Invoice(models.Model):
+    """A row of the project that protects its task; several tasks made it."""
+
+    task = models.ForeignKey("taskyard.Task", on_delete=models.PROTECT)
+    made_by = models.ManyToManyField("taskyard.Task", related_name="+")
+
+    class Meta:
+        db_table = "Invoices"
 
     def __str__(self) -> str:
         return str(self.task_id)

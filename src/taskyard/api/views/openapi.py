@@ -38,7 +38,7 @@ class Schema(OpenView):
     def get(self, request: Request) -> Response:
         names = tuple(task_type.name for task_type in registry.all())
         with _generating:
-            return Response(_document(get_script_prefix(), _mount(), names))
+            return Response(_document(get_script_prefix(), _mount(request), names))
 
 
 class Docs(OpenView):
@@ -46,7 +46,7 @@ class Docs(OpenView):
 
     def get(self, request: Request) -> HttpResponse:
         page = _TEMPLATES.get_template("taskyard/docs.html")
-        return HttpResponse(page.render(Context({"schema": reverse("taskyard_api:schema")})))
+        return HttpResponse(page.render(Context({"schema": _schema_path(request)})))
 
 
 def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -58,10 +58,15 @@ def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
     return response
 
 
-def _mount() -> str:
+def _mount(request: Request) -> str:
     """The path of the API below the script prefix, without its first slash."""
-    address = reverse("taskyard_api:schema").removeprefix(get_script_prefix())
-    return address.removesuffix("schema")
+    return _schema_path(request).removeprefix(get_script_prefix()).removesuffix("schema")
+
+
+def _schema_path(request: Request) -> str:
+    # A project may include our URLs below a namespace of its own.
+    match = request.resolver_match
+    return reverse(f"{match.namespace if match else 'taskyard_api'}:schema")
 
 
 @lru_cache(maxsize=8)

@@ -97,14 +97,12 @@ def submit(request: Request, new: NewTask) -> Task:
 def created(request: Request, task: Task, headers: Mapping[str, str] | None = None) -> Response:
     """The 201 response with a task and its Location."""
     site = f"{request.scheme}://{request.get_host()}"
-    location = f"{site}{_tasks_path()}/{task.pk}/"
+    match = request.resolver_match
+    tasks_path = _tasks_path(get_script_prefix(), match.namespace if match else "taskyard_api")
+    location = f"{site}{tasks_path}/{task.pk}/"
     return Response(serialize_task(task), 201, headers={"Location": location, **(headers or {})})
 
 
-def _tasks_path() -> str:
-    return _tasks_path_under(get_script_prefix())
-
-
 @cache
-def _tasks_path_under(prefix: str) -> str:
-    return reverse("taskyard_api:task", args=[0]).removesuffix("/0")
+def _tasks_path(script_prefix: str, namespace: str) -> str:
+    return reverse(f"{namespace}:task", args=[0]).removesuffix("/0")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.concurrency import prefork
 
 from taskyard.catalog.task_type import NAME
 
@@ -41,7 +42,7 @@ class JoinedWorker(bootsteps.StartStopStep):
             # The project's worker has warned already.
             *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
             *("-m", "taskyard.contrib.celery.joined_worker"),
-            *(str(os.getpid()), str(self.concurrency or worker.concurrency)),
+            *(str(os.getpid()), str(self.concurrency or _processes_of(worker))),
             *(str(worker.loglevel), *(self.queues or ())),
         ]
         self._process = self._started()
@@ -83,13 +84,20 @@ class JoinedWorker(bootsteps.StartStopStep):
                 self._process.terminate()
 
 
+def _processes_of(worker: Any) -> int:
+    """The processes of the pool; a pool of threads or of greenlets may have many more of those."""
+    is_prefork = issubclass(worker.pool_cls, prefork.TaskPool)
+    return int(worker.concurrency) if is_prefork else os.cpu_count() or 1
+
+
 def join(
     app: Celery, queues: Sequence[str] | None = None, *, concurrency: int | None = None
 ) -> None:
     """Let each worker of ``app`` run a worker of Taskyard beside its pool.
 
     It serves ``queues``, or else those of the settings, in ``concurrency`` processes, or else as
-    many as the pool has. Raises ValueError for a wrong name of a queue, and for a second call.
+    many as the pool has; beside another pool than prefork, as many as the machine has cores.
+    Raises ValueError for a wrong name of a queue, and for a second call.
     """
     for queue in queues or ():
         if not NAME.fullmatch(queue):

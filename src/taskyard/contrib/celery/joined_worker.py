@@ -27,7 +27,7 @@ def main(parent: int, concurrency: str, loglevel: str, queues: list[str]) -> Non
     threading.Thread(target=_drain_with, args=(parent,), name="parent", daemon=True).start()
     os.environ["TASKYARD_PROCESS"] = "worker"
     if queues:
-        settings.TASKYARD = {**settings.TASKYARD, "QUEUES": queues}
+        settings.TASKYARD = {**getattr(settings, "TASKYARD", {}), "QUEUES": queues}
     from taskyard.worker import app
 
     import_module("taskyard.worker.celery_signals")  # a receiver of it makes the session, before

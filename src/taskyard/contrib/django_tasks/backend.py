@@ -23,7 +23,7 @@ from taskyard.contrib.django_tasks.framework import (
 )
 
 MOST_ATTEMPTS = 10
-KEY_LENGTH = 255
+KEY_LENGTH = 254
 
 
 @dataclass(frozen=True, kw_only=True)

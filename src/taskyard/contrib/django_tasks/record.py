@@ -31,6 +31,8 @@ STATUSES = {
 }
 # Django's 0 is our normal. Rows keep the whole range, so claims follow Django's order.
 NORMAL = int(Priority.NORMAL)
+# Before the keys of Django tasks: no Idempotency-Key of the owner's requests can begin with it.
+KEYS = "\x1f"
 # A worker that died before it could write its name.
 UNKNOWN = "unknown"
 
@@ -51,8 +53,8 @@ def submit(
     owner_id, key = getattr(task, "owner_id", None), getattr(task, "key", None)
     if key is None:
         return _result(lifecycle.submit(owner_id, new), task, backend.alias), True
-    fingerprint = idempotency.fingerprint(new.task_type, arguments)
-    (task_id,), existed = idempotency.submit_once(owner_id, key, fingerprint, [new])
+    fingerprint = idempotency.fingerprint(new.task_type, new.input_data)
+    (task_id,), existed = idempotency.submit_once(owner_id, KEYS + key, fingerprint, [new])
     row = Row.objects.filter(id=task_id).first()
     if row is None:
         raise TaskResultDoesNotExist(str(task_id))

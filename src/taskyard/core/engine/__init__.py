@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any, Protocol
 
 from django.db import connection, transaction
-from django.db.models import SET_NULL, Func, Q
+from django.db.models import DO_NOTHING, SET_NULL, Func, ManyToOneRel, Q
+from django.db.models.deletion import Collector
 from django.db.models.expressions import RawSQL
-from django.db.models.fields.related import ForeignObjectRel
 
 from taskyard.core.engine import postgresql, sqlite
 from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
@@ -124,20 +124,48 @@ def prove_writable() -> None:
 
 
 def delete_tasks(task_ids: list[int]) -> None:
-    """Delete tasks that this transaction has locked, and all that belongs to them, by set."""
+    """Delete tasks that this transaction has locked, and all that belongs to them, by set.
+
+    Rows of a host project follow their ``on_delete``. Raises ProtectedError, RestrictedError.
+    """
     current = engine()
+    _release_host_rows(task_ids)
     with connection.cursor() as cursor:
         for statement in _delete_statements():
             cursor.execute(statement.format(in_ids=current.ID_IN), [current.ids(task_ids)])
 
 
+def _release_host_rows(task_ids: list[int]) -> None:
+    """Do to the rows of a host project what Django does to them when tasks are deleted."""
+    relations = _relations(ours=False)
+    if not relations:
+        return
+    collector = Collector(using=connection.alias)
+    for relation in relations:
+        referring = {f"{relation.field.name}__in": task_ids}
+        rows = relation.related_model._base_manager.filter(**referring)
+        if relation.on_delete is not DO_NOTHING and rows.exists():
+            relation.on_delete(collector, relation.field, rows, connection.alias)
+    collector.delete()
+
+
+@cache
+def _relations(*, ours: bool) -> list[Any]:
+    """The foreign keys to tasks, also hidden ones (``related_name="+"``): ours, or a host's."""
+    return [
+        relation
+        for relation in Task._meta.get_fields(include_hidden=True)
+        if isinstance(relation, ManyToOneRel)
+        and relation.related_model.__module__.startswith("taskyard.") == ours
+    ]
+
+
 @cache
 def _delete_statements() -> list[str]:
-    """Delete or detach the rows that refer to tasks, also of a host project; then the tasks."""
+    """Delete or detach our rows that refer to tasks; then the tasks."""
     tables = [
         (relation.related_model._meta.db_table, relation.field.column, relation.on_delete)
-        for relation in Task._meta.get_fields(include_hidden=True)  # with related_name="+" too
-        if isinstance(relation, ForeignObjectRel)
+        for relation in _relations(ours=True)
     ]
     return [
         f"UPDATE {table} SET {column} = NULL WHERE {column} {{in_ids}}"  # noqa: S608

@@ -51,7 +51,7 @@ def next_in(queue: str, batch_sizes: dict[str, int]) -> dict[str, Any]:
     """
     return {
         "queue": queue,
-        "batch_sizes": json.dumps(batch_sizes),
+        "batch_sizes": json.dumps(batch_sizes, ensure_ascii=False),
         "limit": max(batch_sizes.values()) + 1,
     }
 

@@ -117,7 +117,7 @@ def _users(key: str | int | None, *, secrets: bool) -> Rows:
     name = model.USERNAME_FIELD
     # A host's model of users may have few of them.
     fields = UserLine.model_fields.keys() & {field.name for field in model._meta.concrete_fields}
-    fields -= {name} if secrets else {name, "password"}
+    fields -= {name, "username"} if secrets else {name, "username", "password"}
     columns = {field: field for field in UserLine.model_fields if field in fields}
     users = model._default_manager.filter(**_beyond(name, key))
     return _stream(users, name, username=F(name), **columns)

@@ -129,7 +129,7 @@ class TaskLine(_Part):
     kind: Literal["task"]
     id: Id
     owner: Name | None
-    task_type: Annotated[str, Field(min_length=1, max_length=50)]
+    task_type: Annotated[str, Field(min_length=1, max_length=200)]
     queue: Annotated[str, Field(min_length=1, max_length=50)]
     input_data: JsonObject
     status: Literal["pending", "in_progress", "completed", "error", "cancelled"]
@@ -174,7 +174,7 @@ class AuditLine(_Part):
     id: Id
     at: Moment
     by: Name | None = None
-    by_name: Annotated[str, Field(max_length=150)] = ""
+    by_name: Annotated[str, Field(max_length=254)] = ""
     action: Annotated[str, Field(max_length=50)]
     target: Annotated[str, Field(max_length=200)] = ""
     details: dict[str, Any] = Field(default_factory=dict)

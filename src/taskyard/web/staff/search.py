@@ -24,7 +24,7 @@ class SearchForm(forms.Form):
 
     id = forms.IntegerField(label=_("Id"), required=False, min_value=1, max_value=LARGEST_ID)
     owner = forms.CharField(label=_("Owner"), required=False, max_length=people.LONGEST_NAME)
-    task_type = forms.CharField(label=_("Type"), required=False, max_length=50)
+    task_type = forms.CharField(label=_("Type"), required=False, max_length=200)
     status = forms.ChoiceField(
         label=_("Status"), required=False, choices=[("", _("any")), *Status.choices]
     )

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.core import deletion, history, intake, lifecycle, messages, quotas, search
-from taskyard.core.errors import NotCancellable, Rejected, StillActive
+from taskyard.core.errors import NotCancellable, Rejected, StillActive, StillReferenced
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import LARGEST_ID, UserId
@@ -224,7 +224,7 @@ def _cancel(selected: "QuerySet[Task]", user_id: UserId) -> int:
 def _delete(selected: "QuerySet[Task]") -> int:
     done = 0
     for task in selected:
-        with suppress(StillActive):
+        with suppress(StillActive, StillReferenced):
             deletion.delete(task)
             done += 1
     return done
