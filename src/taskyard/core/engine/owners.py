@@ -27,20 +27,20 @@ def to_column(owner_id: UserId) -> Any:
 
 def of_claimed(rows: list[ClaimedRow]) -> list[ClaimedRow]:
     """The rows, each with the owner's id instead of the column's value."""
-    if not _converters(connection.vendor):
+    if not _converters():
         return rows
     return [row._replace(owner_id=_from_column(row.owner_id)) for row in rows]
 
 
 def by_task(rows: Iterable[tuple[int, Any]]) -> dict[int, UserId | None]:
     """Owner ids by task id; ``rows`` are task ids and values of the column."""
-    if not _converters(connection.vendor):
+    if not _converters():
         return dict(rows)
     return {task_id: _from_column(value) for task_id, value in rows}
 
 
 def _from_column(value: Any) -> UserId | None:
-    for convert, expression in _converters(connection.vendor):
+    for convert, expression in _converters():
         value = convert(value, expression, connection)
     return value
 
@@ -51,7 +51,7 @@ def _field() -> Any:
 
 
 @cache
-def _converters(vendor: str) -> list[tuple[Any, Any]]:
+def _converters() -> list[tuple[Any, Any]]:
     """What Django calls on a value of this column; nothing for integers."""
     column = _field().get_col(Task._meta.db_table)
     functions = [
