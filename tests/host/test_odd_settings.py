@@ -6,30 +6,14 @@ import httpx
 import pytest
 
 from tests.contract.test_live import stream
-from tests.host.conftest import StartHost
-from tests.host.system import ASGI, PASSWORD, Host, Person
+from tests.host.system import PASSWORD, Host, Person
 
 pytestmark = pytest.mark.servers
 SUM = {"numbers": [1, 2, 3]}
 JOBS = "/team/jobs"
+SETTINGS = "tests.host_project.odd_settings"
+PEOPLE = ("ann@example.org", "blocked@example.org")
 LONG_TAGS = [f"{number:050}" for number in range(10)]
-
-
-@pytest.fixture(scope="module")
-def host(start_host: StartHost) -> Host:
-    host = start_host("tests.host_project.odd_settings")
-    host.start_worker()
-    return host
-
-
-@pytest.fixture(scope="module")
-def url(host: Host) -> str:
-    return host.start_web(*ASGI)
-
-
-@pytest.fixture(scope="module")
-def tokens(host: Host) -> list[str]:
-    return host.make_people("ann@example.org", "blocked@example.org")
 
 
 @pytest.fixture(scope="module")

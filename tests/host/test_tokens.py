@@ -9,29 +9,13 @@ import httpx
 import pytest
 
 from tests.contract.test_live import states, stream
-from tests.host.conftest import StartHost
 from tests.host.system import ASGI, PLAIN_ASGI, WSGI, Host, Person
 
 pytestmark = pytest.mark.servers
 SUM = {"numbers": [1, 2, 3]}
 JOBS = "/internal/jobs"
-
-
-@pytest.fixture(scope="module")
-def host(start_host: StartHost) -> Host:
-    host = start_host("tests.host_project.settings")
-    host.start_worker()
-    return host
-
-
-@pytest.fixture(scope="module")
-def url(host: Host) -> str:
-    return host.start_web(*ASGI)
-
-
-@pytest.fixture(scope="module")
-def tokens(host: Host) -> list[str]:
-    return host.make_people("ann@example.org", "bob@example.org")
+SETTINGS = "tests.host_project.settings"
+PEOPLE = ("ann@example.org", "bob@example.org")
 
 
 @pytest.fixture(scope="module")
