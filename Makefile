@@ -19,13 +19,14 @@ define needs
 	echo "$$program is missing: make system-packages (as root), or apt-get install $$program" >&2; exit 1; }; done
 endef
 
-.PHONY: help check clients generate up test test-slow test-all hostile faults mutants lint bench docs requirements dist dist-check system-packages clean
+.PHONY: help check clients generate up test test-slow test-all test-versions hostile faults mutants lint bench docs requirements dist dist-check system-packages clean
 
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
 	@echo "make check         lint, types and the fast tests, in two minutes"
 	@echo "make test          the suite on SQLite and on PostgreSQL, in ten minutes (TESTS=tests/core: a part)"
 	@echo "make test-all      the suite with its slow tests; make test-slow: those alone"
+	@echo "make test-versions the tests of a host project on the newest Python and Django"
 	@echo "make hostile       the hostile programme alone, a line for each row (CASES=50000: the long one)"
 	@echo "make lint          ruff, mypy, import contracts, missing migrations"
 	@echo "make bench         Taskyard beside its peers, into docs/performance.md (BENCH='--only drain': a part)"
@@ -60,6 +61,16 @@ test-all: $(VENV)/.bench
 
 system-packages:
 	@for program in chromium pgbouncer wrk; do command -v $$program >/dev/null || apt-get install --yes --quiet $$program; done
+
+# The newest Python, and with it the newest Django that requirements/ pins. uv finds that Python, or
+# downloads it; its environment is that of `make test PYTHON=python3.13`.
+NEWEST := .venv-python3.13
+test-versions: | $(BIN)/python
+	@$(PIP) uv
+	@$(BIN)/uv venv --quiet --seed --allow-existing --python 3.13 $(NEWEST)
+	@$(MAKE) --no-print-directory PYTHON=python3.13 $(NEWEST)/.dev
+	@$(NEWEST)/bin/python -c 'import django, sys; print("Python", sys.version.split()[0], "Django", django.__version__)'
+	@$(NEWEST)/bin/python -m tests.suite all tests/host/test_in_other_projects.py
 
 hostile: $(VENV)/.dev
 	@HOSTILE_CASES=$(or $(CASES),2000) $(BIN)/python -m tests.suite all -q -o faulthandler_timeout=7200 tests/hostile
@@ -104,8 +115,9 @@ COMPILE = $(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-vers
 requirements: $(VENV)/.dev
 	$(PIP) uv
 	$(COMPILE) --upgrade --group build -o requirements/base.txt
-	$(COMPILE) --upgrade --group dev -c requirements/base.txt -o requirements/dev.txt
-	$(COMPILE) --upgrade --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) --upgrade --extra oidc --group dev -c requirements/base.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade --extra oidc --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) --group examples -c requirements/dev.txt -o examples/requirements.txt
 
 dist: $(VENV)/.base
 	@$(BIN)/python tools/dist.py

@@ -101,12 +101,12 @@ def submit_beside(pipe: Connection) -> None:
 
 
 @contextmanager
-def project() -> Iterator[None]:
+def project(settings: str = "tests.host_project.settings") -> Iterator[None]:
     """The host project on a new database, with a broker."""
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-enqueue-"))
         os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "tests.host_project.settings",
+            "DJANGO_SETTINGS_MODULE": settings,
             "TASKYARD_HOME": home,
             "REDIS_URL": stack.enter_context(servers.broker()),
         }

@@ -22,8 +22,10 @@ def forms() -> dict[str, Callable[[], object]]:
     """The measured calls by name. The import of the web's application sets up Django."""
     from django.core.management import call_command
 
-    from taskyard.accounts import tokens
+    from taskyard.accounts import keys, tokens
     from taskyard.accounts.models import User
+    from taskyard.accounts.new_key import NewKey
+    from taskyard.accounts.scopes import Scope
     from taskyard.api import intake
     from taskyard.core import lifecycle, notifications, strict_json
     from taskyard.server import asgi
@@ -33,12 +35,15 @@ def forms() -> dict[str, Callable[[], object]]:
     user = User.objects.create(username="owner", password="!")
     lifecycle.open_quota(user.pk)
     access = tokens.issue(user).access
-    credential = tokens.decode(access).credential
+    key = keys.create(user, NewKey(name="key", scopes=[Scope.TASKS_SUBMIT]))[1]
+    proof = tokens.decode(access).proof
     notifications.start()
     asgi.disconnect_unneeded_receivers()
     asgi.freeze_gc()
 
-    def asking(method: str, path: str, wanted: HTTPStatus, body: bytes = b"") -> Callable[[], None]:
+    def asking(
+        method: str, path: str, wanted: HTTPStatus, body: bytes = b"", token: str = access
+    ) -> Callable[[], None]:
         scope = {
             "method": method,
             "raw_path": path.encode(),
@@ -48,7 +53,7 @@ def forms() -> dict[str, Callable[[], object]]:
             "headers": [
                 (b"host", b"127.0.0.1:8000"),
                 (b"content-type", b"application/json"),
-                (b"authorization", b"Bearer " + access.encode()),
+                (b"authorization", b"Bearer " + token.encode()),
             ],
         }
 
@@ -67,8 +72,9 @@ def forms() -> dict[str, Callable[[], object]]:
         "livez": asking("GET", "/livez", HTTPStatus.OK),
         "a task type": asking("GET", "/api/task-types/sum/", HTTPStatus.OK),
         "create": asking("POST", "/api/tasks/create/", HTTPStatus.CREATED, one),
+        "create with a key": asking("POST", "/api/tasks/create/", HTTPStatus.CREATED, one, key),
         "create: reading the body": lambda: intake.parse_task(strict_json.loads(one)),
-        "create: accepting": lambda: lifecycle.submit(user.pk, new, credential=credential),
+        "create: accepting": lambda: lifecycle.submit(user.pk, new, proof=proof),
         "bulk of 1,000": asking("POST", "/api/tasks/bulk/", HTTPStatus.CREATED, many),
     }
 

@@ -11,6 +11,8 @@ IN_HOST = os.environ.get("TEST_PROJECT") == "host"
 ROOT, SCHEME = ("/internal/jobs/", "Token") if IN_HOST else ("/api/", "Bearer")
 # In the host project the words of Django REST Framework come first.
 NOT_FOUND = "Страница не найдена." if IN_HOST else "Не найдено."
+# The default of our own project, which the tests expect.
+LANGUAGE = {"Accept-Language": "ru"} if IN_HOST else {}
 SITE = f"http://testserver{ROOT}"
 
 
@@ -32,8 +34,7 @@ class ApiClient:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.access:
             headers.setdefault("Authorization", f"{SCHEME} {self.access}")
-        if IN_HOST:
-            headers.setdefault("Accept-Language", "ru")  # the default of our own project
+        headers = {**LANGUAGE, **headers}
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
         return self.client.generic(
             method,

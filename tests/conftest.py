@@ -17,9 +17,13 @@ import pytest
 from django.conf import settings
 
 from taskyard.accounts.hashers import Argon2
+from taskyard.core.types import UserId
 from taskyard.server.env import NAMES
 from tests import servers, tiers
-from tests.live_system import Live, clean_environment, taskyard
+from tests.host.live import HostLive
+from tests.host.system import Host
+from tests.live_system import Live
+from tests.people import new_user
 
 # TEST_DB=sqlite|postgresql. A process of pytest-xdist has servers and a database of its own.
 TEST_DB = os.environ.get("TEST_DB", "sqlite")
@@ -29,10 +33,14 @@ SETTINGS = {
     "host": "tests.host_project.settings",
     "django-tasks": "tests.contrib.django_tasks.settings",
 }
+PROJECT = os.environ.get("TEST_PROJECT", "own")
+# The live systems of the tests run that project too.
+SYSTEM = HostLive if PROJECT == "host" else Live
 # Their tasks would be task types of every test (tests/host/test_in_other_projects.py runs them).
-collect_ignore = (
-    [] if os.environ.get("TEST_PROJECT") == "django-tasks" else ["contrib/django_tasks"]
-)
+collect_ignore = [] if PROJECT == "django-tasks" else ["contrib/django_tasks"]
+if PROJECT == "host":
+    # Some of them cannot even be imported without our apps.
+    collect_ignore += [name.removeprefix("tests/") for name in tiers.NOT_IN_HOST]
 _servers = ExitStack()
 
 # Under pytest-xdist the first process runs no tests, and the others inherit its environment.
@@ -48,7 +56,7 @@ if RUNS_TESTS:
         raise pytest.UsageError(
             "unset DJANGO_SETTINGS_MODULE: the tests bring their own environment"
         )
-    os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS[os.environ.get("TEST_PROJECT", "own")]
+    os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS[PROJECT]
     os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["TASKYARD_HOME"] = str(_home)
     os.environ["TASKYARD_LOG_LEVEL"] = "WARNING"
@@ -65,7 +73,7 @@ if RUNS_TESTS:
 
 # Contract tests register and log in far more often than people do.
 USUAL = {
-    "TASKYARD_TASK_TYPES": "tests.task_types",
+    "TASKYARD_TASK_TYPES": "tests.task_types,tests.web.file_types",
     "TASKYARD_REGISTER_RATE": "100000/hour",
     "TASKYARD_LOGIN_RATE": "100000/min",
     "TASKYARD_HASHING_QUEUE": "1000",
@@ -101,6 +109,24 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         connection.close()
 
 
+@pytest.fixture
+def owner_id(db: None) -> UserId:
+    return new_user("owner").pk
+
+
+@pytest.fixture
+def secret_types(settings: Any) -> Iterator[Any]:
+    """The module ``tests.secret_types``, with its types registered and a key to encrypt with."""
+    from taskyard.server.home import new_encryption_key
+    from tests import secret_types
+    from tests.configured import configure
+
+    configure(settings, ENCRYPTION_KEYS=[new_encryption_key()])
+    secret_types.register()
+    yield secret_types
+    secret_types.unregister()
+
+
 def fresh_database(stack: ExitStack) -> dict[str, str]:
     """The environment of a new, empty database of the kind that TEST_DB names."""
     if TEST_DB == "sqlite":
@@ -111,11 +137,10 @@ def fresh_database(stack: ExitStack) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def migrated_database() -> str:
     """A migrated database without connections, as a template: a name on the server, or a path."""
-    home = _home / "migrated"
-    home.mkdir()
-    given = fresh_database(_servers)
-    taskyard({**clean_environment(), "TASKYARD_HOME": str(home), **given}, "migrate", "-v", "0")
-    return urlsplit(given["DATABASE_URL"]).path[1:] if given else str(home / "taskyard.sqlite3")
+    system = SYSTEM(_home / "migrated", fresh_database(_servers))
+    system.command("migrate", "-v", "0")
+    database = system.database
+    return str(database) if isinstance(database, Path) else urlsplit(database).path[1:]
 
 
 def start_live(stack: ExitStack, directory: Path, environment: dict[str, str]) -> Live:
@@ -129,7 +154,7 @@ def start_live(stack: ExitStack, directory: Path, environment: dict[str, str]) -
     else:
         server = os.environ["TEST_DATABASE_URL"]
         given["DATABASE_URL"] = stack.enter_context(servers.database(server, copied))
-    return stack.enter_context(Live(directory, {**given, **environment}, migrated=True))
+    return stack.enter_context(SYSTEM(directory, {**given, **environment}, migrated=True))
 
 
 @pytest.fixture(scope="session")
@@ -156,9 +181,10 @@ def new_live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    live = getattr(item, "funcargs", {}).get("live")
-    if report.failed and isinstance(live, Live):
-        report.sections.append(("the live system's log", live.log_tail()))
+    used = getattr(item, "funcargs", {})
+    for system in (used.get("live"), used.get("host")):
+        if report.failed and isinstance(system, Live | Host):
+            report.sections.append(("the live system's log", system.log_tail()))
     return report
 
 
@@ -197,6 +223,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _belongs(item: pytest.Item, tier: str) -> bool:
+    if PROJECT == "host" and not tiers.is_in_host(item.nodeid):
+        return False
     slow = tiers.is_slow(item.nodeid)
     match tier:
         case "check":

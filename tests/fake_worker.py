@@ -1,16 +1,27 @@
 """A worker for tests: it claims and ends tasks through the lifecycle when a test calls it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from django.db.models.functions import Now
+
 from taskyard.core import leases, lifecycle, transitions
+from taskyard.core.models import Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask
 
 
+def take_lease(*queues: str, concurrency: int = 1) -> int:
+    """The id of a worker whose lease outlasts the test, because no process renews it."""
+    worker_id = leases.take(concurrency=concurrency, queues=list(queues))
+    Worker.objects.filter(id=worker_id).update(lease_until=Now() + timedelta(hours=1))
+    return worker_id
+
+
 class FakeWorker:
     def __init__(self) -> None:
-        self.worker_id = leases.take(concurrency=1, queues=["default"])
+        self.worker_id = take_lease("default")
 
     def claim(self, most: int = 1000) -> list[ClaimedTask]:
         batch_sizes = {"sum": most, "countdown": most}

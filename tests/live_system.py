@@ -30,15 +30,20 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
-def run_taskyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a `taskyard` command to its end, with any exit code."""
+def run_python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, with any exit code."""
     return subprocess.run(
-        [sys.executable, "-m", "taskyard.server.cli", *arguments],
+        [sys.executable, *arguments],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run_taskyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `taskyard` command to its end, with any exit code."""
+    return run_python(environment, "-m", "taskyard.server.cli", *arguments)
 
 
 def taskyard(environment: dict[str, str], *arguments: str) -> str:
@@ -53,6 +58,8 @@ class Live:
 
     Pass ``migrated`` if the database is migrated already.
     """
+
+    database_file = "taskyard.sqlite3"
 
     def __init__(
         self, directory: Path, environment: dict[str, str], *, migrated: bool = False
@@ -167,7 +174,18 @@ class Live:
 
     def command(self, *arguments: str) -> str:
         """Run a `taskyard` command to its end; what it printed."""
-        return taskyard(self.env, *arguments)
+        result = run_python(self.env, *self.program(*arguments))
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def program(self, *arguments: str) -> list[str]:
+        """The arguments with which Python runs a `taskyard` command."""
+        return ["-m", "taskyard.server.cli", *arguments]
+
+    @property
+    def database(self) -> Path | str:
+        """The database: a file, or the address of a PostgreSQL."""
+        return self.env.get("DATABASE_URL") or self.home / self.database_file
 
     @cached_property
     def prefix(self) -> str:
@@ -209,7 +227,7 @@ class Live:
         log: IO[bytes]
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "taskyard.server.cli", *arguments],
+                [sys.executable, *self.program(*arguments)],
                 env={**self.env, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

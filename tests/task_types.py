@@ -19,13 +19,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 from django.utils import translation
 
-from taskyard import Fail, Retry, Run, task_type
+from taskyard import Accepts, Fail, InputFile, OutputFile, Retry, Run, task_type
 from taskyard.catalog.run import Cancelled, Suspend, TimedOut
 from taskyard.worker.fast_path import UNCLAIMED_LIMIT_SECONDS
 from tests import asking
@@ -250,6 +251,7 @@ def ends_in_time_together(seconds: float) -> dict[str, Any]:
 @task_type("sleeps-then-works")
 def sleeps_then_works(run: Run, nap: float, work: float) -> str:
     run.sleep(nap)
+    leave_a_mark(run)
     time.sleep(work)
     return "done"
 
@@ -643,3 +645,21 @@ def introspects(run: Run) -> dict[str, Any]:
 @task_type("introspects-in-a-loop")
 async def introspects_in_a_loop(run: Run) -> dict[str, Any]:
     return introspects(run)
+
+
+if apps.is_installed("taskyard.files"):
+
+    @task_type("sizes")
+    def sizes(tables: list[InputFile]) -> list[int]:
+        """Read files."""
+        return [table.size for table in tables]
+
+    @task_type("copies")
+    def copies(run: Run, source: InputFile) -> OutputFile:
+        """Save a copy of a file."""
+        with source.open() as stream:
+            return run.save_file(f"copy of {source.name}", stream)
+
+    @task_type("takes-image")
+    def takes_image(image: Annotated[InputFile, Accepts("image/*", max_bytes=1000)]) -> int:
+        return image.size

@@ -20,7 +20,8 @@ EXPORT = REFERENCE / "export-format.schema.json"
 # Settings that compose.yaml fixes for its containers.
 FIXED = {
     *("HOST", "PORT", "TASKYARD_HOME", "TASKYARD_PROCESS", "DATABASE_URL", "DJANGO_SECRET_KEY"),
-    *("REDIS_URL", "CELERY_BROKER_URL", "DJANGO_DEBUG"),
+    *("REDIS_URL", "CELERY_BROKER_URL", "DJANGO_DEBUG", "TASKYARD_FILES_URL"),
+    "TASKYARD_ENCRYPTION_KEYS",
 }
 
 COMMANDS_HEAD = """\
@@ -41,7 +42,7 @@ The commands for users who submit tasks. They only use a server's API; the [oper
 | environment | meaning |
 | --- | --- |
 | `TASKYARD_URL` | the server; else the one of the login, else the one that `taskyard up` runs in this folder (or in `TASKYARD_HOME`), else http://127.0.0.1:8000. A login on this machine gives way to what runs in this folder |
-| `TASKYARD_TOKEN` | an access token; goes before the login |
+| `TASKYARD_TOKEN` | an access token or an [API key](../how-to/api-keys.md); goes before the login |
 | `XDG_CONFIG_HOME` | the login is in `taskyard/login.json` there, else under `~/.config`, 0600. It is renewed by itself, and never shown to another server |
 | `LC_ALL`, `LC_MESSAGES`, `LANG` | English or Russian |
 | `NO_COLOR` | no colours |
@@ -49,9 +50,11 @@ The commands for users who submit tasks. They only use a server's API; the [oper
 
 What a command found goes to stdout: a table on a terminal, tab-separated lines elsewhere, with `--json` the API's objects, one a line. Everything else goes to stderr: messages, with `--json` errors as `{"error": {"code", "detail", "errors"}}`, and bars, these on a terminal only. Control and direction characters in a text of a handler are shown escaped; `show --raw` and `logs --raw` print them as they came.
 
-A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. Files are UTF-8, with or without a byte order mark, or UTF-16 with one. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
+A field is `name=text` or `name:=json`; `name=@file` and `name:=@file` read a file, `@-` reads stdin. A secret comes from `name=@FILE`, `name=@-` or `name=@env:NAME` (an environment variable), without the end of its last line, so that it stands in no history of a shell; on a terminal `submit` asks for secrets that are missing, without an echo. Files are UTF-8, with or without a byte order mark, or UTF-16 with one. `submit` checks the input against its type's schema, which it asks the server for, and sends nothing that is wrong; what it says is what the server would. Choices, times and models within an input are the server's to check. So are the lines of `bulk`: of a thousand lines in which one is wrong, none is accepted.
 
-If the server does not answer, a command tries again: for 3 s, or for 60 s if it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`). This is safe, because every submit and every `retry` carries an idempotency key.
+If an input takes a file, `name=@file` uploads the file and gives its id; for a list of files, repeat the field. `submit` first compares the size and, as far as it is certain, the type with the schema. An upload or a download that is cut off goes on where it stood; a download is in `<name>.part` until its SHA-256 is right. The names of downloads never lead out of the folder. With `--idempotency-key`, use `files upload` and the id: a second upload is another file.
+
+If the server does not answer, a command tries again: for 3 s, or for 60 s if it waits anyway (`--wait`, `--watch`, `watch`, `bulk`, `--follow`) or moves files. This is safe, because every submit and every `retry` carries an idempotency key.
 
 `taskyard --install-completion` teaches the shell all commands, options and the server's task types.
 """
@@ -73,12 +76,21 @@ def commands() -> str:
 
     group: Any = get_command(program({}))
     parts = [COMMANDS_HEAD]
-    for name, command in group.commands.items():
+    for name, command in _all_commands(group):
         operands = [each for each in command.params if each.param_type_name == "argument"]
         usage = " ".join(["taskyard", name, *(each.metavar or each.name for each in operands)])
         parts.append(f"## {name}\n\n`{usage}`\n\n{command.help}\n")
         parts.append("| | |\n| --- | --- |\n" + "".join(_parameters(command.params)))
     return "\n".join(parts)
+
+
+def _all_commands(group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands by their full names, those of groups at the place of the group."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {inner}", each) for inner, each in _all_commands(command))
+        else:
+            yield name, command
 
 
 def _parameters(parameters: list[Any]) -> Iterator[str]:
@@ -99,11 +111,14 @@ def library() -> str:
     from taskyard import client
 
     parts = [LIBRARY_HEAD, f"## Client\n\n{_signature('Client', client.Client)}\n"]
-    parts.append(f"{inspect.getdoc(client.Client)}\n")
-    for name, method in vars(client.Client).items():
-        if not name.startswith("_"):
-            parts.append(f"### {name}\n\n{_signature(name, method)}\n\n{inspect.getdoc(method)}\n")
-    values = [name for name in client.__all__ if name not in ("Client", "AsyncClient")]
+    parts += [f"{inspect.getdoc(client.Client)}\n", *_methods(client.Client)]
+    for kind in (client.Files, client.File):
+        parts += [f"## {kind.__name__}\n\n{inspect.getdoc(kind)}\n", *_methods(kind)]
+    values = [
+        name
+        for name in client.__all__
+        if name not in ("Client", "Files") and not name.startswith("Async")
+    ]
     kinds = [(name, getattr(client, name)) for name in values]
     parts.append("## Values\n\n| name | meaning | members |\n| --- | --- | --- |")
     parts[-1] += "".join(
@@ -119,6 +134,12 @@ def library() -> str:
         if issubclass(kind, Exception)
     )
     return re.sub(r"(?<!`)``(?!`)", "`", "\n".join(parts) + "\n")
+
+
+def _methods(kind: type) -> Iterator[str]:
+    for name, method in vars(kind).items():
+        if not name.startswith("_") and inspect.isfunction(method):
+            yield f"### {name}\n\n{_signature(name, method)}\n\n{inspect.getdoc(method)}\n"
 
 
 def _signature(name: str, member: Any) -> str:
@@ -145,8 +166,9 @@ def _first(kind: type) -> str:
 
 def _members(kind: type) -> str:
     names = [*getattr(kind, "__dataclass_fields__", ())]
-    names += [name for name, member in vars(kind).items() if isinstance(member, property)]
-    return ", ".join(f"`{name}`" for name in names)
+    properties = inspect.getmembers(kind, lambda member: isinstance(member, property))
+    names += [name for name, _ in properties]
+    return ", ".join(f"`{name}`" for name in names if not name.startswith("_"))
 
 
 HOST_SETTINGS_HEAD = """\

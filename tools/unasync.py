@@ -12,6 +12,9 @@ from pathlib import Path
 CLIENT = Path(__file__).parent.parent / "src" / "taskyard" / "client"
 TARGETS = {
     CLIENT / "_async.py": CLIENT / "_sync.py",
+    CLIENT / "async_files.py": CLIENT / "sync_files.py",
+    CLIENT / "async_sso.py": CLIENT / "sync_sso.py",
+    CLIENT / "async_transfer.py": CLIENT / "sync_transfer.py",
     CLIENT / "async_transport.py": CLIENT / "sync_transport.py",
 }
 HEAD = '"""Generated from `{}` by `python tools/unasync.py`; edit that file instead."""'
@@ -19,11 +22,12 @@ WORDS = {
     r"import asyncio\n": "import time\n",
     r"async (def|for|with) ": r"\1 ",
     r"await ": "",
+    r"asyncio\.to_thread\(([\w.]+), ": r"\1(",
     r"asyncio\.sleep": "time.sleep",
     r"asynccontextmanager": "contextmanager",
-    r"Async(Client|Iterator|Transport)": r"\1",
+    r"Async(Client|Event|Files?|Iterator|Task|Transport)": r"\1",
     r"__a(enter|exit)__": r"__\1__",
-    r"\basync_transport\b": "sync_transport",
+    r"\basync_(files|sso|transfer|transport)\b": r"sync_\1",
     r"\ba(close|read|iter_bytes)\b": r"\1",
 }
 

@@ -8,6 +8,7 @@ from benchmarks.questions import (
     fairness,
     history,
     idle,
+    keys,
     latency,
     slope,
     sqlite,
@@ -17,6 +18,7 @@ from benchmarks.table import Ask
 
 QUESTIONS: dict[str, Ask] = {
     "create": create.ask,
+    "keys": keys.ask,
     "end-to-end": end_to_end.ask,
     "drain": drains.ask,
     "bulk": bulk.ask,

@@ -8,17 +8,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taskyard.catalog.files import Accepts, InputFile, OutputFile
     from taskyard.catalog.run import Cancelled, Fail, Retry, Run, TimedOut
+    from taskyard.catalog.secrets import Secret
     from taskyard.catalog.task_type import task_type
 
 __version__ = "0.1.0"
-__all__ = ["Cancelled", "Fail", "Retry", "Run", "TimedOut", "__version__", "task_type"]
+_MODULES = {
+    **dict.fromkeys(("Accepts", "InputFile", "OutputFile"), "files"),
+    **dict.fromkeys(("Cancelled", "Fail", "Retry", "Run", "TimedOut"), "run"),
+    "Secret": "secrets",
+    "task_type": "task_type",
+}
+__all__ = [
+    "Accepts",
+    "Cancelled",
+    "Fail",
+    "InputFile",
+    "OutputFile",
+    "Retry",
+    "Run",
+    "Secret",
+    "TimedOut",
+    "__version__",
+    "task_type",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = "task_type" if name == "task_type" else "run"
-    value = getattr(import_module(f"taskyard.catalog.{room}"), name)
+    value = getattr(import_module(f"taskyard.catalog.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

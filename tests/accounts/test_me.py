@@ -12,7 +12,8 @@ PASSWORD = "correct horse battery"
 
 def test_a_profile_is_shown_and_changed(api: ApiClient, user: User) -> None:
     shown = api.get("me/").json()
-    assert list(shown) == ["id", "username", "email", "first_name", "last_name", "date_joined"]
+    names = ["id", "username", "email", "first_name", "last_name", "date_joined"]
+    assert list(shown) == [*names, "email_verified"]
     changed = api.patch("me/", {"email": "a@example.com", "first_name": "Аня"})
     assert changed.status_code == 200
     assert changed.json() == {**shown, "email": "a@example.com", "first_name": "Аня"}

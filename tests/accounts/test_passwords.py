@@ -14,7 +14,9 @@ from django.contrib.auth.hashers import (
 )
 from django.test import Client
 
+from taskyard.accounts import passwords
 from taskyard.accounts.models import User
+from taskyard.catalog.schema import InvalidInput
 from tests.api_client import ApiClient
 
 PASSWORD = "Пароль й ё ﬁ é 2024"
@@ -125,3 +127,13 @@ def test_nobody_is_given_a_password_that_is_too_long(
 
 def test_hashes_are_made_by_one_thread_each(db: None) -> None:
     assert ",p=1$" in make_password("correct horse battery")
+
+
+def test_a_change_does_not_undo_a_reset_of_the_same_moment(db: None, user: User) -> None:
+    user.set_password("old-password-1")
+    user.save()
+    changing = User.objects.get(pk=user.pk)
+    passwords.replace(user, "reset-password-1")
+    with pytest.raises(InvalidInput):
+        passwords.change(changing, old="old-password-1", new="new-password-1", address="::1")
+    assert User.objects.get(pk=user.pk).check_password("reset-password-1")

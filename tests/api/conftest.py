@@ -6,21 +6,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
-from tests.api_client import IN_HOST, ApiClient
+from tests.api_client import ApiClient
 from tests.configured import configure
+from tests.people import access_of
 
 # Import models only inside fixtures, because this file is loaded before Django is set up.
 if TYPE_CHECKING:
     from taskyard.accounts.models import User
     from tests.fake_worker import FakeWorker
-
-# What is our own project's: its accounts, its staff, its middleware, its admin.
-if IN_HOST:
-    collect_ignore = [
-        *("test_addresses.py", "test_admin.py", "test_catalogues.py", "test_errors.py"),
-        *("test_events.py", "test_metrics.py", "test_odd_rows.py", "test_outages.py"),
-        *("test_queues.py", "test_seed_examples.py"),
-    ]
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +52,7 @@ def nobody(db: None) -> ApiClient:
 @pytest.fixture
 def as_user() -> "Callable[[User], ApiClient]":
     def make(user: Any) -> ApiClient:
-        if IN_HOST:
-            from rest_framework.authtoken.models import Token
-
-            access = Token.objects.get_or_create(user=user)[0].key
-        else:
-            from taskyard.accounts import tokens
-
-            access = tokens.issue(user).access
-        return ApiClient(Client(raise_request_exception=False), access)
+        return ApiClient(Client(raise_request_exception=False), access_of(user))
 
     return make
 

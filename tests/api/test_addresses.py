@@ -11,7 +11,7 @@ from django.urls import get_resolver
 from tests.api_client import ApiClient
 
 CLOSED = [
-    "me", "limits", "task-types", "task-types/sum", "tasks", "tasks/1", "tasks/1/attempts",
+    "me", "keys", "limits", "task-types", "task-types/sum", "tasks", "tasks/1", "tasks/1/attempts",
     "tasks/1/logs", "tasks/1/events", "tasks/events", "queues",
 ]  # fmt: skip
 
@@ -26,8 +26,8 @@ def test_the_slash_at_the_end_is_free(api: ApiClient, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "register", "token", "token/refresh", "token/blacklist", "me/password", "tasks/create",
-        "tasks/bulk",
+        "register", "token", "token/refresh", "token/blacklist", "me/password", "keys",
+        "tasks/create", "tasks/bulk", "password/reset", "password/reset/confirm",
     ],
 )  # fmt: skip
 def test_a_post_needs_no_slash_and_is_not_redirected(api: ApiClient, path: str) -> None:
@@ -71,6 +71,7 @@ def test_without_a_token_there_is_only_a_401(
         ("GET", "tasks/bulk/"), ("DELETE", "tasks/bulk/"), ("GET", "tasks/1/cancel/"),
         ("DELETE", "tasks/1/retry/"), ("POST", "tasks/1/logs/"), ("POST", "tasks/1/attempts/"),
         ("POST", "tasks/events/"), ("PATCH", "tasks/1/"), ("POST", "tasks/1/"),
+        ("GET", "tasks/1/share/"),
         ("TRACE", "tasks/"), ("NONSENSE", "tasks/"), ("POST", "schema/"), ("POST", "docs/"),
     ],
 )  # fmt: skip
@@ -88,7 +89,7 @@ def test_head_is_get_without_a_body(api: ApiClient) -> None:
 def patterns() -> list[str]:
     """An address of every pattern of the API."""
     found = [str(each.pattern) for each in get_resolver("taskyard.api.urls").url_patterns]
-    named = (re.sub(r"\(\?P<task_id>[^)]*\)", "1", each) for each in found if each)
+    named = (re.sub(r"\(\?P<(task|file|key)_id>[^)]*\)", "1", each) for each in found if each)
     return [re.sub(r"\(.*?\)", "default", each).strip("^").removesuffix("/?\\Z") for each in named]
 
 
@@ -102,7 +103,7 @@ def test_options_names_what_an_address_knows_to_everybody(
         assert (answer.status_code, answer.content) == (200, b"")
         allowed = answer.headers["Allow"].split(", ")
         assert "OPTIONS" in allowed
-        assert ("GET" in allowed) == ("HEAD" in allowed)
+        assert "GET" not in allowed or "HEAD" in allowed
         assert {"GET", "POST", "PATCH", "DELETE"} & {*allowed}
         for method in {"GET", "POST", "PATCH", "DELETE", "PUT"} - {*allowed}:
             assert nobody.ask(method, path + slash).status_code in (401, 405)
@@ -163,7 +164,10 @@ def test_the_document_describes_every_address(nobody: ApiClient) -> None:
     assert {path: sorted(operations) for path, operations in described["paths"].items()} == {
         "/api/register/": ["post"], "/api/token/": ["post"], "/api/token/refresh/": ["post"],
         "/api/token/blacklist/": ["post"], "/api/token/verify/": ["post"],
-        "/api/me/": ["get", "patch"],
+        "/api/password/reset/": ["post"], "/api/password/reset/confirm/": ["post"],
+        "/api/me/": ["get", "patch"], "/api/sso/": ["get"],
+        "/api/keys/": ["get", "post"], "/api/keys/{key_id}/": ["delete"],
+        "/api/subjects/": ["get"], "/api/subjects/{name}/token/": ["post"],
         "/api/me/password/": ["post"], "/api/limits/": ["get"], "/api/task-types/": ["get"],
         "/api/task-types/{name}/": ["get"], "/api/tasks/": ["get", "post"],
         "/api/tasks/create/": ["post"], "/api/tasks/bulk/": ["post"],
@@ -172,6 +176,12 @@ def test_the_document_describes_every_address(nobody: ApiClient) -> None:
         "/api/tasks/{task_id}/logs/": ["get"], "/api/tasks/{task_id}/events/": ["get"],
         "/api/tasks/events/": ["get"], "/api/queues/": ["get"],
         "/api/queues/{name}/pause/": ["post"], "/api/queues/{name}/resume/": ["post"],
+        "/api/files/": ["get", "post"], "/api/files/{file_id}/": ["delete", "get"],
+        "/api/files/{file_id}/content/": ["get"],
+        "/api/files/{file_id}/upload/": ["delete", "patch"],
+        "/api/files/presign/": ["post"], "/api/files/{file_id}/complete/": ["post"],
+        "/api/tasks/{task_id}/share/": ["post"], "/api/shared/": ["get"],
+        "/api/shared/events/": ["get"], "/api/shared/files/{file_id}/content/": ["get"],
     }  # fmt: skip
     names = [
         operation["operationId"]
@@ -190,11 +200,14 @@ def test_the_document_knows_the_headers(nobody: ApiClient) -> None:
         for path, operations in paths.items()
         for method, operation in operations.items()
     }
-    assert headers["/api/tasks/create/", "post"] == {"Idempotency-Key", "Prefer"}
-    assert headers["/api/tasks/bulk/", "post"] == {"Idempotency-Key"}
-    assert headers["/api/tasks/{task_id}/", "get"] == {"If-None-Match", "Prefer"}
-    assert headers["/api/tasks/events/", "get"] == {"Last-Event-ID"}
-    assert headers["/api/tasks/{task_id}/events/", "get"] == {"Last-Event-ID"}
+    acting = {"On-Behalf-Of"}
+    assert headers["/api/tasks/create/", "post"] == {"Idempotency-Key", "Prefer"} | acting
+    assert headers["/api/tasks/bulk/", "post"] == {"Idempotency-Key"} | acting
+    assert headers["/api/tasks/{task_id}/", "get"] == {"If-None-Match", "Prefer"} | acting
+    assert headers["/api/tasks/events/", "get"] == {"Last-Event-ID"} | acting
+    assert headers["/api/tasks/{task_id}/events/", "get"] == {"Last-Event-ID"} | acting
+    assert headers["/api/limits/", "get"] == acting
+    assert headers["/api/keys/", "get"] == headers["/api/token/", "post"] == set()
     created = paths["/api/tasks/create/"]["post"]["responses"]["201"]["headers"]
     assert set(created) == {"Idempotency-Replayed", "Location", "Preference-Applied"}
     assert set(paths["/api/tasks/"]["get"]["responses"]["503"]["headers"]) == {"Retry-After"}

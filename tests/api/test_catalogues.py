@@ -41,5 +41,8 @@ def test_what_is_compiled_is_what_is_written(package: Path, language: str) -> No
     assert compiled == written, "run python tools/makemessages.py"
 
 
-def test_the_three_packages_with_texts_have_catalogues() -> None:
-    assert {package.name for package in PACKAGES} >= {"accounts", "api", "core"}
+def test_each_translated_text_has_a_catalogue() -> None:
+    """A module of a package without one would stay English."""
+    covered = {file for package in PACKAGES for file in package.rglob("*.py")}
+    others = set(makemessages.SOURCE.rglob("*.py")) - covered
+    assert [str(file) for file in others if "gettext" in file.read_text()] == []

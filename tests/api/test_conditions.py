@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.states import Status
-from tests.api_client import IN_HOST, ApiClient
+from tests.api_client import ApiClient
 from tests.fake_worker import FakeWorker
 
 CHANGES = [("POST", "/cancel/", 200), ("POST", "/retry/", 201), ("DELETE", "/", 204)]
@@ -115,7 +115,6 @@ def test_a_condition_on_reading(api: ApiClient, task_id: int) -> None:
     assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
 
 
-@pytest.mark.skipif(IN_HOST, reason="has no profiles")
 def test_a_profile_is_not_overwritten_unseen(api: ApiClient) -> None:
     read = etag(api, "me/")
     assert api.get("me/", If_None_Match=read).status_code == 304

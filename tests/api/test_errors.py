@@ -9,6 +9,7 @@ from django.test import Client, RequestFactory
 
 from taskyard.api import errors
 from taskyard.catalog.schema import FieldError, InvalidInput
+from taskyard.catalog.task_type import RESULT_TOO_LARGE
 from taskyard.core import messages, types
 from taskyard.core.errors import Rejected
 from tests.api_client import ApiClient
@@ -65,7 +66,7 @@ def test_every_refusal_has_a_status_and_words() -> None:
 
 
 def test_everything_taskyard_says_of_a_failure_is_translated() -> None:
-    assert set(messages.FAILURES) == set(types.MESSAGES.values())
+    assert set(messages.FAILURES) == {*types.MESSAGES.values(), RESULT_TOO_LARGE}
 
 
 def test_flaws_of_a_place_and_inside_it_stand_together() -> None:

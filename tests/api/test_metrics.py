@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskyard.core import queues
 from taskyard.core.states import Status
+from taskyard.files.models import FileUsage, State, StoredFile
 from tests.api.test_outages import read_only, without
 from tests.api_client import ApiClient
 from tests.configured import configure
@@ -155,3 +157,15 @@ def test_where_the_database_is_away_it_is_a_503(db: None) -> None:
         answer = asked()
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_it_says_what_files_take(db: None) -> None:
+    owner = get_user_model().objects.create(username="owner", password="!")
+    FileUsage.objects.create(user=owner, bytes=30)
+    for state, size in ((State.READY, 20), (State.WRITING, 10), (State.DELETING, 5)):
+        StoredFile.objects.create(owner=owner, key=state, role="input", state=state, size=size)
+    found = samples(asked())
+    assert found["taskyard_files_bytes",] == 30
+    assert found["taskyard_files_unfinished", "writing"] == 1
+    assert found["taskyard_files_unfinished", "written"] == 0
+    assert found["taskyard_files_unfinished_bytes", "deleting"] == 5

@@ -39,7 +39,7 @@ def test_a_task_has_the_fields_of_the_contract_in_its_order(api: ApiClient) -> N
     assert list(task) == [
         "id", "task_type", "input_data", "status", "result", "created_at", "status_label",
         "priority", "queue", "progress", "attempt", "max_attempts", "error", "run_at",
-        "started_at", "finished_at", "cancel_requested_at", "retry_of", "tags",
+        "started_at", "finished_at", "cancel_requested_at", "retry_of", "tags", "files",
     ]  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", task.pop("created_at"))
     assert task.pop("id") > 0
@@ -48,7 +48,7 @@ def test_a_task_has_the_fields_of_the_contract_in_its_order(api: ApiClient) -> N
         "result": None, "status_label": "Запланировано", "priority": "normal",
         "queue": "default", "progress": None, "attempt": 0, "max_attempts": 3, "error": None,
         "run_at": None, "started_at": None, "finished_at": None, "cancel_requested_at": None,
-        "retry_of": None, "tags": [],
+        "retry_of": None, "tags": [], "files": [],
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -18,6 +18,8 @@ from taskyard.catalog.run import (
 from taskyard.catalog.schema import InvalidInput, Signature
 from taskyard.catalog.task_type import InvalidResult, Registry, TaskType, UnknownTaskType
 from tests.catalog.test_builtin import new_run
+
+Inner = TypeVar("Inner")
 
 
 class Tree(BaseModel):
@@ -70,14 +72,22 @@ class Login(BaseModel):
     passwords: list[SecretStr]
 
 
+class Box(BaseModel, Generic[Inner]):
+    inner: Inner
+
+
 def in_clear(token: SecretStr) -> None: ...
 def in_bytes(token: SecretBytes | None = None) -> None: ...
 def in_general(pin: Secret[int]) -> None: ...
 def in_a_model(logins: dict[str, Login]) -> None: ...
+def in_a_generic_model(box: Box[SecretStr]) -> None: ...
 def in_the_result() -> Login: ...
 
 
-@pytest.mark.parametrize("handler", [in_clear, in_bytes, in_general, in_a_model, in_the_result])
+@pytest.mark.parametrize(
+    "handler",
+    [in_clear, in_bytes, in_general, in_a_model, in_a_generic_model, in_the_result],
+)
 def test_a_secret_type_is_refused_where_it_is_written(handler: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match=rf"{handler.__name__}: .* secret type") as caught:
         Registry().add(declare(handler))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from taskyard.client import (
@@ -134,6 +135,23 @@ def test_lists_continue_after_the_last_task(client: Client) -> None:
     assert not [*client.list(created_before=datetime(2000, 1, 1, tzinfo=UTC))]
     with pytest.raises(InvalidRequest):
         next(client.list(status="nonsense"))
+
+
+def test_a_link_shows_a_task_without_a_login(client: Client, live: Live) -> None:
+    task = client.submit("sum", {"numbers": [1, 2]})
+    client.wait(task.id)
+    link = client.share(task.id, expires_in=60)
+    assert link.url == f"{live.url}/shared/#{link.token}"
+    assert link.token in (link.html or "")
+    assert link.token not in repr(link)
+    assert timedelta(0) < link.expires_at - datetime.now(UTC) < timedelta(seconds=62)
+    headers = {"Authorization": f"Bearer {link.token}"}
+    shown = httpx.get(f"{live.url}/api/shared/", headers=headers, timeout=30).json()
+    assert (shown["status"], shown["result"]) == ("completed", {"result": 3})
+    with pytest.raises(NotFound):
+        client.share(task.id + 1_000_000)
+    with pytest.raises(InvalidRequest):
+        client.share(task.id, expires_in=10**9)
 
 
 def test_log_lines_are_read_after_a_given_line(client: Client) -> None:

@@ -71,6 +71,20 @@ def test_submit_prints_the_number_or_the_result(prompt: Prompt) -> None:
     assert first["run_at"] == "2100-01-01T00:00:00Z"
 
 
+def test_share_prints_the_link(prompt: Prompt) -> None:
+    number = prompt.type("submit", "sum", "numbers:=[1,2,3]").out.strip()
+    ran = prompt.type("share", number)
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(r"http://\S+/shared/#tys1_[\w-]{56}\n", ran.out)
+    html = prompt.type("share", number, "--html", "--expires-in", "60").out
+    assert "<taskyard-progress src=" in html
+    link = json.loads(prompt.type("share", number, "--files", "--json").out)
+    assert link["files"] is True
+    assert prompt.type("share", "999999999").code == 4
+    assert prompt.type("share", number, "--expires-in", "99999999").code == 4
+    assert prompt.type("share", number, "--expires-in", "0").code == 2
+
+
 def test_a_task_that_fails_is_exit_code_1(prompt: Prompt) -> None:
     words = ("submit", "fails", "code=broken", "message=so it is")
     for how in ("--wait", "--watch"):

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
+from tests.api_client import LANGUAGE, ROOT, SCHEME
+from tests.host.live import HostLive
 from tests.live_system import Live
 
 PASSWORD = "password123"
@@ -21,14 +23,16 @@ class User:
         self.name = name
         self.refresh = refresh
         self.http = httpx.Client(
-            base_url=f"{url}/api",
-            headers={"Authorization": f"Bearer {access}"},
+            base_url=f"{url}{ROOT}",
+            headers={"Authorization": f"{SCHEME} {access}", **LANGUAGE},
             timeout=30,
         )
         self.opened.append(self)
 
     @classmethod
     def register(cls, live: Live, name: str | None = None) -> Self:
+        if isinstance(live, HostLive):
+            return cls(live.url, *live.new_person(), refresh="")
         name = name or f"user-{secrets.token_hex(6)}"
         credentials = {"username": name, "password": PASSWORD}
         registered = httpx.post(f"{live.url}/api/register/", json=credentials, timeout=30)

@@ -11,10 +11,13 @@ APP, OTHER = "https://app.example.org", "http://localhost:3000"
 EXPOSED = {
     *("location", "etag", "x-request-id", "idempotency-replayed", "retry-after", "link"),
     *("preference-applied", "www-authenticate", "allow"),
+    *("accept-ranges", "content-range", "content-disposition", "repr-digest"),
+    *("upload-complete", "upload-offset", "upload-limit"),
 }
 SENT = (
     "authorization,content-type,idempotency-key,prefer,if-match,if-none-match,last-event-id,"
-    "x-request-id,on-behalf-of,accept-language"
+    "x-request-id,on-behalf-of,accept-language,content-disposition,range,if-range,repr-digest,"
+    "upload-complete,upload-length,upload-offset"
 )
 
 
@@ -43,6 +46,7 @@ def test_an_allowed_origin_uses_all_of_the_api(new_live: type[Live]) -> None:
         *(("POST", "/api/tasks/bulk/"), ("GET", "/api/tasks/"), ("PATCH", "/api/me")),
         *(("DELETE", f"/api/tasks/{task_id}/"), ("GET", f"/api/tasks/{task_id}/events/")),
         *(("GET", "/api/tasks/events"), ("HEAD", "/api/schema/"), ("PUT", "/api/tasks/")),
+        *(("POST", "/api/files/"), ("PATCH", "/api/files/1/"), ("GET", "/api/files/1/content/")),
     ):
         for origin in (APP, OTHER):
             answer = preflight(live, method, path, origin)
@@ -53,7 +57,11 @@ def test_an_allowed_origin_uses_all_of_the_api(new_live: type[Live]) -> None:
         refused = preflight(live, method, path, "https://evil.example")
         assert "access-control-allow-origin" not in refused.headers
     user.http.headers["Origin"] = APP
+    uploaded = user.http.post("/files/", content=b"12345", headers={"Upload-Complete": "?1"})
+    file_id = uploaded.json()["id"]
     for answer in (
+        uploaded,
+        user.http.get(f"/files/{file_id}/content/", headers={"Range": "bytes=1-2"}),
         user.create("sum", {"numbers": [1]}),
         user.http.post("/tasks/", json={"task_type": "sum", "input_data": {"numbers": [1]}},
                        headers={"Prefer": "wait=5"}),

@@ -15,11 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api_client import IN_HOST, ROOT, SCHEME
 from tests.contract.client import TERMINAL, User
 from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
 Figure = Callable[[str, str], None]
+CHALLENGE = "Token" if IN_HOST else 'Bearer realm="api"'
 
 
 @dataclass
@@ -133,12 +135,12 @@ def test_who_may_not_see_gets_the_same_answer_as_everywhere(live: Live) -> None:
         refused = two.http.get(f"{other}/events/")
         assert refused.status_code == 404
         assert refused.content == two.http.get(f"{other}/").content
-    two.http.headers["Authorization"] = "Bearer nonsense"
+    two.http.headers["Authorization"] = f"{SCHEME} nonsense"
     for path in ("/tasks/events/", f"/tasks/{task_id}/events/"):
         refused = two.http.get(path)
         assert refused.status_code == 401
         assert refused.content == two.http.get("/limits/").content
-        assert refused.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+        assert refused.headers["WWW-Authenticate"] == CHALLENGE
     assert one.http.post("/tasks/events/").status_code == 405
 
 
@@ -234,7 +236,7 @@ def test_waiting_for_a_sum_has_the_result_in_the_201(live: Live, figure: Figure)
         assert answer.status_code == 201
         assert answer.json()["result"] == {"result": 6}
     assert answer.headers["Preference-Applied"] == "wait=10"
-    assert answer.headers["Location"].endswith(f"/api/tasks/{answer.json()['id']}/")
+    assert answer.headers["Location"].endswith(f"{ROOT}tasks/{answer.json()['id']}/")
     assert answer.json() == user.task(answer.json()["id"])
     taken.sort()
     figure("Prefer: wait on a sum", f"p50 {taken[50]:.1f} ms, p95 {taken[95]:.1f} ms")

@@ -1,14 +1,14 @@
-"""Owners, tasks and workers on the database of the run."""
+"""Tasks and workers on the database of the run."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 
-from taskyard.core import hints, leases, lifecycle, notifications, wakeup
+from taskyard.core import hints, lifecycle, notifications, wakeup
 from taskyard.core.models import Task
 from taskyard.core.types import Change, ClaimedTask, NewTask, UserId
+from tests.fake_worker import take_lease
 
 CAPS = {"sum": 100, "countdown": 100, "slow": 1}
 
@@ -20,23 +20,9 @@ def new_task(task_type: str = "sum", **options: Any) -> NewTask:
     )
 
 
-def user_name(name: str) -> str:
-    """The name of a user in this project; in the host project it is an e-mail address."""
-    return f"{name}@example.com" if get_user_model().USERNAME_FIELD == "email" else name
-
-
-def new_user(name: str) -> Any:
-    return get_user_model()._default_manager.create_user(user_name(name))
-
-
-@pytest.fixture
-def owner_id(db: None) -> UserId:
-    return new_user("owner").pk
-
-
 @pytest.fixture
 def worker_id(owner_id: UserId) -> int:
-    return leases.take(concurrency=1, queues=["default"])
+    return take_lease("default")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+from taskyard.catalog.files import InputFile
+from taskyard.catalog.task_type import TaskType, registry
 from taskyard.core import checks
 from taskyard.core.conf import conf
 from tests.configured import configure
@@ -53,6 +56,7 @@ def test_the_projects_of_the_tests_have_no_mistake() -> None:
         ("ACTIVE_LIMIT", 0, "E001", "greater than or equal to 1"),
         ("ACTIVE_LIMIT", "5", "E001", "valid integer"),
         ("SUBMIT_RATE", "many", "E001", "expected a rate like 30/hour"),
+        ("QUEUES", ["Mail Box"], "E001", "'Mail Box' cannot be a queue"),
         ("BROKER_URL", "amqp://localhost", "E001", "redis://"),
         ("ACTIVE_LIMITS", 5, "E005", "is not a setting of Taskyard"),
     ],
@@ -97,14 +101,54 @@ def test_an_app_that_another_one_needs_is_named(
     }
 
 
-def test_the_api_needs_core() -> None:
+ADMIN = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.admin"]
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        ([*ADMIN, "taskyard.api"], "taskyard.api needs taskyard.core in INSTALLED_APPS."),
+        ([*ADMIN, "taskyard.web"], "taskyard.web needs taskyard.core in INSTALLED_APPS."),
+        ([*ADMIN, "taskyard"], "Write taskyard.core instead, and taskyard.api or taskyard.web"),
+        (["taskyard", "taskyard.core"], "taskyard is not an app."),
+    ],
+)
+def test_apps_that_do_not_fit_are_named_at_the_start(installed: list[str], said: str) -> None:
     code = (
         "import django; from django.conf import settings\n"
-        "settings.configure(INSTALLED_APPS=['taskyard.api'])\n"
+        f"settings.configure(INSTALLED_APPS={installed})\n"
         "django.setup()"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.stderr.rstrip().endswith("taskyard.api needs taskyard.core in INSTALLED_APPS.")
+    assert said in ran.stderr.splitlines()[-1]
+
+
+def test_a_module_that_is_not_there_is_named_with_its_setting() -> None:
+    code = (
+        "import django; from django.conf import settings\n"
+        "apps = ['django.contrib.contenttypes', 'django.contrib.auth', 'taskyard.core']\n"
+        "settings.configure(INSTALLED_APPS=apps, TASKYARD={'TASK_TYPES': ['nowhere']})\n"
+        "django.setup()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "TASKYARD['TASK_TYPES']: there is no module nowhere;" in ran.stderr.splitlines()[-1]
+
+
+def test_a_key_outside_of_the_dict_is_named(settings: Any) -> None:
+    settings.TASKYARD_BROKER_URL = "redis://127.0.0.1:6379/0"
+    assert "TASKYARD_BROKER_URL" in only("W002").msg
+
+
+def test_task_types_outside_of_an_app_are_named(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "shop_without_app"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "task_types.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.ROOT_URLCONF = "shop_without_app.urls"
+    assert "shop_without_app.task_types" in only("W003").msg
 
 
 def test_our_users_are_the_projects_users_or_not_installed(
@@ -117,6 +161,18 @@ def test_our_users_are_the_projects_users_or_not_installed(
     )
     codes = {message.id for message in checks.check_settings(None)}
     assert "taskyard.E009" in codes
+
+
+def test_task_types_that_take_files_need_the_app_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(picture: InputFile) -> int:
+        return picture.size
+
+    monkeypatch.setitem(registry._types, "describe", TaskType("describe", describe, "", ""))
+    installed = apps.is_installed
+    monkeypatch.setattr(
+        apps, "is_installed", lambda app: app != "taskyard.files" and installed(app)
+    )
+    assert "describe" in only("E011").msg
 
 
 def test_another_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

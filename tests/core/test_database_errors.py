@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connection
 from django.db.utils import ConnectionHandler
 
-from taskyard.core.database_errors import Outage, is_outage, outage_of
+from taskyard.core.database_errors import Outage, is_outage, note, outage_of
 from taskyard.server.database import database
 from tests.conftest import TEST_DB
 
@@ -20,6 +20,11 @@ def test_without_a_code_nobody_has_answered() -> None:
     assert outage_of(InterfaceError("closed")) is Outage.AWAY
     assert not is_outage(DataError("too long"))
     assert not is_outage(ZeroDivisionError())
+
+
+def test_the_log_says_why_also_without_extra_fields(caplog: pytest.LogCaptureFixture) -> None:
+    note(OperationalError("no connection"))
+    assert caplog.messages == ["database away: away"]
 
 
 if TEST_DB == "postgresql":

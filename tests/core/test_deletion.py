@@ -67,6 +67,8 @@ def test_every_row_of_ours_that_refers_to_a_task_goes_with_it() -> None:
                 if target == Task._meta.db_table and table.startswith("taskyard_")
             }
     assert len(referring) > 3
-    statements = "; ".join(_delete_statements())
+    statements = "; ".join(
+        [*_delete_statements(of_files=True), *_delete_statements(of_files=False)]
+    )
     for table, column in referring:
         assert re.search(rf"(UPDATE|DELETE FROM) {table} .*\b{column} ", statements), table

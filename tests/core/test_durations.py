@@ -17,7 +17,8 @@ from taskyard.core.models import DurationCursor, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, ClaimedTask, UserId
 from tests.conftest import TEST_DB
-from tests.core.conftest import new_task, new_user
+from tests.core.conftest import new_task
+from tests.people import new_user
 
 # What a transaction changes, only others see in a snapshot.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,8 +9,9 @@ from taskyard.core import idempotency
 from taskyard.core.errors import ActiveLimitExceeded, KeyReused
 from taskyard.core.models import IdempotencyKey, Quota, Task
 from taskyard.core.types import UserId
-from tests.core.conftest import new_task, new_user
+from tests.core.conftest import new_task
 from tests.core.test_races import at_once
+from tests.people import new_user
 
 
 @pytest.mark.django_db
@@ -26,7 +27,7 @@ def test_the_second_request_gets_the_first_ones_tasks(owner_id: UserId) -> None:
 @pytest.mark.django_db
 def test_another_body_under_the_same_key_is_refused(owner_id: UserId) -> None:
     idempotency.submit_once(owner_id, "k", "one", [new_task()])
-    with pytest.raises(KeyReused):
+    with pytest.raises(KeyReused, match="The idempotency key belongs to a request with another"):
         idempotency.submit_once(owner_id, "k", "two", [new_task()])
 
 

@@ -21,13 +21,16 @@ from taskyard.core.models import Quota, Task, Worker
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, UserId
 from tests.configured import configure
-from tests.core.conftest import new_task, new_user
+from tests.core.conftest import new_task
+from tests.fake_worker import take_lease
+from tests.people import new_user
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite locks no rows"),
 ]
-AT_ONCE_SECONDS = 1.5
+# Less than the wait for a lock, and far more than the work.
+AT_ONCE_SECONDS, LOCK_TIMEOUT = 8, "20s"
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def owners(settings: Any, db: None) -> list[UserId]:
 def worker_session(transactional_db: None) -> Iterator[None]:
     """Waits for a lock are bounded as in the sessions of a worker."""
     with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '2s'")
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     yield
     connection.close()
 
@@ -75,7 +78,7 @@ def lose(owners: list[UserId], *new: dict[str, Any], first: int = 0) -> None:
         lifecycle.submit_all(owners[1], [new_task(max_attempts=1)] * first)
     for owner_id in owners:
         lifecycle.submit_all(owner_id, [new_task(**options) for options in new])
-    worker_id = leases.take(concurrency=1, queues=["default"])
+    worker_id = take_lease("default")
     lifecycle.claim("default", {"sum": 10_000}, worker_id=worker_id, process=1)
     leases.end(worker_id)
 
@@ -163,7 +166,7 @@ def end(owners: list[UserId]) -> None:
     """A failed task of each."""
     for owner_id in owners:
         lifecycle.submit(owner_id, new_task())
-    worker_id = leases.take(concurrency=1, queues=["default"])
+    worker_id = take_lease("default")
     claimed, _ = lifecycle.claim("default", {"sum": 10}, worker_id=worker_id, process=1)
     transitions.finish([AttemptResult(task, Status.ERROR, error_code="no") for task in claimed])
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from taskyard.core import leases, lifecycle, transitions
+from taskyard.core import lifecycle, transitions
 from taskyard.core.errors import ActiveLimitExceeded
 from taskyard.core.models import Quota, Task
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult
-from tests.core.conftest import new_task, new_user
+from tests.core.conftest import new_task
+from tests.fake_worker import take_lease
+from tests.people import new_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,7 +53,7 @@ def test_every_task_is_claimed_once_and_finished_once() -> None:
     Quota.objects.update(active_limit=100)
     for user in users:
         lifecycle.submit_all(user, [new_task()] * 50)
-    worker_id = leases.take(concurrency=4, queues=["default"])
+    worker_id = take_lease("default", concurrency=4)
 
     def drain(process: int) -> list[int]:
         mine = []

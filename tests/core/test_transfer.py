@@ -27,7 +27,7 @@ from taskyard.core.states import Status
 from taskyard.core.transfer import exporter, importer, lines
 from taskyard.core.transfer.lines import BadLine, Position
 from taskyard.core.types import AttemptResult, ClaimedTask, NewTask, Traceback, UserId
-from tests.core.conftest import user_name
+from tests.people import user_name
 
 pytestmark = pytest.mark.django_db
 # An export is a transaction of its own.
@@ -373,7 +373,7 @@ def test_the_batches_before_a_bad_line_stay(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("header", "code"),
-    [({"version": 2}, "unknown_version"), ({"format": "other"}, "literal_error")],
+    [({"version": 3}, "unknown_version"), ({"format": "other"}, "literal_error")],
 )
 def test_another_format_is_refused(header: dict[str, Any], code: str) -> None:
     with pytest.raises(BadLine, match=f"line 1: {code}"):

@@ -195,3 +195,8 @@ def test_the_client_alone_uses_a_server(
     wrong = run(program, "submit", "sum", "numbers:=[]", cwd=tmp_path, **logged_in)
     assert wrong.returncode == 4
     assert "input_data.numbers" in wrong.stderr
+    (tmp_path / "a.csv").write_bytes(b"a,b\n")
+    uploaded = run(program, "files", "upload", "a.csv", cwd=tmp_path, **logged_in)
+    fetch = ("files", "get", uploaded.stdout.strip(), "--output-dir", "out")
+    assert run(program, *fetch, cwd=tmp_path, **logged_in).stdout == "out/a.csv\n"
+    assert (tmp_path / "out" / "a.csv").read_bytes() == b"a,b\n"

@@ -1,8 +1,10 @@
 """The handlers of the how-to pages: they run, are killed and are cancelled."""
 
+import importlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from taskyard import InputFile, Run
 from tests.contract.client import User
 from tests.contract.test_faults import children
 from tests.docs.pages import DOCS, blocks
 from tests.live_system import Live
+from tests.worker.test_files import Files
 
 pytestmark = pytest.mark.servers
 STEPS = ["fetched", "added up", "published"]
@@ -70,6 +74,28 @@ def test_the_report_survives_a_kill_in_every_step(
     assert [attempt["outcome"] for attempt in attempts] == ["lost", "lost", "lost", "completed"]
     assert [path.name for path in reports.iterdir()] == [f"task-{task_id}.json"]
     assert json.loads(next(reports.iterdir()).read_text()) == {"total": 5050}
+
+
+def test_the_table_is_cleaned_with_and_without_a_worker(
+    new_live: Callable[..., Live], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = module("how-to/add-a-task-type.md", tmp_path)
+    live = new_live(**environment)
+    user, files = User.register(live), Files(live)
+    data = b"a,b\n,\n\n1,2\n"
+    table = files.upload(user, "table.csv", data)
+    task = user.wait(user.submit("clean-table", {"table": table}))
+    assert task["status"] == "completed", task
+    assert files.ready(task["id"]) == {"clean table.csv": b"a,b\n1,2\n"}
+
+    (tmp_path / "table.csv").write_bytes(data)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = Run()
+    shown = importlib.import_module("shown_tasks")
+    output = shown.clean_table(run, InputFile.from_path(tmp_path / "table.csv"))
+    assert run.saved == {"clean table.csv": b"a,b\n1,2\n"}
+    assert output.size == 8
+    monkeypatch.delitem(sys.modules, "shown_tasks")
 
 
 def test_the_archive_stops_when_asked_and_cleans_up(

@@ -97,7 +97,7 @@ def test_every_log_event_is_there() -> None:
 
 
 def _is_command(name: str) -> bool:
-    return bool(re.fullmatch(r"taskyard [a-z]+( [A-Z]+)?", name))
+    return bool(re.fullmatch(r"taskyard [a-z-]+( [A-Z]+)?", name))
 
 
 def _addresses(patterns: list[Any], prefix: str) -> Iterator[tuple[str, set[str] | None]]:

@@ -8,7 +8,8 @@ import pytest
 from tests import tiers
 from tests.servers import ROOT
 
-ENTRIES = [*tiers.SLOW, *tiers.CHECKED, *(path for paths in tiers.ONCE.values() for path in paths)]
+ONCE = [path for paths in tiers.ONCE.values() for path in paths]
+ENTRIES = [*tiers.SLOW, *tiers.CHECKED, *tiers.NOT_IN_HOST, *ONCE]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -39,10 +39,9 @@ CREATE TRIGGER audit_task AFTER UPDATE OF status, attempt, fence, finished_at ON
     FOR EACH ROW EXECUTE FUNCTION audit_task();
 """
 QUOTAS = """
-SELECT u.username, a.active, count(t.id) FROM taskyard_quota a
-JOIN taskyard_accounts_user u ON u.id = a.user_id
+SELECT a.user_id, a.active, count(t.id) FROM taskyard_quota a
 LEFT JOIN taskyard_task t ON t.owner_id = a.user_id AND t.finished_at IS NULL
-GROUP BY u.username, a.active
+GROUP BY a.user_id, a.active
 """
 
 

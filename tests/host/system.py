@@ -18,15 +18,16 @@ from tests.live_system import START_SECONDS, clean_environment
 from tests.servers import ROOT, free_port
 
 PASSWORD = "a password of many words"
-MAKE_PEOPLE = f"""
+MAKE_PEOPLE = """
 import json, sys
 import django
 django.setup()
 from django.contrib.auth import get_user_model
 from rest_framework.authtoken.models import Token
 people = get_user_model().objects
+password, *emails = sys.argv[1:]
 print(json.dumps([
-    Token.objects.create(user=people.create_user(email, {PASSWORD!r})).key for email in sys.argv[1:]
+    Token.objects.create(user=people.create_user(email, password or None)).key for email in emails
 ]))
 """
 ASGI = ("uvicorn", "tests.host_project.asgi:application", "--port")
@@ -105,7 +106,10 @@ class Host:
             Person.opened.pop().http.close()
         child_process.stop(self.processes[::-1], seconds=20)
         if error is not None:
-            sys.stderr.write(self.log.read_text()[-8000:] if self.log.exists() else "")
+            sys.stderr.write(self.log_tail())
+
+    def log_tail(self) -> str:
+        return self.log.read_text()[-8000:] if self.log.exists() else ""
 
     def run(self, *arguments: str) -> str:
         """Run Python to its end; what it printed."""
@@ -151,7 +155,7 @@ class Host:
 
     def make_people(self, *emails: str) -> list[str]:
         """Users of the project; their tokens."""
-        tokens: list[str] = json.loads(self.run("-c", MAKE_PEOPLE, *emails))
+        tokens: list[str] = json.loads(self.run("-c", MAKE_PEOPLE, PASSWORD, *emails))
         return tokens
 
     def _wait(self, ready: Any) -> None:
@@ -163,4 +167,4 @@ class Host:
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"not ready:\n{self.log.read_text()[-8000:]}")
+        raise AssertionError(f"not ready:\n{self.log_tail()}")

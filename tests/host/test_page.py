@@ -101,6 +101,13 @@ def test_no_check_complains(host: Host) -> None:
     assert "No changes" in host.run("-m", "django", "makemigrations", "--check", "--dry-run")
 
 
+def test_without_the_api_nothing_is_shared(ann: httpx.Client) -> None:
+    task_id = submit(ann, "countdown", seconds="60")
+    assert f"{task_id}/share/" not in ann.get(f"{PAGE}/tasks/{task_id}/").text
+    for path in (f"tasks/{task_id}/share/", "shared/"):
+        assert ann.get(f"{PAGE}/{path}").status_code == 404
+
+
 def test_it_loads_no_app_that_is_not_installed(host: Host) -> None:
     said = host.run(
         "-c",
@@ -159,6 +166,19 @@ def test_a_refused_submit_leaves_nothing_and_says_why(ann: httpx.Client) -> None
     answer = post(ann, path, do="submit", priority="normal", **{"/numbers": "one"})
     assert answer.status_code == 400
     assert 'aria-invalid="true"' in answer.text
+
+
+def test_without_the_app_of_files_nothing_of_them_is_shown(
+    ann: httpx.Client, boss: httpx.Client
+) -> None:
+    for client, path in ((ann, "files/"), (ann, "files/upload/"), (boss, "staff/files/")):
+        assert client.get(f"{PAGE}/{path}").status_code == 404
+    task_id = submit(ann, "sum", numbers="1")
+    for path in (f"tasks/{task_id}/", "tasks/", "tasks/new/sum/"):
+        shown = ann.get(f"{PAGE}/{path}").text
+        assert "/files/" not in shown
+        assert "task-files" not in shown
+    assert "/files/" not in boss.get(f"{PAGE}/staff/users/").text
 
 
 def test_error_pages_are_the_projects(ann: httpx.Client, url: str) -> None:

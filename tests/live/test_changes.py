@@ -12,22 +12,18 @@ from taskyard.core import leases, lifecycle, transitions
 from taskyard.core.engine import engine
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.types import AttemptResult, ClaimedTask, NewTask
+from taskyard.core.types import AttemptResult, ClaimedTask, NewTask, UserId
 from taskyard.live import changes
 from taskyard.live.changes import Position
 from tests.configured import configure
 from tests.fake_worker import run_in_transaction
+from tests.people import new_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def owner_id(django_user_model: Any) -> int:
-    return int(django_user_model.objects.create_user("owner", password="password123").pk)
-
-
-@pytest.fixture
-def submit(owner_id: int, settings: Any) -> Callable[[], Task]:
+def submit(owner_id: UserId, settings: Any) -> Callable[[], Task]:
     configure(settings, ACTIVE_LIMIT=10_000)
     new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1]})
     return lambda: lifecycle.submit(owner_id, new)
@@ -42,7 +38,7 @@ def touch(task: Task) -> None:
 
 
 def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
-    owner_id: int, submit: Callable[[], Task]
+    owner_id: UserId, submit: Callable[[], Task]
 ) -> None:
     first, second = submit(), submit()
     lifecycle.cancel(first.pk, by_id=None)
@@ -58,9 +54,9 @@ def test_a_reader_begins_with_what_is_active_and_goes_on_with_what_changes(
 
 
 def test_nobody_is_told_of_the_tasks_of_another(
-    owner_id: int, submit: Callable[[], Task], django_user_model: Any
+    owner_id: UserId, submit: Callable[[], Task]
 ) -> None:
-    other_id = django_user_model.objects.create_user("other", password="password123").pk
+    other_id = new_user("other").pk
     submit()
     page = changes.read_from(other_id, None, None)
     assert ids(page) == []
@@ -71,7 +67,7 @@ def test_nobody_is_told_of_the_tasks_of_another(
 
 @pytest.mark.parametrize("way", ["claimed", "fast path", "suspended"])
 def test_an_end_is_told_however_it_came_and_a_nap_is_not(
-    owner_id: int, submit: Callable[[], Task], way: str
+    owner_id: UserId, submit: Callable[[], Task], way: str
 ) -> None:
     task = submit()
     if way == "fast path":
@@ -96,7 +92,7 @@ def completed(tasks: Sequence[ClaimedTask]) -> list[AttemptResult]:
 
 
 def test_transactions_that_commit_out_of_order_are_each_told_once(
-    owner_id: int, submit: Callable[[], Task]
+    owner_id: UserId, submit: Callable[[], Task]
 ) -> None:
     if connection.vendor != "postgresql":
         return  # with one writer at a time there is no other order
@@ -137,7 +133,7 @@ def test_transactions_that_commit_out_of_order_are_each_told_once(
 
 
 def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
-    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+    owner_id: UserId, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "PAGE_SIZE", 3)
     begin = changes.read_from(owner_id, None, None).after
@@ -161,7 +157,7 @@ def test_a_reader_cut_at_any_task_of_any_page_goes_on_with_the_next(
 
 
 def test_a_page_cut_in_the_middle_tells_later_changes_once(
-    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+    owner_id: UserId, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = changes.read_from(owner_id, None, None).after
     one, two, three = submit(), submit(), submit()
@@ -177,13 +173,14 @@ def test_a_page_cut_in_the_middle_tells_later_changes_once(
     assert seen == [two.pk, one.pk, three.pk]
 
 
-def test_owners_are_read_apart(owner_id: int, submit: Callable[[], Task]) -> None:
+def test_owners_are_read_apart(owner_id: UserId, submit: Callable[[], Task]) -> None:
+    other_id = new_user("other").pk
     submit()
-    assert ids(changes.read_from(owner_id + 1, Position("5:5:"), None)) == []
+    assert ids(changes.read_from(other_id, Position("5:5:"), None)) == []
     until = changes.now()
     task = submit()
     task.refresh_from_db()
-    found = changes.changed_owners([owner_id, owner_id + 1], until)[1]
+    found = changes.changed_owners([owner_id, other_id], until)[1]
     assert found == {owner_id: {task.changed}}
 
 
@@ -208,7 +205,7 @@ def test_a_moment_shows_what_had_committed() -> None:
 
 
 def test_a_reader_of_many_pages_misses_nothing(
-    owner_id: int, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
+    owner_id: UserId, submit: Callable[[], Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "PAGE_SIZE", 2)
     start = changes.read_from(owner_id, None, None).after

@@ -13,7 +13,7 @@ from taskyard.core.conf import conf
 from taskyard.core.hints import Hint, parse, publish
 from taskyard.core.redis import breaker
 from taskyard.core.states import Status
-from taskyard.core.types import NewTask
+from taskyard.core.types import NewTask, UserId
 from taskyard.live.hub import Hub
 from tests.configured import configure
 
@@ -93,9 +93,7 @@ def test_without_redis_listeners_are_woken_by_polls() -> None:
     run(None, test)
 
 
-def test_a_change_without_a_hint_is_found_unless_it_is_known(django_user_model: Any) -> None:
-    owner_id = django_user_model.objects.create_user("owner", password="password123").pk
-
+def test_a_change_without_a_hint_is_found_unless_it_is_known(owner_id: UserId) -> None:
     new = NewTask("sum", "default", {"numbers": [1]})
 
     async def test(hub: Hub) -> None:

@@ -4,15 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.urls import resolve
 
 from taskyard.api.prefer_wait import PreferWait
+from taskyard.api.shared import SharedStreams
 from taskyard.api.streams import TaskStreams
 from taskyard.live.asgi import Receive, Scope, Send
+from taskyard.live.downloads import Download
 from taskyard.live.hub import Hub
 from taskyard.live.paths import live_applications
 from taskyard.live.streams import SSEEndpoint
+from taskyard.live.uploads import Upload
 from taskyard.web.streams import PageStreams
+from tests.api_client import ROOT
+
+HAS_PAGE = apps.is_installed("taskyard.web")
 
 
 async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,21 +53,24 @@ def waits() -> Callable[..., bool]:
     return matches
 
 
-STREAMS = {
-    "/api/tasks/events": TaskStreams,
-    "/api/tasks/events/": TaskStreams,
-    "/api/tasks/17/events": TaskStreams,
-    "/api/tasks/9999999999999999999/events/": TaskStreams,
-    "/events": PageStreams,
-    "/events/": PageStreams,
+STREAMS: dict[str, Any] = {
+    f"{ROOT}tasks/events": TaskStreams,
+    f"{ROOT}tasks/events/": TaskStreams,
+    f"{ROOT}tasks/17/events": TaskStreams,
+    f"{ROOT}tasks/9999999999999999999/events/": TaskStreams,
 }
 OTHERS = [
-    "/", "", "/api/", "/api/tasks/", "/api/tasks/17/", "/api/tasks/17/logs/", "/tasks/17/",
-    "/api/tasks/events//", "/api/tasks/events/\n", "/api/tasks//events/", "/api/events/",
-    "/api/tasks/x/events/", "/api/tasks/-1/events/", "/api/tasks/99999999999999999999/events/",
-    "/api/tasks/\u0661/events/", "/api/tasks/events/1/", "/x/api/tasks/events/", "//events/",
+    "/", "", ROOT, f"{ROOT}tasks/", f"{ROOT}tasks/17/", f"{ROOT}tasks/17/logs/", "/tasks/17/",
+    f"{ROOT}tasks/events//", f"{ROOT}tasks/events/\n", f"{ROOT}tasks//events/", f"{ROOT}events/",
+    f"{ROOT}tasks/x/events/", f"{ROOT}tasks/-1/events/",
+    f"{ROOT}tasks/99999999999999999999/events/", f"{ROOT}tasks/\u0661/events/",
+    f"{ROOT}tasks/events/1/", f"/x{ROOT}tasks/events/", "//events/",
     "/tasks/events/", "/events/x", "/events//", "/x/events/", "events/",
 ]  # fmt: skip
+if HAS_PAGE:
+    STREAMS |= {"/events": PageStreams, "/events/": PageStreams}
+else:
+    OTHERS += ["/events/", "/api/tasks/events/"]
 
 
 @pytest.mark.parametrize(("path", "endpoint"), STREAMS.items())
@@ -78,17 +88,19 @@ def test_another_path_is_not_for_a_stream(stream_of: Any, path: str) -> None:
 
 
 def test_only_these_requests_wait(waits: Any) -> None:
-    for path in ("/api/tasks", "/api/tasks/", "/api/tasks/create", "/api/tasks/create/"):
-        assert waits("POST", path)
-        assert not waits("GET", path)
-        assert not waits("POST", path, b"wait=soon")
-    for path in ("/api/tasks/17", "/api/tasks/17/"):
-        assert waits("GET", path)
-        assert not waits("POST", path)
-    for path in ("/api/tasks/bulk/", "/api/tasks/17/retry/", "/api/tasks/create/x", "/tasks/"):
-        assert not waits("POST", path)
-    for path in ("/api/tasks/17/logs/", "/api/tasks/\u0661/", "/tasks/17/", "/api/tasks/17//"):
-        assert not waits("GET", path)
+    for path in ("tasks", "tasks/", "tasks/create", "tasks/create/"):
+        assert waits("POST", ROOT + path)
+        assert not waits("GET", ROOT + path)
+        assert not waits("POST", ROOT + path, b"wait=soon")
+    for path in ("tasks/17", "tasks/17/"):
+        assert waits("GET", ROOT + path)
+        assert not waits("POST", ROOT + path)
+    for path in ("tasks/bulk/", "tasks/17/retry/", "tasks/create/x"):
+        assert not waits("POST", ROOT + path)
+    for path in ("tasks/17/logs/", "tasks/\u0661/", "tasks/17//"):
+        assert not waits("GET", ROOT + path)
+    assert not waits("POST", "/tasks/")
+    assert not waits("GET", "/tasks/17/")
 
 
 @pytest.mark.urls("tests.live.more_urls")
@@ -98,13 +110,13 @@ def test_a_path_that_another_urls_py_gives_a_view_is_a_stream_or_waits(
     for path in ("/jobs/v1/tasks/events/", "/jobs/v1/tasks/17/events", "/more/changes"):
         assert stream_of(path) is TaskStreams
     assert stream_of("/more/17/changes/") is TaskStreams
-    assert stream_of("/events/") is PageStreams
+    assert stream_of("/events/") is (PageStreams if HAS_PAGE else None)
     assert waits("POST", "/jobs/v1/tasks/create/")
     assert waits("GET", "/jobs/v1/tasks/17")
     assert waits("GET", "/more/17/")
-    for path in ("/api/tasks/events/", "/more/x/changes/", "/more/changes/x"):
+    for path in (f"{ROOT}tasks/events/", "/more/x/changes/", "/more/changes/x"):
         assert stream_of(path) is None
-    assert not waits("POST", "/api/tasks/create/")
+    assert not waits("POST", f"{ROOT}tasks/create/")
     assert not waits("POST", "/more/17/")
 
 
@@ -113,4 +125,5 @@ def test_django_resolves_the_same_paths() -> None:
         if path != "/events":  # a middleware adds the slash
             view: Any = resolve(path).func
             assert getattr(view, "view_class", view).live_application is endpoint
-    assert {*live_applications()} == {TaskStreams, PageStreams, PreferWait}
+    of_files = {Upload, Download} if apps.is_installed("taskyard.files") else set()
+    assert {*live_applications()} == {*STREAMS.values(), PreferWait, SharedStreams, *of_files}

@@ -38,6 +38,7 @@ def statement(
     postgresql: tuple[str, str],
     sqlite: tuple[str, str],
     tests: tuple[str, ...] = ("tests/core",),
+    file: str = f"{CORE}/engine/{{database}}.py",
 ) -> tuple[Mutant, Mutant]:
     """The same mutation of a statement, for each database."""
     places = {"postgresql": postgresql, "sqlite": sqlite}
@@ -45,7 +46,7 @@ def statement(
         Mutant(
             name=f"{name}-{database}",
             promise=promise,
-            file=f"{CORE}/engine/{database}.py",
+            file=file.format(database=database),
             old=old,
             new=new,
             tests=tests,
@@ -75,6 +76,7 @@ STATEMENTS = (
         ("AND is_active AND", "AND"),
         ("AND is_active\n        AND", "\n        AND"),
         ("tests/accounts",),
+        "src/taskyard/accounts/proofs.py",
     ),
     *statement(
         "claim-without-fence",
@@ -131,7 +133,7 @@ STATEMENTS = (
         "cancel-unseen-at-claim",
         "a task that was cancelled is not begun",
         ("cancel_requested_at IS NOT NULL", "false"),
-        ("cancel_requested_at is not None)", "False)"),
+        ("*(cancel_requested_at is not None,", "*(False,"),
     ),
     *statement(
         "lock-oldest-priority-last",
@@ -192,8 +194,8 @@ LIFECYCLE = tuple(
             "lifecycle",
             "unproven-accepted",
             "a token of an older password submits nothing",
-            "        raise CredentialUnverified\n",
-            "        credential = None\n",
+            "        raise Unproven\n",
+            "        proof = None\n",
         ),
         (
             "lifecycle",
@@ -248,8 +250,8 @@ LIFECYCLE = tuple(
             "lifecycle",
             "checkpoint-any-fence",
             "a checkpoint of a late attempt is not kept",
-            "    held = Task.objects.held_by_attempt(task.id, task.fence)\n    return bool",
-            "    held = Task.objects.filter(id=task.id)\n    return bool",
+            "    held = Task.objects.held_by_attempt(task.id, task.fence)\n    with",
+            "    held = Task.objects.filter(id=task.id)\n    with",
         ),
         (
             "lifecycle",

@@ -133,7 +133,7 @@ def test_ids_are_integers_on_both_sides() -> None:
         for parameter in operation.get("parameters", ())
         if parameter["name"] == "task_id"
     ]
-    assert len(ids) == 7
+    assert len(ids) == 8
     assert {(each["type"], each["format"]) for each in ids} == {("integer", "int64")}
     answered = document["components"]["schemas"]["TaskAnswer"]["properties"]["id"]
     assert (answered["type"], answered["format"]) == ("integer", "int64")

@@ -91,6 +91,21 @@ def test_with_a_token_a_body_is_read_up_to_its_addresses_limit(system: Live) -> 
     assert refused.json()["code"] == "active_limit_exceeded"
 
 
+def test_a_key_that_no_process_has_seen_is_read_like_a_token(system: Live) -> None:
+    user = User.register(system)
+    for body in (SUM | {"delay": 60}, {"tasks": [SUM | {"delay": 60}] * 2}):
+        key = user.http.post("/keys/", json={"name": "x", "scopes": ["tasks:submit"]}).json()["key"]
+        path = "/api/tasks/bulk/" if "tasks" in body else "/api/tasks/create/"
+        headers = {"Authorization": f"Bearer {key}"}
+        created = httpx.post(f"{system.url}{path}", json=body, headers=headers, timeout=30)
+        assert created.status_code == 201, created.text
+    unknown = f"ty_{'a' * 8}_{secrets.token_hex(32)}".encode()
+    head = b"POST /api/tasks/bulk/ HTTP/1.1\r\nAuthorization: Bearer " + unknown + b"\r\nX:"
+    with declared(system, head, 200 * KIB, b"{") as connection:
+        status, told = answer_of(connection)
+        assert (status, told["code"]) == (401, "token_not_valid")
+
+
 def test_a_chunked_body_is_read_like_another(system: Live) -> None:
     user = User.register(system)
     for size in (1, 15, 17, 65, 200):

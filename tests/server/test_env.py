@@ -13,6 +13,7 @@ from taskyard.server.database import database
 from taskyard.server.env import ConfigurationError
 from tests.live_system import clean_environment
 
+MAIL = {"TASKYARD_EMAIL_URL": "smtp://mail.example.org", "TASKYARD_EMAIL_FROM": "a@b.c"}
 GOOD_KEY = "kP3vXq9sTz7mWc2LrN8bYd5hJf6gAe4u"
 
 
@@ -54,6 +55,44 @@ def test_nothing_given_is_the_documented_default() -> None:
                 *("https://*.example.org", "ftp://example.org", "null", "https://a.example, b"),
             )
         ),
+        *(
+            ({"TASKYARD_FILES_URL": url}, f"TASKYARD_FILES_URL: .*{said}")
+            for url, said in (
+                ("/srv/files", "expected file:///folder or s3://bucket/prefix"),
+                ("file://host/files", "expected file:///folder"),
+                ("http://127.0.0.1:9000/bucket", "expected file:///folder"),
+                ("s3://key:secret@bucket", "without credentials"),
+                ("s3://b", "s3://bucket/prefix"),
+                ("s3://bucket?acl=public-read", "has the parameters endpoint_url, region_name"),
+                ("s3://bucket?endpoint_url", "after the . are parameters expected"),
+                ("s3://bucket?endpoint_url=", "expected one value for endpoint_url"),
+                ("s3://bucket?endpoint_url=minio:9000", "endpoint_url: expected an address"),
+                ("s3://bucket?addressing_style=dns", "auto, path or virtual"),
+            )
+        ),
+        *(
+            ({"TASKYARD_EMAIL_URL": url}, f"TASKYARD_EMAIL_URL: {said}")
+            for url, said in (
+                *((url, "expected smtp://") for url in ("mail.example.org", "http://a", "smtp://")),
+                *((url, "expected smtp://") for url in ("smtp://a/b", "file://", "console://a")),
+                ("smtp://a?tls=on", "after the . may be starttls"),
+                ("smtp://a?starttls=maybe", "after the . may be starttls"),
+                ("smtp://u:p@mail.example.org?starttls=off", "a password is sent only with TLS"),
+            )
+        ),
+        ({"TASKYARD_EMAIL_FROM": "Taskyard"}, "TASKYARD_EMAIL_FROM: expected a sender"),
+        ({"TASKYARD_EMAIL_FROM": "a@b.c, d@e.f"}, "TASKYARD_EMAIL_FROM: expected a sender"),
+        ({"TASKYARD_EMAIL_FROM": "a@b.c"}, "TASKYARD_EMAIL_FROM needs TASKYARD_EMAIL_URL"),
+        ({"TASKYARD_EMAIL_URL": "smtp://a"}, "TASKYARD_EMAIL_URL needs TASKYARD_EMAIL_FROM"),
+        (
+            {**MAIL, "DJANGO_ALLOWED_HOSTS": "tasks.example.org"},
+            "TASKYARD_EMAIL_URL needs TASKYARD_PUBLIC_URL",
+        ),
+        *(
+            ({"TASKYARD_PUBLIC_URL": url}, "TASKYARD_PUBLIC_URL: expected an address")
+            for url in ("tasks.example.org", "https://a/jobs", "https://u@a", "ftp://a", "https://")
+        ),
+        ({"TASKYARD_REGISTRATION": "maybe"}, "'open', 'invite' or 'closed'"),
         ({"DJANGO_SECRET_KEY_FILE": "/nowhere/key"}, "DJANGO_SECRET_KEY_FILE cannot be read"),
         ({"DJANGO_SECRET_KEY": "short"}, "shorter than 32 bytes"),
         ({"DJANGO_SECRET_KEY": "django-insecure-" + "x" * 40}, "well-known default"),
@@ -69,9 +108,23 @@ def test_a_bad_environment_is_refused_with_its_reason(given: dict[str, str], sai
 
 
 def test_a_refusal_never_repeats_a_secret() -> None:
-    with pytest.raises(ConfigurationError) as refused:
-        read(DATABASE_URL="mysql://user:hunter2@db/x")
-    assert "hunter2" not in str(refused.value)
+    for name, value in (
+        ("DATABASE_URL", "mysql://user:hunter2@db/x"),
+        ("TASKYARD_EMAIL_URL", "imap://user:hunter2@mail"),
+        ("TASKYARD_EMAIL_URL", "smtp://user:hunter2"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            read(**{name: value})
+        assert "hunter2" not in str(refused.value)
+
+
+def test_links_begin_with_the_public_url_or_else_with_this_machine() -> None:
+    assert env.public_url(read()) == "http://127.0.0.1:8000"
+    assert env.public_url(read(HOST="0.0.0.0", PORT="81")) == "http://localhost:81"
+    given = {"DJANGO_ALLOWED_HOSTS": "tasks.example.org"}
+    assert env.public_url(read(**given)) is None
+    given["TASKYARD_PUBLIC_URL"] = "https://tasks.example.org/"
+    assert env.public_url(read(**given)) == "https://tasks.example.org"
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

@@ -181,3 +181,11 @@ def test_no_line_has_a_line_end_of_any_reader_within() -> None:
     text = logs.JsonLines().format(record)
     assert len(text.splitlines()) == 1
     assert json.loads(text)["event"] == "a\u2028b\x85c\nd\udc80"
+
+
+def test_a_full_quota_is_no_error_of_the_server(new_live: Callable[..., Live]) -> None:
+    live = new_live(TASKYARD_FILES_PER_USER="10", TASKYARD_LOG_LEVEL="INFO")
+    refused = User.register(live).http.post("/files/", params={"name": "a"}, content=b"0" * 11)
+    assert (refused.status_code, refused.json()["code"]) == (507, "files_limit_exceeded")
+    until(lambda: [line for line in lines(live) if line.get("status") == 507])
+    assert [line for line in lines(live) if line["level"] in ("ERROR", "CRITICAL")] == []

@@ -19,7 +19,8 @@ def client(live: Live) -> Iterator[httpx.Client]:
 
 def test_it_is_alive_and_ready(client: httpx.Client) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ok", "database": "ok", "broker": "ok"}
+    parts = dict.fromkeys(("status", "database", "broker", "files"), "ok")
+    assert client.get("/readyz").json() == parts
 
 
 def test_a_usable_request_id_comes_back(client: httpx.Client) -> None:
@@ -105,7 +106,8 @@ def test_readiness_needs_no_broker_and_says_how_it_stands(new_live: Callable[...
         answer = client.get("/readyz")
         assert time.monotonic() - began < 3
         assert answer.status_code == 200
-        assert answer.json() == {"status": "ok", "database": "ok", "broker": "away"}
+        parts = {"database": "ok", "broker": "away", "files": "ok"}
+        assert answer.json() == {"status": "ok", **parts}
         live.start_broker()
         deadline = time.monotonic() + 15
         while client.get("/readyz").json()["broker"] != "ok":

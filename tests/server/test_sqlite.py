@@ -20,6 +20,7 @@ from taskyard.core.database_errors import is_outage
 from taskyard.server.database import database
 from taskyard.server.sqlite.fair_lock import LONG_SECONDS, FairLock
 from tests.live_system import clean_environment
+from tests.servers import ROOT
 
 Connect = Callable[..., Any]
 PATIENCE_SECONDS = 0.3
@@ -41,11 +42,7 @@ def connect(tmp_path: Path) -> Iterator[Connect]:
     made: list[Any] = []
 
     def new(patience: float | None = PATIENCE_SECONDS) -> Any:
-        given = database(None, home=tmp_path, for_worker=False)
-        if patience is not None:
-            given["OPTIONS"]["timeout"] = patience
-        made.append(ConnectionHandler({"default": given})["default"])
-        made[-1].inc_thread_sharing()
+        made.append(connection_to(tmp_path, patience))
         return made[-1]
 
     with new().cursor() as cursor:
@@ -53,6 +50,15 @@ def connect(tmp_path: Path) -> Iterator[Connect]:
     yield new
     for connection in made:
         connection.close()
+
+
+def connection_to(home: Path, patience: float | None = PATIENCE_SECONDS) -> Any:
+    given = database(None, home=home, for_worker=False)
+    if patience is not None:
+        given["OPTIONS"]["timeout"] = patience
+    made = ConnectionHandler({"default": given})["default"]
+    made.inc_thread_sharing()
+    return made
 
 
 @contextmanager
@@ -137,30 +143,54 @@ def test_a_turn_ends_with_a_transaction_that_is_not_committed(connect: Connect, 
     assert said(other) == ["next"]
 
 
-def test_a_process_that_is_forked_while_a_thread_writes_can_write(connect: Connect) -> None:
-    one, other = connect(), connect()
-    begun = threading.Event()
+# In a process of its own: the tests' process has threads of many libraries, and a child could
+# inherit a lock that one of them holds.
+FORKS_WHILE_A_THREAD_WRITES = """
+import faulthandler, os, signal, threading
+from pathlib import Path
+import django
+django.setup()
+from tests.server.test_sqlite import PATIENCE_SECONDS, connection_to, say, transaction
 
-    def write() -> None:
-        with transaction(one):
-            begun.set()
-            threading.Event().wait(PATIENCE_SECONDS / 3)
+faulthandler.register(signal.SIGALRM, chain=True)  # a process that hangs says where, and ends
+signal.alarm(50)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    begun.wait()
-    child = os.fork()
-    if not child:
-        try:
-            # It makes a connection of its own, as a process of a worker's pool does.
-            say(ConnectionHandler({"default": other.settings_dict})["default"], "child")
-        except BaseException:  # it may not go on as the tests' own process
-            os._exit(1)
-        os._exit(0)
-    writer.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    say(other, "parent")
-    assert said(other) == ["child", "parent"]
+one, other = connection_to(Path.cwd()), connection_to(Path.cwd())
+begun = threading.Event()
+
+def write():
+    with transaction(one):
+        begun.set()
+        threading.Event().wait(PATIENCE_SECONDS / 3)
+
+writer = threading.Thread(target=write)
+writer.start()
+assert begun.wait(30)
+child = os.fork()
+if not child:
+    signal.alarm(40)
+    try:
+        say(connection_to(Path.cwd()), "child")
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+writer.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+say(other, "parent")
+"""
+
+
+def test_a_process_that_is_forked_while_a_thread_writes_can_write(
+    connect: Connect, tmp_path: Path
+) -> None:
+    subprocess.run(
+        [sys.executable, "-c", FORKS_WHILE_A_THREAD_WRITES],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    assert said(connect()) == ["child", "parent"]
 
 
 def test_what_is_not_in_a_transaction_waits_as_before(connect: Connect, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 The pages are those of the owner and of staff, each with much to show, in both themes.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,14 @@ DARK_RULES = ["color-contrast", "link-in-text-block"]
 # Of a list of fifty tasks on a telephone: a row is two or three lines.
 HIGHEST_ROW = 92
 OVERLAPS = (Path(__file__).parent / "overlaps.js").read_text()
-SIGNED_OUT = ("/sign-in/", "/register/", "/nope/")
+SIGNED_OUT = (
+    "/sign-in/",
+    "/register/",
+    "/password/reset/",
+    "/password/reset/confirm/",
+    "/email/confirm/",
+    "/nope/",
+)
 OWNERS = (
     "/tasks/",
     "/tasks/?status=error&type=sum&tag=tea",
@@ -33,7 +41,11 @@ OWNERS = (
     "/tasks/new/asks-rows-datetime/",
     "/tasks/new/asks-object-date/",
     "/tasks/new/asks-optional-list-choice/",
+    "/tasks/new/takes-files/",
+    "/files/",
     "/password/",
+    "/keys/",
+    "/email/",
     "/nope/",
 )
 STAFF = (
@@ -45,7 +57,10 @@ STAFF = (
     "/staff/queues/",
     "/staff/errors/",
     "/staff/users/",
+    "/staff/invitations/",
     "/staff/audit/",
+    "/staff/files/",
+    "/staff/files/?owner={name}",
 )
 
 
@@ -75,6 +90,7 @@ def tasks(boss: Person) -> list[str]:
     """The pages of a task of each kind."""
     long = "x" * 300
     ids = [
+        submit_with_files(boss),
         boss.submit("sum", input_numbers="\n".join(["9007199254740991"] * 40), tags="tea"),
         boss.submit("fails", input_code="bad", input_message=f"{long} no", tags=f"{long[:50]}, b"),
         boss.submit("says-much", input_times="300"),
@@ -82,6 +98,20 @@ def tasks(boss: Person) -> list[str]:
     ]
     boss.page.wait_for_timeout(2000)
     return [f"{where}/tasks/{task_id}/" for task_id in ids for where in ("", "/staff")]
+
+
+def submit_with_files(person: Person) -> int:
+    """Submit a task with files of long names; the task's id."""
+    page = person.page
+    page.goto("/tasks/new/takes-files/")
+    for field, name, data in (
+        ("picture", f"{'long ' * 30}.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 20),
+        ("tables", f"{'x' * 150}.txt", b"text\n" * 100),
+    ):
+        page.set_input_files(f"#input-{field}", {"name": name, "mimeType": "", "buffer": data})
+    page.click("main button.primary")
+    page.wait_for_url(re.compile(r"/tasks/\d+/$"))
+    return int(page.url.rstrip("/").rpartition("/")[2])
 
 
 @pytest.mark.parametrize("part", ["signed out", "owner", "staff", "tasks"])
@@ -92,6 +122,7 @@ def test_every_page_fits_and_axe_finds_nothing(
     if part != "signed out":
         person.sign_in()
     pages = {"signed out": SIGNED_OUT, "owner": OWNERS, "staff": STAFF, "tasks": tasks}[part]
+    pages = [address.format(name=boss.name) for address in pages]
     faults = {address: layout_faults(person.page, address) for address in pages}
     person.close()
     assert {address: found for address, found in faults.items() if found} == {}
@@ -120,7 +151,7 @@ def test_what_scrolls_can_be_scrolled_by_keyboard(
     person.name = boss.name
     person.sign_in()
     page = person.page
-    for address in tasks[4:6]:
+    for address in tasks[6:8]:
         page.goto(address)
         log = page.locator("ol.lines, ol.log")
         log.evaluate("list => { list.scrollTop = 0; }")

@@ -23,7 +23,7 @@ FOUND_SECONDS = 20.0
 
 
 def truth_of(live: Live) -> Truth:
-    return Truth(live.env.get("DATABASE_URL") or live.home / "taskyard.sqlite3")
+    return Truth(live.database)
 
 
 def submit(user: User, task_type: str = "sum", **options: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import USUAL
+from tests.conftest import SYSTEM, USUAL
 from tests.contract.client import User
 from tests.faults.transition_log import Truth, wait_for
 from tests.live_system import Live
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.servers
 def unstarted(tmp_path: Path) -> Any:
     """A system of which nothing runs yet, with a database that is not there yet."""
     marks = str(tmp_path / "marks")
-    live = Live(tmp_path, {**USUAL, "TASKYARD_ACTIVE_LIMIT": "100", "MARKS": marks})
+    live = SYSTEM(tmp_path, {**USUAL, "TASKYARD_ACTIVE_LIMIT": "100", "MARKS": marks})
     yield live
     live.close()
 
@@ -41,7 +41,7 @@ def test_workers_that_start_before_the_database_are_three(unstarted: Live) -> No
     live.command("migrate", "--verbosity", "0")
     live.start_web()
     live.wait_until_ready()
-    truth = Truth(live.home / "taskyard.sqlite3")
+    truth = Truth(live.database)
     wait_for("three leases", lambda: len(leases(truth)) == 3, seconds=30)
     with User.register(live).http as http:
         for number in range(8):

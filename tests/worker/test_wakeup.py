@@ -4,14 +4,13 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import transaction
 
 from taskyard.core import lifecycle, queues, wakeup
 from taskyard.core.redis import client
-from taskyard.core.types import NewTask
+from taskyard.core.types import NewTask, UserId
 from taskyard.worker import identity, idle_listener, maintenance
 from taskyard.worker.consumer import Consumer
 from taskyard.worker.idle_listener import HELD_SECONDS, WAIT_SECONDS, IdleListener
@@ -180,20 +179,18 @@ def test_a_process_of_a_draining_worker_stops_listening(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bulk_submit_sends_a_message_after_its_commit(queue: str, django_user_model: Any) -> None:
-    owner = django_user_model.objects.create_user("owner", password="password123")
+def test_a_bulk_submit_sends_a_message_after_its_commit(queue: str, owner_id: UserId) -> None:
     rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
     with transaction.atomic():
-        lifecycle.submit_all(owner.pk, rows)
+        lifecycle.submit_all(owner_id, rows)
         assert messages(queue) == 0
     assert messages(queue) == 1
 
 
 @pytest.mark.django_db
-def test_work_whose_wake_up_was_lost_is_found(queue: str, django_user_model: Any) -> None:
-    owner = django_user_model.objects.create_user("owner", password="password123")
+def test_work_whose_wake_up_was_lost_is_found(queue: str, owner_id: UserId) -> None:
     rows = [NewTask(task_type="sum", queue=queue, input_data={"numbers": [1]})] * 3
-    lifecycle.submit_all(owner.pk, rows)
+    lifecycle.submit_all(owner_id, rows)
     assert maintenance.ready([queue, "empty"], up_to=2) == {queue: 2}
     queues.pause(queue, by_id=None)
     assert maintenance.ready([queue], up_to=2) == {}

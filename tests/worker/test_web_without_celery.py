@@ -14,6 +14,7 @@ import pytest
 from taskyard.core import wakeup
 from taskyard.core.celery_message import WAKE_UP, wake_up_message
 from taskyard.core.redis import client
+from tests.api_client import IN_HOST
 
 CREATE_ONE = """
 import django
@@ -21,17 +22,14 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 import sys
-import taskyard.server.asgi
+from importlib import import_module
+import_module(sys.argv[1])
 from django.test import Client
-from taskyard.accounts import tokens
-from taskyard.accounts.models import User
 from taskyard.core.redis import client
 from taskyard.core import wakeup
-headers = {"Authorization": "Bearer " + tokens.issue(User.objects.create_user("ann")).access}
-body = {"task_type": "sum", "input_data": {"numbers": [1, 2]}}
-response = Client(SERVER_NAME="localhost").post(
-    "/api/tasks/create/", body, "application/json", headers=headers
-)
+from tests.api_client import ApiClient
+from tests.people import access_of, new_user
+response = ApiClient(Client(SERVER_NAME="localhost"), access_of(new_user("ann"))).create()
 with client() as redis:
     print(response.status_code, redis.llen(wakeup.keys_of("default").messages))
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"celery", "kombu", "billiard"}))
@@ -39,9 +37,9 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"celery", "komb
 
 
 def test_the_web_sends_a_message_and_has_not_loaded_celery(tmp_path: Path) -> None:
+    asgi = "tests.host_project.asgi" if IN_HOST else "taskyard.server.asgi"
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "taskyard.server.settings",
         "TASKYARD_PROCESS": "web",
         "TASKYARD_LOG_FORMAT": "text",
         "TASKYARD_HOME": str(tmp_path),
@@ -49,7 +47,7 @@ def test_the_web_sends_a_message_and_has_not_loaded_celery(tmp_path: Path) -> No
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     ran = subprocess.run(
-        [sys.executable, "-c", CREATE_ONE], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", CREATE_ONE, asgi], env=environment, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stdout) == (0, "201 1\n[]\n"), ran.stderr
 

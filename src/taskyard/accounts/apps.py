@@ -12,6 +12,8 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from taskyard.accounts.cleanup import delete_expired_tokens
-        from taskyard.core import cleanup
+        from taskyard.accounts.subjects import of_active_account
+        from taskyard.core import cleanup, sharing
 
         cleanup.register(delete_expired_tokens)
+        sharing.require(of_active_account)

@@ -10,7 +10,11 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "bearer"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An access token (a JWT) or an API key (`ty_…`)",
+        }
 
 
 class ClaimScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Rate limits of registrations and logins, counted in Redis by atomic scripts.
+"""Rate limits of registrations, logins, links, keys and mails, counted in Redis by atomic scripts.
 
 A window begins with its first count. While Redis is away there are no limits, so that an outage
 locks no user out; the log has a warning.
@@ -16,9 +16,14 @@ from taskyard.core.conf import conf
 from taskyard.core.rates import parse_rate
 from taskyard.core.redis import BrokerUnavailable, client
 from taskyard.core.redis import key as redis_key
+from taskyard.core.types import UserId
 
 # The default of TASKYARD_ATTEMPT_RATE is so many times TASKYARD_LOGIN_RATE.
 ATTEMPTS_PER_FAILURE = 20
+
+# Each link to a task, and each API key, leaves a line in the audit log.
+LINKS = (1000, 3600)
+KEYS = (1000, 3600)
 
 # Returns -1 after it has counted, or the milliseconds until the window ends if it is full.
 _TAKE = """
@@ -49,6 +54,26 @@ def count_attempt(address: str) -> None:
     if limit is None and (failures := parse_rate(conf().LOGIN_RATE)):
         limit = ATTEMPTS_PER_FAILURE * failures[0], failures[1]
     _take(_key("attempt", address), limit)
+
+
+def count_link(owner_id: UserId) -> None:
+    """Count a new link to a task. Raises Throttled if the owner has made too many."""
+    _take(_key("link", str(owner_id)), LINKS)
+
+
+def count_key(user_id: UserId) -> None:
+    """Count a new API key. Raises Throttled if the user has made too many."""
+    _take(_key("key", str(user_id)), KEYS)
+
+
+def count_mail(recipient: str, address: str) -> None:
+    """Count a mail that a client asks for, also one that is not sent in the end.
+
+    Raises Throttled if the client's address, or any clients for this recipient, asked too often.
+    """
+    limit = parse_rate(conf().EMAIL_RATE)
+    _take(_key("mail-from", address), limit)
+    _take(_key("mail-to", recipient.lower()), limit)
 
 
 @contextmanager

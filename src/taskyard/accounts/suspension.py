@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from taskyard.accounts.models import User
-from taskyard.core import audit
+from taskyard.core import audit, roles
 
 
 def suspend(user: User, *, by: User) -> bool:
@@ -17,10 +17,13 @@ def restore(user: User, *, by: User) -> bool:
 
 
 def is_above(user: User, by: User) -> bool:
-    """Whether the user is staff or a superuser, and ``by``, another user, is no superuser."""
+    """Whether the user is an operator or may enter the admin, and ``by`` is no superuser.
+
+    A user is not above oneself.
+    """
     if user.pk == by.pk or by.is_superuser:
         return False
-    return user.is_staff or user.is_superuser
+    return user.is_staff or roles.roles_of([user])[user.pk] is roles.Role.OPERATOR
 
 
 def record(user: User, *, by_id: int | None) -> None:

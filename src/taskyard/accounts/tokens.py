@@ -24,6 +24,7 @@ from rest_framework_simplejwt.utils import datetime_from_epoch
 from taskyard.accounts.claims import TokenClaims
 from taskyard.accounts.errors import TokenRefused
 from taskyard.accounts.models import User
+from taskyard.accounts.oidc.configuration import passwords_are_on
 from taskyard.core.conf import conf
 from taskyard.core.types import LARGEST_ID
 
@@ -99,11 +100,14 @@ def load_user(claim: TokenClaims) -> User:
 def refresh(text: str) -> Pair:
     """A new access token, and with rotation a new refresh token; raises TokenRefused.
 
+    Only a log-in with a password begins these tokens, so they end where such log-ins are off.
     With rotation a refresh token is valid once. A second use may mean that the token was stolen,
     so it ends the user's other refresh tokens. But a response may be lost, and two windows may
     refresh at once: for a short time the same token returns the same pair, until that pair is used.
     """
     user, token = _read(RefreshToken, text)
+    if not passwords_are_on():
+        raise TokenRefused
     if not conf().ROTATE_REFRESH:
         if _is_ended(token):
             raise TokenRefused

@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 LONGEST = 150
+# Between the name of a service account and that of its subject. No person can register it.
+SEPARATOR = "/"
 # Unicode classifies these as letters, but they are invisible: "a\u3164" looks like "a".
 INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 

@@ -1,16 +1,18 @@
 """The admin of tasks, paused queues and the audit log. Tasks can be read and cancelled only."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import audit, deletion, lifecycle, queues
+from taskyard.core import audit, deletion, lifecycle, queues, roles
 from taskyard.core.errors import NotCancellable
 from taskyard.core.models import AuditEntry, PausedQueue, Task
 
@@ -25,8 +27,44 @@ else:
     QueueFormBase = forms.ModelForm
 
 
+# What viewers see only with TASKYARD_VIEWERS_SEE_DATA.
+DATA_FIELDS = (
+    *("input_data", "result", "error_message", "progress", "checkpoint"),
+    *("address", "details"),
+)
+
+
+class ForRoles:
+    """Operators change rows, by Django's permissions; viewers see them, without data of others."""
+
+    model: Any
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _operates(request) and super().has_add_permission(request)  # type: ignore[misc]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _operates(request) and super().has_delete_permission(request, obj)  # type: ignore[misc]
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
+        if roles.sees_data(request.user):
+            return super().get_exclude(request, obj)  # type: ignore[misc]
+        names = {field.name for field in self.model._meta.fields}
+        return [name for name in DATA_FIELDS if name in names]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """As Django allows it; an address with a condition would tell what is hidden."""
+        if lookup.partition(LOOKUP_SEP)[0] in DATA_FIELDS and not roles.sees_data(request.user):
+            return False
+        allowed: bool = super().lookup_allowed(lookup, value, request)  # type: ignore[misc]
+        return allowed
+
+
+def _operates(request: HttpRequest) -> bool:
+    return roles.role_of(request.user) is roles.Role.OPERATOR
+
+
 @admin.register(Task)
-class TaskAdmin(TaskBase):
+class TaskAdmin(ForRoles, TaskBase):
     list_display = ("id", "owner", "task_type", "status", "queue", "attempt", "created_at")
     list_display_links = ("id", "task_type")
     list_filter = ("status", "task_type", "queue", "priority")
@@ -36,6 +74,17 @@ class TaskAdmin(TaskBase):
     # Counting all tasks takes longer than the query of one page.
     show_full_result_count = False
     actions = ("cancel",)
+    exclude = ("input_data",)
+    readonly_fields = ("shown_input",)
+
+    @admin.display(description=_("input"))
+    def shown_input(self, task: Task) -> str:
+        """The input with dots in place of its secrets."""
+        return json.dumps(task.shown_input, ensure_ascii=False)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The input, unless the viewer's role hides it."""
+        return self.readonly_fields if roles.sees_data(request.user) else ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -49,7 +98,7 @@ class TaskAdmin(TaskBase):
         return has_ended and super().has_delete_permission(request, obj)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return super().has_change_permission(request)
+        return _operates(request) and super().has_change_permission(request)
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
         audit.record(request.user.pk, "delete_task", str(obj.pk))
@@ -83,7 +132,7 @@ class PauseForm(QueueFormBase):
 
 
 @admin.register(PausedQueue)
-class PausedQueueAdmin(QueueBase):
+class PausedQueueAdmin(ForRoles, QueueBase):
     """Adding one pauses a queue, deleting one resumes it."""
 
     form = PauseForm
@@ -107,7 +156,7 @@ class PausedQueueAdmin(QueueBase):
 
 
 @admin.register(AuditEntry)
-class AuditAdmin(AuditBase):
+class AuditAdmin(ForRoles, AuditBase):
     list_display = ("at", "by_name", "action", "target")
     list_filter = ("action",)
     search_fields = ("=by_name", "=target")

@@ -9,7 +9,9 @@ class ApiConfig(AppConfig):
     label = "taskyard_api"
     verbose_name = "API"
 
-    def ready(self) -> None:
-        # Not a system check: without these models Django cannot load the addresses to check.
+    def import_models(self) -> None:
+        # Not a system check: without these models Django cannot load the addresses to check. Not
+        # in ``ready``, because that of the admin may come first and import our module ``admin``.
         if not apps.is_installed("taskyard.core"):
             raise ImproperlyConfigured("taskyard.api needs taskyard.core in INSTALLED_APPS.")
+        super().import_models()

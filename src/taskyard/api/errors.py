@@ -1,5 +1,6 @@
 """Turn exceptions into responses: in DRF's format, or RFC 9457 if the client accepts it."""
 
+import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -17,36 +18,81 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from taskyard.accounts.claims import CHALLENGE
-from taskyard.accounts.errors import LoginRefused, Throttled, TokenRefused
-from taskyard.api import conditions, idempotency
+from taskyard.accounts.errors import (
+    LoginRefused,
+    MailBusy,
+    MailNotConfigured,
+    OnBehalfRefused,
+    PasswordLoginOff,
+    RegistrationClosed,
+    SsoDenied,
+    SsoExpired,
+    SsoInvalid,
+    SsoOff,
+    SsoSuspended,
+    SsoUnavailable,
+    SubjectInvalid,
+    SubjectSuspended,
+    Throttled,
+    TokenRefused,
+    TooManyKeys,
+    TooManySubjects,
+)
+from taskyard.api import conditions, idempotency, upload_headers
 from taskyard.api.json import dumps
+from taskyard.api.scopes import TaskTypeRefused
 from taskyard.catalog.schema import MOST_FIELD_ERRORS, FieldError, InvalidInput
 from taskyard.core import database_errors, messages
 from taskyard.core.database_errors import Outage
 from taskyard.core.errors import (
     ActiveLimitExceeded,
     BytesExceeded,
+    EncryptionUnavailable,
+    InputNotKept,
     KeyReused,
     NotCancellable,
     NotRetryable,
     Rejected,
+    SecretUnreadable,
     StillActive,
     StillReferenced,
     SubmitRateExceeded,
 )
+from taskyard.core.sharing import ShareRefused
+from taskyard.files import errors as files
 
 PROBLEM = "application/problem+json"
+logger = logging.getLogger(__name__)
 RETRY_AFTER_OUTAGE = "5"
 RETRY_AFTER_BUSY = "1"
 STATUS_OF_REJECTED: dict[type[Rejected], int] = {
     TokenRefused: 401,
     LoginRefused: 401,
+    ShareRefused: 401,
     Throttled: 429,
+    TooManyKeys: 409,
+    OnBehalfRefused: 403,
+    SubjectInvalid: 400,
+    SubjectSuspended: 403,
+    TooManySubjects: 409,
+    PasswordLoginOff: 403,
+    SsoOff: 404,
+    SsoDenied: 403,
+    SsoExpired: 400,
+    SsoInvalid: 400,
+    SsoSuspended: 403,
+    SsoUnavailable: 503,
+    RegistrationClosed: 403,
+    MailNotConfigured: 403,
+    MailBusy: 503,
     ActiveLimitExceeded: 400,
     SubmitRateExceeded: 429,
     BytesExceeded: 507,
     NotCancellable: 409,
     NotRetryable: 409,
+    InputNotKept: 409,
+    SecretUnreadable: 409,
+    EncryptionUnavailable: 503,
     StillActive: 409,
     StillReferenced: 409,
     KeyReused: 422,
@@ -54,6 +100,22 @@ STATUS_OF_REJECTED: dict[type[Rejected], int] = {
     conditions.IfMatchInvalid: 400,
     idempotency.KeyInvalid: 400,
     idempotency.TaskDeleted: 409,
+    files.FileTooLarge: 413,
+    files.FileBytesExceeded: 507,
+    files.FileCountExceeded: 507,
+    files.TooManyFiles: 409,
+    files.StorageFull: 507,
+    files.StorageUnavailable: 503,
+    files.FileMissing: 410,
+    files.FileInUse: 409,
+    files.WrongOffset: 409,
+    files.UploadActive: 409,
+    files.UploadGone: 410,
+    files.UploadIncomplete: 400,
+    files.DigestMismatch: 400,
+    files.FormInvalid: 400,
+    upload_headers.HeaderInvalid: 400,
+    files.DirectUnavailable: 409,
 }
 
 
@@ -97,12 +159,17 @@ def problem_of(exc: BaseException) -> Problem | None:
         detail = _("The service is unavailable for the moment. Try again soon.")
         return Problem(503, "unavailable", detail, headers={"Retry-After": retry_after})
     match exc:
+        case TaskTypeRefused():
+            detail = _("The API key may not submit this task type.")
+            return Problem(403, "task_type_refused", detail, exc.field_errors)
         case InvalidInput():
             return _invalid(exc.field_errors)
         case Rejected():
             seconds = getattr(exc, "retry_after", None)
             headers = {} if seconds is None else {"Retry-After": str(seconds)}
             status = STATUS_OF_REJECTED.get(type(exc), 400)
+            if isinstance(exc, files.WrongOffset):
+                headers["Upload-Offset"] = str(exc.params["offset"])
             if status == 401:
                 headers["WWW-Authenticate"] = CHALLENGE
             return Problem(
@@ -133,6 +200,16 @@ def _is_plain_denial(exc: exceptions.APIException) -> bool:
     return isinstance(exc, exceptions.PermissionDenied) and str(exc.detail) == str(
         exc.default_detail
     )
+
+
+def plain_response(exc: Exception, request: HttpRequest) -> HttpResponse:
+    """The response to an exception outside of a view, for example after a streamed upload."""
+    problem = problem_of(exc)
+    database_errors.note(exc)
+    if problem is None:
+        logger.error("request failed", exc_info=exc)
+        problem = internal_error()
+    return _response(request, problem)
 
 
 def internal_error() -> Problem:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from taskyard.core import idempotency
+from taskyard.core import encryption, idempotency
 from taskyard.core.errors import Rejected
 from taskyard.core.models import Task
 from taskyard.core.types import NewTask
@@ -39,7 +39,8 @@ def submit_once(
     owner_id: int, key: str, body: Any, new: Sequence[NewTask], *, endpoint: str
 ) -> tuple[list[int], bool]:
     """The ids of the tasks, and whether the request is a repetition. Raises as core's does."""
-    return idempotency.submit_once(owner_id, key, idempotency.fingerprint(endpoint, body), new)
+    fingerprint = idempotency.fingerprint(endpoint, body, has_secrets=encryption.are_in(new))
+    return idempotency.submit_once(owner_id, key, fingerprint, new)
 
 
 def retry_once(

@@ -29,7 +29,7 @@ def parse_tasks(data: Any, *, size: int) -> list[NewTask]:
         try:
             if size > BODY_LIMIT:
                 check_size(task)
-            new_tasks.append(parse_task(task))
+            new_tasks.append(parse_task(task).under(("tasks", index)))
         except InvalidInput as error:
             field_errors += prefix_errors(("tasks", index), error)
         if len(field_errors) >= MOST_FIELD_ERRORS:

@@ -18,13 +18,14 @@ from taskyard.api.pagination import (
     serialize_page,
 )
 from taskyard.api.schemas import Moment
+from taskyard.api.serialize import load_files
 from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.catalog.task_type import UnknownTaskType, registry
 from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
 from taskyard.core.states import ACTIVE, Status
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 
 Order = Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"]
 
@@ -40,19 +41,31 @@ class TaskQuery(PageQuery):
     tag: str | None = Field(None, max_length=50)
     created_after: Moment | None = Field(None, description="At this moment or later")
     created_before: Moment | None = Field(None, description="At this moment or earlier")
+    subject: str | None = Field(
+        None, description="For a service account: the same as the header On-Behalf-Of"
+    )
     fields: list[selection.Name] = []
     ordering: Order = Field("id", description="Ties are broken by id")
 
 
-def task_list(request: Request, user_id: int) -> dict[str, Any]:
-    """The body of a list of the user's tasks. Raises InvalidInput, NotFound."""
+def task_list(
+    request: Request, owner_of: Callable[[str | None], tuple[UserId, str | None]]
+) -> dict[str, Any]:
+    """The body of a list of tasks. Raises InvalidInput, NotFound, and what ``owner_of`` raises.
+
+    ``owner_of`` returns whose tasks are listed, for the value of the filter ``subject``, and the
+    subject that the list shows.
+    """
     query = parse_query(TaskQuery, request.query_params)
     if field_errors := _contradictions(query):
         raise InvalidInput(field_errors)
+    user_id, subject = owner_of(query.subject)
     tasks = selection.for_list(_filter(query, user_id), query.fields)
     page = _page(tasks, query, partial(_known_count, query, user_id))
+    if not query.fields or "files" in query.fields:
+        load_files(page.items)
     return serialize_page(
-        request, page, lambda task: selection.serialize_listed(task, query.fields)
+        request, page, lambda task: selection.serialize_listed(task, query.fields, subject)
     )
 
 
@@ -71,7 +84,7 @@ def _contradictions(query: TaskQuery) -> list[FieldError]:
     return field_errors
 
 
-def _filter(query: TaskQuery, user_id: int) -> TaskQuerySet:
+def _filter(query: TaskQuery, user_id: UserId) -> TaskQuerySet:
     criteria = Criteria(
         statuses=query.status,
         task_type=query.task_type or "",
@@ -92,7 +105,7 @@ def _order(ordering: Order) -> list[Any]:
     return [field, "-id" if descending else "id"]
 
 
-def _known_count(query: TaskQuery, user_id: int) -> int | None:
+def _known_count(query: TaskQuery, user_id: UserId) -> int | None:
     """The count from the quota's counters if only statuses are filtered, or else None."""
     if query.model_fields_set & {"task_type", "tag", "created_after", "created_before"}:
         return None

@@ -2,9 +2,11 @@
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from django.apps import apps
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import SPECTACULAR_DEFAULTS
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -38,35 +40,47 @@ SETTINGS: dict[str, Any] = {
     "TAGS": [
         {"name": "register", "description": "Making a user"},
         {"name": "token", "description": "Logging in and out"},
+        {"name": "password", "description": "Resetting a forgotten password"},
         {"name": "me", "description": "The own profile"},
+        {"name": "keys", "description": "The own API keys, for programs"},
+        {"name": "subjects", "description": "On whose behalf a service account submits"},
         {"name": "limits", "description": "The quota of active tasks"},
         {"name": "task-types", "description": "What can be run"},
         {"name": "tasks", "description": "Submitting, watching and ending the own tasks"},
+        {"name": "files", "description": "What tasks use and save"},
+        {"name": "shared", "description": "What a link to a task shows, without a user"},
         {"name": "queues", "description": "Pausing and resuming, for staff"},
     ],
 }
 # A typed client cannot read a response with only some fields of a task.
 UNDOCUMENTED = ("fields",)
 SCHEMAS = "#/components/schemas/"
+# The tags of the addresses that take On-Behalf-Of.
+OF_SUBJECTS = {"tasks", "files", "limits"}
+OWN_IDS = {"task_id": "The id of an own task", "key_id": "The id of an own API key"}
 DESCRIPTIONS = {
     200: "The answer",
     201: "It has been made",
-    202: "The task is running and has been asked to stop",
+    202: "It is accepted: the running task has been asked to stop, or a mail is on its way",
     204: "There is no content",
+    206: "A part of it",
+    302: "The file is at this address of S3",
     304: "Nothing has changed since this ETag",
     400: "The request is not valid; the answer names each place that is wrong",
-    401: "The token is missing, not valid or no longer valid",
-    403: "Only staff may do this",
+    401: "The token or key is missing, not valid or no longer valid",
+    403: "The API key lacks the scope, only staff may do this, or it is switched off here",
     404: "There is no such object, or it belongs to another user",
     406: "Streams need the ASGI server",
     412: "It has changed since the ETag in If-Match",
-    409: "The state of the task does not allow it",
+    409: "The state of the task or the file does not allow it",
+    410: "The upload was deleted, or took too long; or the bytes of the file are lost",
     413: "The body is too large",
     415: "The body is not JSON in UTF-8",
+    416: "The file has none of the bytes of the range",
     422: "The Idempotency-Key was used with another request",
     429: "Too many requests; Retry-After says how long to wait",
-    503: "The database is not available; Retry-After says how long to wait",
-    507: "The space for the owner's tasks is used up",
+    503: "The database or the storage is not available; Retry-After says how long to wait",
+    507: "The space for the owner's tasks or files is used up",
 }
 
 
@@ -104,9 +118,33 @@ IF_NONE_MATCH = header("If-None-Match", str, "An ETag: answer 304 if nothing has
 IF_MATCH = header(
     "If-Match", str, "An ETag: change nothing if it has changed since, and answer 412"
 )
+NAME = OpenApiParameter("name", str, description="The name of the file")
+REPR_DIGEST = header(
+    "Repr-Digest", str, "`sha-256=:…:` in Base64 (RFC 9530): refuse the file if it differs"
+)
+RANGE = header("Range", str, "`bytes=FIRST-LAST`: answer 206 with one part of the file")
+IF_RANGE = header("If-Range", str, "An ETag: ignore Range if the file has another")
+FILE_ETAG = header("ETag", str, "The SHA-256 of the file", of=(200, 206, 304))
+UPLOAD_COMPLETE = header(
+    "Upload-Complete",
+    {"type": "string", "enum": ["?0", "?1"]},
+    "`?1`: the body ends the file. `?0`: more follows",
+)
+UPLOAD_LENGTH = header("Upload-Length", int, "Bytes of the whole file; needed with `?0`")
+UPLOAD_OFFSET = header("Upload-Offset", int, "Where the body begins in the file")
 LAST_EVENT_ID = header(
     "Last-Event-ID", str, "The id of the last event that was read: what changed since comes first"
 )
+
+
+class ShareScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How drf-spectacular describes the tokens of links."""
+
+    target_class = "taskyard.api.views.share.ShareAuthentication"
+    name = "share"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "The token of a link"}
 
 
 def settings_for(root: str) -> dict[str, Any]:
@@ -132,8 +170,12 @@ def documented(
     parameters: Sequence[OpenApiParameter] = (),
     operation_id: str | None = None,
     media_type: str = MEDIA_TYPE,
+    body: Mapping[str, Any] | None = None,
 ) -> Callable[[View], View]:
-    """Describe a view's method, and add the responses that all views have."""
+    """Describe a view's method, and add the responses that all views have.
+
+    ``body`` has the schemas of a request's body that is no JSON, by media type.
+    """
 
     def decorate(method: View) -> View:
         error_statuses = {*refusals, 503} | ({413, 415} if request else set())
@@ -158,7 +200,7 @@ def documented(
             operation_id=operation_id,
             summary=summary,
             description=inspect.getdoc(method),
-            request=dict.fromkeys(_media_types(request), request) if request else None,
+            request=dict.fromkeys(_media_types(request), request) if request else body,
             responses=responses,
             parameters=[*parameters, RETRY_AFTER],
         )(method)
@@ -196,10 +238,14 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas[name] = for_clients.rewrite_schema(schema)
     operations = (operation for path in document["paths"].values() for operation in path.values())
     used: set[str] = set()
+    has_accounts = apps.is_installed("taskyard.accounts")
     for operation in operations:
         used.update(operation["tags"])
         if operation.get("security"):
-            operation["responses"]["401"] = _TOKEN_REFUSED
+            operation["responses"]["401"] = _refused(401)
+            operation["responses"].setdefault("403", _refused(403))
+            if has_accounts and {*operation["tags"]} & OF_SUBJECTS:
+                operation.setdefault("parameters", []).append(dict(_ON_BEHALF_OF))
         if parameters := operation.get("parameters"):
             operation["parameters"] = [_rewrite_parameter(parameter) for parameter in parameters]
         for response in operation["responses"].values():
@@ -210,9 +256,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rewrite_parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    if parameter["name"] == "task_id":
+    if parameter["name"] in OWN_IDS:
         parameter["schema"] = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID}
-        parameter["description"] = "The id of an own task"
+        parameter["description"] = OWN_IDS[parameter["name"]]
     rewritten = for_clients.rewrite_parameter(parameter)
     # An empty value is treated like an absent parameter.
     return {**rewritten, "allowEmptyValue": True} if rewritten["in"] == "query" else rewritten
@@ -280,10 +326,20 @@ def _component_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
-_TOKEN_REFUSED = {
-    "description": DESCRIPTIONS[401],
-    "content": {
-        MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}},
-        PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}},
-    },
+_ON_BEHALF_OF = {
+    "name": "On-Behalf-Of",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:@+=~|-]{1,100}$"},
+    "description": "The subject whose tasks these are; for the key of a service account alone",
 }
+
+
+def _refused(status: int) -> dict[str, Any]:
+    """The response to a request whose token or key is not enough."""
+    return {
+        "description": DESCRIPTIONS[status],
+        "content": {
+            MEDIA_TYPE: {"schema": {"$ref": f"{SCHEMAS}ErrorAnswer"}},
+            PROBLEM: {"schema": {"$ref": f"{SCHEMAS}ProblemAnswer"}},
+        },
+    }

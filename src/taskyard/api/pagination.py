@@ -79,7 +79,7 @@ class HistoryQuery(PageQuery):
 
 Query = TypeVar("Query", bound=PageQuery)
 
-INTEGERS = ("page", "page_size", "after", "limit", "offset")
+INTEGERS = ("page", "page_size", "after", "limit", "offset", "task")
 MOMENTS = ("created_after", "created_before")
 # Libraries add these to every URL: a number that defeats caches, and DRF's response format.
 IGNORED = "_"

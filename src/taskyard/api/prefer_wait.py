@@ -19,6 +19,7 @@ from django.utils import translation
 from taskyard.api.bearer import owner_of_token
 from taskyard.api.json import dumps
 from taskyard.api.serialize import serialize_task
+from taskyard.api.streams import ON_BEHALF_OF
 from taskyard.core.hints import Hint
 from taskyard.core.models import Task
 from taskyard.core.states import TERMINAL
@@ -147,7 +148,9 @@ class PreferWait:
                 # Only now the owner is known, and the task may have ended meanwhile.
                 await listening.enter_async_context(self._hub.listen(owner_id, wait.on_hint))
                 wait.on_hint(None)
-            reread = partial(self._reread, owner_id, task_id, first) if creates else get_again
+            subject = asgi.header(scope, ON_BEHALF_OF)
+            again = partial(self._reread, owner_id, task_id, first, subject)
+            reread = again if creates else get_again
             watching = asyncio.ensure_future(_watch_disconnect(receive, wait))
             try:
                 latest = await self._wait_for_end(reread, task_id, wait) or first
@@ -160,10 +163,14 @@ class PreferWait:
             latest = answer or latest
         return latest.with_header(b"preference-applied", f"wait={wait.seconds}".encode())
 
-    async def _reread(self, owner_id: Any, task_id: int, first: Response) -> Response | None:
+    async def _reread(
+        self, owner_id: Any, task_id: int, first: Response, subject: str | None
+    ) -> Response | None:
         """The first response with the current state of the task; None if it cannot be read."""
         try:
-            body = await self._hub.run_in_thread(_serialize, owner_id, task_id, first.language)
+            body = await self._hub.run_in_thread(
+                _serialize, owner_id, task_id, first.language, subject
+            )
         except (DatabaseError, InterfaceError):
             return None
         return None if body is None else first.with_body(body)
@@ -234,15 +241,14 @@ def _id_and_status(body: bytes) -> tuple[int, str]:
     return task["id"], task["status"]
 
 
-def _serialize(owner_id: Any, task_id: int, language: str) -> bytes | None:
+def _serialize(owner_id: Any, task_id: int, language: str, subject: str | None) -> bytes | None:
     task = Task.objects.get_owned(owner_id, task_id)
     if task is None:
         return None
     with translation.override(language):
-        return dumps(serialize_task(task))
+        return dumps(serialize_task(task, subject))
 
 
 async def _watch_disconnect(receive: Receive, wait: Wait) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await asgi.wait_for_disconnect(receive)
     wait.disconnect()

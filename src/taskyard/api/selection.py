@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    ExpressionWrapper,
+    F,
+    Q,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Length
 from django.http import QueryDict
 
@@ -17,12 +26,14 @@ from taskyard.core.querysets import TaskQuerySet
 Name = Literal[
     "id", "task_type", "input_data", "status", "result", "created_at", "status_label", "priority",
     "queue", "progress", "attempt", "max_attempts", "error", "run_at", "started_at", "finished_at",
-    "cancel_requested_at", "retry_of", "tags",
+    "cancel_requested_at", "retry_of", "tags", "files", "subject",
 ]  # fmt: skip
 NAMES: tuple[str, ...] = get_args(Name)
 # A list leaves out an input or a result with more characters of JSON.
 SHORT = 16 * 1024
 LARGE = ("input_data", "result")
+# In place of an input that is left out: an empty text as JSON.
+LONG = Value('""', output_field=TextField())
 
 
 def parse_fields(parameters: QueryDict) -> list[str]:
@@ -35,17 +46,20 @@ def parse_fields(parameters: QueryDict) -> list[str]:
     return names
 
 
-def serialize_fields(task: Task, names: Iterable[str]) -> dict[str, Any]:
+def serialize_fields(
+    task: Task, names: Iterable[str], subject: str | None = None
+) -> dict[str, Any]:
     """Serialize these fields of a task; without names all of them."""
-    whole = serialize_task(task)
-    return {name: whole[name] for name in NAMES if name in names} if names else whole
+    if names and "files" not in names:
+        task.has_files = False  # they need not be looked up
+    whole = serialize_task(task, subject)
+    return {name: whole[name] for name in whole if name in names} if names else whole
 
 
-def serialize_event(task: Task, query: bytes) -> bytes:
+def serialize_event(task: Task, query: bytes, subject: str | None = None) -> bytes:
     """The data of an event, with the fields that the query string of the stream names."""
-    return dumps(
-        serialize_fields(task, parse_fields(QueryDict(query)) if b"fields" in query else ())
-    )
+    names = parse_fields(QueryDict(query)) if b"fields" in query else ()
+    return dumps(serialize_fields(task, names, subject))
 
 
 def for_list(tasks: TaskQuerySet, names: Iterable[str]) -> TaskQuerySet:
@@ -55,24 +69,35 @@ def for_list(tasks: TaskQuerySet, names: Iterable[str]) -> TaskQuerySet:
         columns: dict[str, Any] = {name: F(name) for name in LARGE if name in names}
     else:
         tasks = tasks.alias(**{f"length_of_{name}": Length(name) for name in LARGE})
-        columns = {name: Case(When(_is_short(name), then=F(name))) for name in LARGE}
+        columns = {
+            # An input is an object, or null if it was deleted.
+            "input_data": Case(
+                When(_is_short("input_data"), then=F("input_data")),
+                default=LONG,
+                output_field=JsonText(),
+            ),
+            "result": Case(When(_is_short("result"), then=F("result"))),
+        }
         tasks = tasks.annotate(result_omitted=_is_long("result"))
     return tasks.annotate(
         **{f"short_{name}": ExpressionWrapper(value, JsonText()) for name, value in columns.items()}
     )
 
 
-def serialize_listed(task: Task, names: Iterable[str]) -> dict[str, Any]:
+def serialize_listed(
+    task: Task, names: Iterable[str], subject: str | None = None
+) -> dict[str, Any]:
     """Serialize a task of ``for_list``; ``omitted`` names the values that were left out."""
     task.result = getattr(task, "short_result", None)
     task.input_data = getattr(task, "short_input_data", None)
     if names:
-        return serialize_fields(task, names)
-    omitted = ["input_data"] if task.input_data is None else []
+        return serialize_fields(task, names, subject)
+    omitted = ["input_data"] if task.input_data == "" else []
     omitted += ["result"] if getattr(task, "result_omitted", False) else []
     if "input_data" in omitted:
         task.input_data = {}
-    return {**serialize_task(task), "omitted": omitted} if omitted else serialize_task(task)
+    serialized = serialize_task(task, subject)
+    return {**serialized, "omitted": omitted} if omitted else serialized
 
 
 def _is_short(name: str) -> Q:

@@ -1,24 +1,33 @@
 """Serialize tasks for the API."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskyard.core import messages
 from taskyard.core.models import Task
 from taskyard.core.states import Priority, Status
 
+if TYPE_CHECKING:
+    from taskyard.files.models import StoredFile
+
 LABELS = {status.value: status for status in Status}
+# Where a task keeps its serialized files.
+_LOADED = "_serialized_files"
 PRIORITIES = {priority: priority.name.lower() for priority in Priority}
 
 
-def serialize_task(task: Task) -> dict[str, Any]:
-    """A task with the fields of the API in their order; labels in the current language."""
+def serialize_task(task: Task, subject: str | None = None) -> dict[str, Any]:
+    """A task with the fields of the API in their order; labels in the current language.
+
+    ``subject`` is added for a service account that acts on behalf of it.
+    """
     failed = task.status == Status.ERROR
     message = messages.of_failure(task.error_message)
-    return {
+    serialized = {
         "id": task.id,
         "task_type": task.task_type,
-        "input_data": task.input_data,
+        "input_data": task.shown_input,
         "status": str(task.status),
         "result": {"error": message} if failed else task.result,
         "created_at": isoformat_utc(task.created_at),
@@ -41,7 +50,48 @@ def serialize_task(task: Task) -> dict[str, Any]:
         "cancel_requested_at": isoformat_utc(task.cancel_requested_at),
         "retry_of": task.retry_of_id,
         "tags": task.tags,
+        "files": files_of(task),
     }
+    return serialized if subject is None else {**serialized, "subject": subject}
+
+
+def load_files(tasks: Sequence[Task]) -> None:
+    """Look up the files of these tasks at once, for ``serialize_task``."""
+    with_files = [task for task in tasks if task.has_files]
+    if not with_files:
+        return
+    # A project may have no files, and then their models cannot be imported.
+    from taskyard.files import records
+
+    found = records.of_tasks(with_files)
+    for task in with_files:
+        task.__dict__[_LOADED] = [
+            serialize_file(entry.file, role=entry.role) for entry in found[task.pk]
+        ]
+
+
+def serialize_file(file: "StoredFile", *, role: str | None = None) -> dict[str, Any]:
+    """A file with the fields of the API; those of a task name its role there."""
+    return {
+        "id": file.pk,
+        "name": file.name,
+        "role": role or str(file.role),
+        "content_type": file.content_type,
+        "size": file.size,
+        "sha256": file.sha256,
+        "created_at": isoformat_utc(file.created_at),
+        "expires_at": isoformat_utc(file.expires_at),
+    }
+
+
+def files_of(task: Task) -> list[dict[str, Any]]:
+    """The serialized files of a task, which are looked up once."""
+    if not task.has_files:
+        return []
+    if _LOADED not in task.__dict__:
+        load_files([task])
+    files: list[dict[str, Any]] = task.__dict__[_LOADED]
+    return files
 
 
 def isoformat_utc(time: datetime | None) -> str | None:

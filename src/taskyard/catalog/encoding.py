@@ -7,6 +7,11 @@ from typing import Any
 class TooLarge(ValueError):
     """The JSON text has more bytes than allowed."""
 
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size} bytes, the limit is {limit}")
+        self.size = size
+        self.limit = limit
+
 
 def encode_json(value: Any, *, limit: int | None = None) -> str:
     """Encode ``value`` as JSON text of at most ``limit`` bytes.
@@ -22,7 +27,7 @@ def encode_json(value: Any, *, limit: int | None = None) -> str:
     if "\\u0000" in text:
         raise ValueError("U+0000 cannot be stored")
     if limit is not None and size > limit:
-        raise TooLarge(f"{size} bytes, the limit is {limit}")
+        raise TooLarge(size, limit)
     return text
 
 

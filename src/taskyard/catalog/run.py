@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from taskyard.catalog.encoding import encode_json, sanitize
+from taskyard.catalog.files import OutputFile, Source, pieces, reading
 
 REPORT_INTERVAL_SECONDS = 0.5
 LINES_A_REPORT = 100
@@ -75,7 +76,8 @@ class Run:
     ``task_id``, ``task_type`` and ``attempt`` identify the attempt. ``key`` is the same for every
     attempt, so that a handler can make its own side effects idempotent. ``started_at`` is the start
     of the first attempt by the database's clock. In unit tests, ``Run()`` is the context of some
-    task; a sleep then raises ``taskyard.catalog.run.Suspend``, as it does in a worker.
+    task; a sleep then raises ``taskyard.catalog.run.Suspend``, as it does in a worker, and
+    ``saved`` has the bytes of the files that the handler has saved, by their names.
 
     A sleep ends the call of the handler, and the worker later calls the handler again from its
     beginning: then the sleeps that are over return at once, and ``checkpoint`` has the value that
@@ -95,8 +97,10 @@ class Run:
         slept: int = 0,
         report: Callable[["Run"], bool] | None = None,
         keep: Callable[["Run", str], bool] | None = None,
+        save: Callable[["Run", str, Source], OutputFile] | None = None,
         look_up: Callable[[], About] = lambda: About(Owner(1, "owner"), (), "normal"),
         ask: Callable[[Callable[[], Any]], Any] = lambda question: question(),
+        scrub: Callable[[str], str] = lambda text: text,
     ) -> None:
         now = now or datetime.now(UTC)
         self.task_id = task_id
@@ -107,6 +111,8 @@ class Run:
         self.slept = slept
         self.lines: list[tuple[datetime, str]] = []
         self.lines_dropped = 0
+        self.saved: dict[str, bytes] = {}
+        self.has_saved_files = False
         self._progress: tuple[float, float | None, str, datetime] | None = None
         self._checkpoint = checkpoint
         self._sleeps_called = 0
@@ -114,10 +120,12 @@ class Run:
         self._monotonic_start = self._reported_at = time.monotonic()
         self._report = report
         self._keep = keep
+        self._save = save
         self._stopping = False
         self._lines_lock = threading.Lock()
         self._look_up = look_up
         self._ask = ask
+        self._scrub = scrub
 
     def now(self) -> datetime:
         """The time (aware, UTC) by the database's clock."""
@@ -153,6 +161,29 @@ class Run:
         answer: Answer = self._ask(question)
         return answer
 
+    def save_file(self, name: str, source: Source) -> OutputFile:
+        """Save a file of the task, which its owner sees when the task has ended.
+
+        ``source`` is a path, bytes, or a binary stream, which is read from its beginning if it can
+        seek. It is copied in pieces, so it may be larger than the memory. A file replaces what the
+        task has saved under the same name before; what a lost attempt has saved is deleted.
+
+        Works in the handler's threads too. It waits for the storage, so an async handler calls it
+        as ``await asyncio.to_thread(run.save_file, name, source)``. On SQLite it cannot be called
+        in a transaction of the handler.
+
+        Raises Cancelled if the task should stop, Fail if the file or all files of the owner are too
+        large, StorageError if the storage is full or does not answer, RuntimeError.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a file is a string, not {type(name).__name__}")
+        self.has_saved_files = True
+        if self._save is not None:
+            return self._save(self, name, source)
+        with reading(source) as (stream, _):
+            self.saved[name] = b"".join(pieces(stream))
+        return OutputFile(len(self.saved), name, len(self.saved[name]))
+
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Report the progress. Cheap: it is written to the database at most twice a second.
 
@@ -160,7 +191,7 @@ class Run:
         task should stop.
         """
         finite_total = None if total is None else _finite(total)
-        self._progress = (_finite(current), finite_total, str(message), self.now())
+        self._progress = (_finite(current), finite_total, self._scrub(str(message)), self.now())
         self.raise_if_cancelled()
 
     def log(self, message: str) -> None:
@@ -169,7 +200,7 @@ class Run:
         Lines above some hundred a second, or above a thousand a task, are dropped and counted.
         Raises Cancelled if the task should stop.
         """
-        text = sanitize(str(message))[:LINE_LENGTH]
+        text = sanitize(self._scrub(str(message)))[:LINE_LENGTH]
         with self._lines_lock:
             if len(self.lines) < LINES_A_REPORT:
                 self.lines.append((self.now(), text))

@@ -22,7 +22,9 @@ from pydantic import (
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 
+from taskyard.catalog.files import InputFile, UsedFile, files_in
 from taskyard.catalog.run import Run
+from taskyard.catalog.secrets import DOTS, SHORTEST_SCRUBBED, SecretPlaces, has_secret
 
 Path = tuple[str | int, ...]
 # A response names at most so many errors, and the search stops there.
@@ -67,25 +69,33 @@ class Signature:
     """The types of a handler's input and result, read once from its annotations.
 
     Raises ``TypeError`` if a parameter has no annotation or cannot be passed by name, if a type has
-    no JSON Schema, and for a secret type, because inputs and results are stored and shown.
+    no JSON Schema, for a secret type of pydantic, whose value would be stored and shown, and for a
+    ``Secret`` at a place where it cannot be hidden.
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)
         for name, annotation in hints.items():
-            if any(issubclass(type_, SECRETS) for type_ in _types_in(annotation)):
+            if any(issubclass(type_, SECRETS) for type_ in types_in(annotation)):
                 raise TypeError(
-                    f"{handler.__qualname__}: {name!r} has a secret type, but inputs and results "
-                    "are kept and shown in clear; read the secret in the handler instead"
+                    f"{handler.__qualname__}: {name!r} has a secret type, which would be kept and "
+                    "shown in clear; write Annotated[str, Secret] with the Secret of taskyard"
                 )
+        self.secrets: SecretPlaces | None = None
         try:
             self._read_annotations(handler, hints)
+            self._find_secrets(handler)
         except PydanticUserError as error:
             reason = str(error.message).splitlines()[0]
             raise TypeError(f"{handler.__qualname__}: {reason}") from None
 
     def _read_annotations(self, handler: Callable[..., Any], hints: dict[str, Any]) -> None:
         self.run_parameter: str | None = None
+        self.takes_files = any(
+            InputFile in types_in(annotation)
+            for name, annotation in hints.items()
+            if name != "return"
+        )
         self._fields: dict[str, str] = {}
         definitions: dict[str, Any] = {}
         for name, parameter in inspect.signature(handler).parameters.items():
@@ -113,15 +123,43 @@ class Signature:
         self.input_schema = _with_dialect(self.model.model_json_schema(by_alias=True))
         self.result_schema = _with_dialect(self.result.json_schema(mode="serialization"))
 
+    def _find_secrets(self, handler: Callable[..., Any]) -> None:
+        if has_secret(self.result.core_schema):
+            raise TypeError(
+                f"{handler.__qualname__}: a result is kept and shown, so it has no Secret"
+            )
+        if not has_secret(self.model.__pydantic_core_schema__):
+            return
+        try:
+            self.secrets = SecretPlaces(self.input_schema)
+        except TypeError as error:
+            raise TypeError(f"{handler.__qualname__}: {error}") from None
+
     def check(self, data: object) -> None:
-        """Check an input. Raises InvalidInput."""
+        """Check an input. Raises InvalidInput, whose texts have no secret."""
+        if self.secrets is None:
+            self._check(data, None)
+            return
+        noted: list[Any] = []
+        try:
+            self._check(data, noted)
+        except InvalidInput as error:
+            raise _scrubbed(error, [*self.secrets.texts(data), *noted]) from None
+        if not self.secrets.covers(data, noted):
+            message = "A secret is at a place where the task type cannot hide it."
+            raise InvalidInput([FieldError((), "secret_misplaced", message)])
+        if places := self.secrets.dots(data):
+            message = "This is shown in place of the secret. Give the secret."
+            raise InvalidInput(FieldError(path, "secret_is_dots", message) for path in places)
+
+    def _check(self, data: object, noted: list[Any] | None) -> None:
         refuse_many_unknown(data, self._fields.values())
         try:
             text = to_json(data, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError, RecursionError):
             raise _invalid_json() from None
         try:
-            self._fail_fast.validate_json(text)
+            self._fail_fast.validate_json(text, context=noted)
         except ValidationError as error:
             raise InvalidInput(self._first_errors(error, json.loads(text))) from None
         except (ValueError, RecursionError):
@@ -146,6 +184,12 @@ class Signature:
             name: getattr(model, key) for key, name in self._fields.items() if key in set_fields
         }
 
+    def files(self, data: object) -> list[UsedFile]:
+        """The files that an input names, which ``check`` has accepted."""
+        if not self.takes_files:
+            return []
+        return list(files_in(self.parse_json(to_json(data, inf_nan_mode="constants"))))
+
     def _validate(self, text: str | bytes) -> BaseModel:
         try:
             return self.model.model_validate_json(text)
@@ -160,6 +204,28 @@ def json_pointer(path: Path) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
+def _scrubbed(error: InvalidInput, secrets: Iterable[Any]) -> InvalidInput:
+    """The error with dots in place of the secrets, which a validator of the author may quote."""
+    texts = {text for text in secrets if isinstance(text, str) and len(text) >= SHORTEST_SCRUBBED}
+    quoted = sorted(texts, key=len, reverse=True)
+
+    def scrub(value: Any) -> Any:
+        text = str(value)
+        for secret in quoted:
+            text = text.replace(secret, DOTS)
+        return value if text == str(value) else text
+
+    return InvalidInput(
+        FieldError(
+            field_error.path,
+            field_error.code,
+            scrub(field_error.message),
+            {name: scrub(value) for name, value in field_error.context.items()},
+        )
+        for field_error in error.field_errors
+    )
+
+
 def _invalid_json() -> InvalidInput:
     return InvalidInput([FieldError((), "json_invalid", "Input should be valid JSON")])
 
@@ -168,7 +234,7 @@ def _with_dialect(schema: dict[str, Any]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
+def types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
     """The classes that an annotation names, also inside models, dataclasses and typed dicts."""
     seen = set() if seen is None else seen
     inner = list(get_args(annotation))
@@ -178,8 +244,10 @@ def _types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
         yield origin
         with suppress(NameError, TypeError):  # pydantic raises a better error later
             inner += get_type_hints(origin, include_extras=True).values()
+        if issubclass(origin, BaseModel):  # of a generic model, the hints are type variables
+            inner += [field.annotation for field in origin.model_fields.values()]
     for inner_annotation in inner:
-        yield from _types_in(inner_annotation, seen)
+        yield from types_in(inner_annotation, seen)
 
 
 def _result_adapter(annotation: Any) -> TypeAdapter[Any]:

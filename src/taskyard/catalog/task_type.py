@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic_core import PydanticSerializationError
 
 from taskyard.catalog.encoding import TooLarge, encode_json
+from taskyard.catalog.files import Bytes, UsedFile, files_in
 from taskyard.catalog.run import Run, TimedOut
 from taskyard.catalog.schema import Signature
+from taskyard.catalog.secrets import SecretPlaces
 
 Priority = Literal["low", "normal", "high"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -23,6 +25,12 @@ PATH = re.compile(r"(?=.{1,200}\Z)[^\W\d]\w*(\.[^\W\d]\w*)+")
 # Signs of a result that pydantic writes but that cannot be stored or read: NaN, U+0000, or an
 # integer of more than 4,300 digits. Such a result is checked by a slower encoder.
 SUSPICIOUS = re.compile(rb"null|NaN|Infinity|\\u0000|[0-9]{1000}")
+
+
+RESULT_TOO_LARGE = (
+    "The result has %(size)s bytes of JSON, and its limit is %(limit)s. Save it as a file instead "
+    "and return that: run.save_file(name, data)."
+)
 
 
 class UnknownTaskType(LookupError):
@@ -62,6 +70,8 @@ class TaskType:
     batch: int = 1
     result_limit: int = 1024 * 1024
     internal: bool = False
+    # Whether the input stays when the task has ended.
+    keep_input: bool = True
     # What the timeout raises in the handler.
     timed_out: type[TimedOut] = TimedOut
 
@@ -97,6 +107,20 @@ class TaskType:
         return cast("dict[str, Any]", input_data)
 
     @property
+    def takes_files(self) -> bool:
+        """Whether an input can name files."""
+        return self.signature.takes_files
+
+    def files(self, input_data: object) -> list[UsedFile]:
+        """The files that a checked input names, with their paths in it."""
+        return self.signature.files(input_data)
+
+    @property
+    def secrets(self) -> SecretPlaces | None:
+        """Where inputs have secrets; None if they have none."""
+        return self.signature.secrets
+
+    @property
     def takes_context(self) -> bool:
         """Whether the handler takes a Run, so that it can report progress, sleep and stop early."""
         return self.signature.run_parameter is not None
@@ -107,9 +131,15 @@ class TaskType:
         call = getattr(self.handler, "__call__", None)  # noqa: B004  # for a callable object
         return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
 
-    def call(self, run: Run | None, input_json: str) -> Any:
-        """Call the handler; an async handler returns its coroutine. Raises InvalidInput."""
+    def call(self, run: Run | None, input_json: str, files: Bytes | None = None) -> Any:
+        """Call the handler; an async handler returns its coroutine. Raises InvalidInput.
+
+        Its input files are read from ``files``.
+        """
         arguments = self.signature.parse_json(input_json)
+        if self.takes_files:
+            for used in files_in(arguments):
+                used.file.source = files
         if self.signature.run_parameter:
             arguments[self.signature.run_parameter] = run
         return self.handler(**arguments)
@@ -124,7 +154,8 @@ class TaskType:
             plain = result.dump_python(value, mode="json", warnings="error")
             return encode_json(plain, limit=self.result_limit).encode()
         except TooLarge as error:
-            raise InvalidResult("result_too_large", f"The result is too large: {error}") from error
+            message = RESULT_TOO_LARGE % {"size": error.size, "limit": error.limit}
+            raise InvalidResult("result_too_large", message) from error
         except (PydanticSerializationError, ValueError, TypeError) as error:
             raise InvalidResult(
                 "result_invalid", f"Not what {self.name} declares: {error}"
@@ -141,6 +172,11 @@ class Registry:
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
         self._queues = {"default"}
+        # The names of types whose inputs have no secrets, of those whose inputs have, and of those
+        # whose inputs are deleted at the end.
+        self.without_secrets: set[str] = set()
+        self.with_secrets: set[str] = set()
+        self.forgetful: set[str] = set()
         self.resolver: Callable[[str], bool] | None = None
 
     def add(self, task_type: TaskType) -> None:
@@ -156,8 +192,15 @@ class Registry:
             raise TypeError(
                 f"task type {task_type.name!r} yields: an async handler returns its result"
             )
-        task_type.signature  # noqa: B018  # raises TypeError now and not at the first submit
+        # Reading the signature raises TypeError now and not at the first submit.
+        has_secrets = task_type.secrets is not None
         self._types[task_type.name] = task_type
+        for names, belongs in (
+            (self.with_secrets, has_secrets),
+            (self.without_secrets, not has_secrets),
+            (self.forgetful, not task_type.keep_input),
+        ):
+            (names.add if belongs else names.discard)(task_type.name)
 
     def get(self, name: str) -> TaskType:
         """The task type of this name. Raises UnknownTaskType."""
@@ -207,12 +250,14 @@ def task_type(
     timeout: float | None = None,
     batch: int = 1,
     result_limit: int = 1024 * 1024,
+    keep_input: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Register a function as a task type. Returns the function unchanged.
 
     ``timeout`` is in seconds for each attempt. ``backoff(attempt)`` returns the seconds to wait
     after a failed attempt. One process may claim and finish up to ``batch`` tasks together, for
-    types that take milliseconds. ``result_limit`` is in bytes of JSON.
+    types that take milliseconds. ``result_limit`` is in bytes of JSON. Without ``keep_input`` the
+    input is deleted when the task has ended.
     Raises TypeError for a signature without a JSON Schema, ValueError for an invalid option.
     """
 
@@ -231,6 +276,7 @@ def task_type(
                 timeout=timeout,
                 batch=batch,
                 result_limit=result_limit,
+                keep_input=keep_input,
             )
         )
         return handler

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taskyard.client._async import AsyncClient
     from taskyard.client._sync import Client
+    from taskyard.client.async_files import AsyncEvent, AsyncFile, AsyncFiles, AsyncTask
+    from taskyard.client.device import DeviceCode
     from taskyard.client.errors import (
         ActiveLimitExceeded,
         ApiError,
@@ -23,59 +25,81 @@ if TYPE_CHECKING:
         Conflict,
         ConnectionFailed,
         FieldError,
+        FileInUse,
+        FilesLimitExceeded,
+        FileTooLarge,
         IdempotencyKeyReused,
         InvalidRequest,
         NotFound,
         RateLimited,
         RequestRejected,
         TaskyardError,
+        TransferFailed,
         Unavailable,
         WaitTimeout,
     )
     from taskyard.client.models import (
+        ApiKey,
         Attempt,
         Chunk,
-        Event,
         Limits,
         LogLine,
         NewTask,
         Profile,
         Progress,
-        Task,
+        SharedLink,
         TaskError,
         TaskType,
     )
-    from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
+    from taskyard.client.sync_files import Event, File, Files, Task
+    from taskyard.client.tokens import Issuer, MemoryTokens, Tokens, TokenStore
 
 _MODULES = {
     "_async": ("AsyncClient",),
     "_sync": ("Client",),
+    "async_files": ("AsyncEvent", "AsyncFile", "AsyncFiles", "AsyncTask"),
+    "sync_files": ("Event", "File", "Files", "Task"),
+    "device": ("DeviceCode",),
     "errors": (
         *("ActiveLimitExceeded", "ApiError", "AuthenticationError", "Conflict"),
-        *("ConnectionFailed", "FieldError", "IdempotencyKeyReused", "InvalidRequest", "NotFound"),
-        *("RateLimited", "RequestRejected", "TaskyardError", "Unavailable", "WaitTimeout"),
+        *("ConnectionFailed", "FieldError", "FileInUse", "FileTooLarge", "FilesLimitExceeded"),
+        *("IdempotencyKeyReused", "InvalidRequest", "NotFound", "RateLimited", "RequestRejected"),
+        *("TaskyardError", "TransferFailed", "Unavailable", "WaitTimeout"),
     ),
-    "tokens": ("MemoryTokens", "TokenStore", "Tokens"),
+    "tokens": ("Issuer", "MemoryTokens", "TokenStore", "Tokens"),
     "models": (
-        *("Attempt", "Chunk", "Event", "Limits", "LogLine", "NewTask", "Profile", "Progress"),
-        *("Task", "TaskError", "TaskType"),
+        *("ApiKey", "Attempt", "Chunk", "Limits", "LogLine", "NewTask", "Profile", "Progress"),
+        "SharedLink",
+        *("TaskError", "TaskType"),
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "ActiveLimitExceeded",
     "ApiError",
+    "ApiKey",
     "AsyncClient",
+    "AsyncEvent",
+    "AsyncFile",
+    "AsyncFiles",
+    "AsyncTask",
     "Attempt",
     "AuthenticationError",
     "Chunk",
     "Client",
     "Conflict",
     "ConnectionFailed",
+    "DeviceCode",
     "Event",
     "FieldError",
+    "File",
+    "FileInUse",
+    "FileTooLarge",
+    "Files",
+    "FilesLimitExceeded",
     "IdempotencyKeyReused",
     "InvalidRequest",
+    "Issuer",
     "Limits",
     "LogLine",
     "MemoryTokens",
@@ -85,12 +109,14 @@ __all__ = [
     "Progress",
     "RateLimited",
     "RequestRejected",
+    "SharedLink",
     "Task",
     "TaskError",
     "TaskType",
     "TaskyardError",
     "TokenStore",
     "Tokens",
+    "TransferFailed",
     "Unavailable",
     "WaitTimeout",
 ]

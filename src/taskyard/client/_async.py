@@ -1,6 +1,7 @@
 """The client. `_sync.py` is generated from this file by `python tools/unasync.py`."""
 
 import asyncio
+import copy
 import math
 import os
 import time
@@ -9,27 +10,42 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from json import loads
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
+from urllib.parse import quote
 
 import httpx
 
+from taskyard.client import async_sso
+from taskyard.client.async_files import AsyncEvent, AsyncFile, AsyncFiles, AsyncTask
+from taskyard.client.async_transfer import upload
 from taskyard.client.async_transport import AsyncTransport, Query, parse_json
+from taskyard.client.device import DeviceCode
 from taskyard.client.encoding import LARGEST_CHUNK, split_into_chunks
-from taskyard.client.errors import ActiveLimitExceeded, ApiError, AuthenticationError, WaitTimeout
+from taskyard.client.errors import (
+    ActiveLimitExceeded,
+    ApiError,
+    AuthenticationError,
+    RequestRejected,
+    TaskyardError,
+    WaitTimeout,
+)
 from taskyard.client.events import SSEDecoder
+from taskyard.client.local_files import Source
 from taskyard.client.models import (
+    ApiKey,
     Attempt,
     Chunk,
-    Event,
     Limits,
     LogLine,
     NewTask,
+    OnProgress,
     Profile,
-    Task,
+    SharedLink,
     TaskType,
 )
-from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
+from taskyard.client.tokens import Issuer, MemoryTokens, Tokens, TokenStore
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 LAST_ID = 2**63 - 1
@@ -40,10 +56,12 @@ SILENCE_SECONDS = 45.0
 
 
 class AsyncClient:
-    """A client of a Taskyard server, with the tokens of one user.
+    """A client of a Taskyard server, with the tokens or an API key of one user.
 
-    ``url`` and ``token`` default to `TASKYARD_URL` and `TASKYARD_TOKEN`. With a ``refresh`` token
+    ``url`` and ``token`` default to `TASKYARD_URL` and `TASKYARD_TOKEN`; an API key is a ``token``
+    that needs no renewal. With a ``refresh`` token
     the client renews its access token; ``tokens`` stores them elsewhere than in memory.
+    With the key of a service account, ``on_behalf_of`` names the subject whose tasks these are.
     ``language`` is the language of labels and messages (`en`, `ru`). ``timeout`` limits one
     response, in seconds. If the server cannot be reached or asks to retry later, the client
     retries for ``retry_for`` seconds after the first failure, and calls ``on_retry`` before each
@@ -57,6 +75,7 @@ class AsyncClient:
         token: str | None = None,
         refresh: str | None = None,
         tokens: TokenStore | None = None,
+        on_behalf_of: str | None = None,
         language: str | None = None,
         timeout: float = 30.0,
         retry_for: float = 30.0,
@@ -69,11 +88,13 @@ class AsyncClient:
         self._transport = AsyncTransport(
             self.url,
             tokens,
+            on_behalf_of=on_behalf_of,
             language=language,
             timeout=timeout,
             retry_for=retry_for,
             on_retry=on_retry,
         )
+        self.files = AsyncFiles(self._transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,6 +110,25 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
+
+    def on_behalf_of(self, subject: str) -> Self:
+        """The same client for a subject of the service account whose key it has.
+
+        Both share their connections: closing one closes the other.
+        """
+        other = copy.copy(self)
+        other._transport = self._transport.on_behalf_of(subject)
+        other.files = AsyncFiles(other._transport)
+        return other
+
+    async def subject_token(self, subject: str, *, expires_in: int | None = None) -> str:
+        """A token with which a browser can read the tasks of this subject, and nothing else.
+
+        It is valid for ``expires_in`` seconds, by default 900. Raises ApiError.
+        """
+        body = {} if expires_in is None else {"expires_in": expires_in}
+        path = f"/subjects/{quote(subject, safe='')}/token/"
+        return str((await self._transport.json("POST", path, body))["access"])
 
     async def register(self, username: str, password: str) -> int:
         """Create a user and return the id. Raises InvalidRequest."""
@@ -106,11 +146,30 @@ class AsyncClient:
         self._transport.tokens.save(tokens)
         return tokens
 
+    async def login_sso(self, show: Callable[[DeviceCode], None]) -> Tokens:
+        """Sign a person in at the provider of single sign-on, by the device flow.
+
+        ``show`` tells the person the code and the address. The client polls until the person has
+        signed in, and uses the tokens from now on. Raises AuthenticationError, NotFound if the
+        server has no single sign-on, ConnectionFailed.
+        """
+        found = await self._transport.json("GET", "/sso/", anonymous=True)
+        issuer = Issuer(found["token_endpoint"], found["client_id"])
+        endpoint = found["device_authorization_endpoint"]
+        device = await async_sso.request_code(endpoint, issuer.client_id, found["scope"])
+        show(device)
+        tokens = await async_sso.wait_for_tokens(issuer, device)
+        self._transport.tokens.save(tokens)
+        return tokens
+
     async def logout(self) -> None:
-        """Forget the tokens, and revoke the refresh token on the server."""
+        """Forget the tokens, and revoke the refresh token on the server.
+
+        A refresh token of single sign-on is only forgotten.
+        """
         tokens = self._transport.tokens.load()
         self._transport.tokens.save(None)
-        if tokens is not None and tokens.refresh is not None:
+        if tokens is not None and tokens.refresh is not None and tokens.issuer is None:
             with suppress(AuthenticationError):  # it was expired or revoked
                 await self._transport.json(
                     "POST", "/token/blacklist/", {"refresh": tokens.refresh}, anonymous=True
@@ -119,6 +178,37 @@ class AsyncClient:
     async def me(self) -> Profile:
         """The user of the token."""
         return Profile.from_dict(await self._transport.json("GET", "/me/"))
+
+    async def keys(self) -> list[ApiKey]:
+        """The user's API keys, oldest first. Needs a token of the user."""
+        return [ApiKey.from_dict(raw) for raw in await self._transport.json("GET", "/keys/")]
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        task_types: Sequence[str] | None = None,
+        expires_at: datetime | str | None = None,
+    ) -> ApiKey:
+        """Make an API key; the server shows its ``key`` this once.
+
+        A program gives the key to a client as ``token``. Raises InvalidRequest, Conflict if there
+        are as many keys as allowed.
+        """
+        body = {
+            "name": name,
+            "scopes": [*scopes],
+            "task_types": None if task_types is None else [*task_types],
+            "expires_at": _isoformat(expires_at),
+        }
+        return ApiKey.from_dict(
+            await self._transport.json("POST", "/keys/", body, repeatable=False)
+        )
+
+    async def revoke_key(self, key_id: int) -> None:
+        """Revoke an API key, which is refused from now on. Raises NotFound."""
+        await self._transport.request("DELETE", f"/keys/{key_id}/")
 
     async def limits(self) -> Limits:
         """The quota of active tasks and its use."""
@@ -141,15 +231,20 @@ class AsyncClient:
         timeout: float | None = None,
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
-    ) -> Task:
+    ) -> AsyncTask:
         """Submit a task. An idempotency key ensures that retries create it only once.
 
-        Raises InvalidRequest, whose ``errors`` name the fields, ActiveLimitExceeded,
+        A file in ``input_data`` is a File, its id, or a Path, which is uploaded first; if the
+        server then refuses the task, the upload is deleted. A second call uploads a Path again,
+        as another file: with an ``idempotency_key`` of your own, upload before. Raises
+        InvalidRequest, whose ``errors`` name the fields, ActiveLimitExceeded,
         IdempotencyKeyReused.
         """
+        uploaded: dict[Path, AsyncFile] = {}
+        input_data = await self._with_uploads({} if input_data is None else input_data, uploaded)
         new = NewTask(
             task_type,
-            {} if input_data is None else input_data,
+            input_data,
             run_at=run_at,
             delay=delay,
             priority=priority,
@@ -158,9 +253,53 @@ class AsyncClient:
             tags=tags,
         )
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.from_dict(
-            await self._transport.json("POST", "/tasks/create/", new.body(), headers=key)
-        )
+        try:
+            raw = await self._transport.json("POST", "/tasks/create/", new.body(), headers=key)
+        except RequestRejected:
+            with suppress(TaskyardError):  # the server deletes an unused file after a day
+                for file in uploaded.values():
+                    await file.delete()
+            raise
+        return self._task(raw)
+
+    async def _with_uploads(self, value: Any, uploaded: dict[Path, AsyncFile]) -> Any:
+        """The value with files in place of paths, which are uploaded once each."""
+        if isinstance(value, Path):
+            if value not in uploaded:
+                uploaded[value] = await self.upload(value)
+            return uploaded[value]
+        if isinstance(value, Mapping):
+            return {
+                name: await self._with_uploads(inner, uploaded) for name, inner in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [await self._with_uploads(inner, uploaded) for inner in value]
+        return value
+
+    def _task(self, raw: Any) -> AsyncTask:
+        return AsyncTask.from_dict(raw, self._transport)
+
+    async def upload(
+        self,
+        source: str | os.PathLike[str] | bytes | IO[bytes],
+        name: str | None = None,
+        *,
+        progress: OnProgress | None = None,
+        resumable: bool = False,
+    ) -> AsyncFile:
+        """Upload a file: a path, bytes, or a binary stream from where it stands.
+
+        ``name`` is by default that of the path or the stream. ``progress`` is called with the
+        bytes so far and all bytes. A file of more than 16 MiB, and any file if ``resumable`` is
+        true, is sent in pieces: after a lost connection the client goes on where the server
+        stands, with files in S3 from the beginning. It gives up if no byte arrives for
+        ``retry_for`` seconds.
+
+        Raises FileTooLarge, FilesLimitExceeded, ConnectionFailed, TransferFailed, OSError.
+        """
+        with await asyncio.to_thread(Source, source, name) as opened:
+            raw = await upload(self._transport, opened, progress=progress, resumable=resumable)
+        return AsyncFile.from_dict(raw, self._transport)
 
     async def submit_many(
         self,
@@ -213,9 +352,9 @@ class AsyncClient:
             replayed = response.headers.get("Idempotency-Replayed") == "true"
             yield Chunk(first, tuple(parse_json(response)["ids"]), replayed)
 
-    async def get(self, task_id: int) -> Task:
+    async def get(self, task_id: int) -> AsyncTask:
         """Get a task. Raises NotFound."""
-        return Task.from_dict(await self._transport.json("GET", f"/tasks/{task_id}/"))
+        return self._task(await self._transport.json("GET", f"/tasks/{task_id}/"))
 
     async def list(
         self,
@@ -228,7 +367,7 @@ class AsyncClient:
         ordering: str = "id",
         after: int | None = None,
         page_size: int = 100,
-    ) -> AsyncIterator[Task]:
+    ) -> AsyncIterator[AsyncTask]:
         """Iterate over the user's tasks; pages are fetched as needed.
 
         With the ordering `id` or `-id` each page starts after the last task of the page before,
@@ -250,7 +389,7 @@ class AsyncClient:
         while True:
             page = await self._transport.json("GET", "/tasks/", query=query)
             for raw in page["results"]:
-                yield Task.from_dict(raw)
+                yield self._task(raw)
             if page["next"] is None:
                 return
             if by_id:
@@ -259,7 +398,7 @@ class AsyncClient:
                 page_number += 1
                 query["page"] = page_number
 
-    async def wait(self, task_id: int, *, timeout: float | None = None) -> Task:
+    async def wait(self, task_id: int, *, timeout: float | None = None) -> AsyncTask:
         """Wait until a task has ended. Raises WaitTimeout after ``timeout`` seconds, NotFound."""
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
         while True:
@@ -272,7 +411,7 @@ class AsyncClient:
                 headers=prefer,
                 seconds=self._transport.timeout + seconds,
             )
-            task = Task.from_dict(parse_json(response))
+            task = self._task(parse_json(response))
             if task.ended:
                 return task
             if timeout is not None and time.monotonic() >= ends_at:
@@ -282,7 +421,7 @@ class AsyncClient:
 
     async def stream(
         self, task_id: int | None = None, *, last_event_id: str = ""
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[AsyncEvent]:
         """Stream the changes of one task until it has ended, or of all the user's tasks forever.
 
         The first event is the current state. After a disconnect the client reconnects and
@@ -302,8 +441,8 @@ class AsyncClient:
                     return
                 async for chunk in response.aiter_bytes():
                     for event in decoder.feed(chunk):
-                        task = Task.from_dict(loads(event.data))
-                        yield Event(event.id, task)
+                        task = self._task(loads(event.data))
+                        yield AsyncEvent(event.id, task)
                         if task_id is not None and task.ended:
                             return
             except httpx.TransportError as error:
@@ -313,20 +452,33 @@ class AsyncClient:
             decoder.reset()
             await asyncio.sleep(decoder.retry_seconds)
 
-    async def cancel(self, task_id: int) -> Task:
+    async def cancel(self, task_id: int) -> AsyncTask:
         """Cancel a task; a running one is asked to stop. Raises NotFound, Conflict."""
-        return Task.from_dict(await self._transport.json("POST", f"/tasks/{task_id}/cancel/"))
+        return self._task(await self._transport.json("POST", f"/tasks/{task_id}/cancel/"))
 
-    async def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
+    async def retry(self, task_id: int, *, idempotency_key: str | None = None) -> AsyncTask:
         """Submit a failed or cancelled task again, as a new task with ``retry_of``.
 
         An idempotency key ensures that retries of the request create it only once. Raises
         NotFound, Conflict, ActiveLimitExceeded, IdempotencyKeyReused.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.from_dict(
+        return self._task(
             await self._transport.json("POST", f"/tasks/{task_id}/retry/", headers=key)
         )
+
+    async def share(
+        self, task_id: int, *, expires_in: int = 86_400, files: bool = False
+    ) -> SharedLink:
+        """Make a link that shows a task without a login for ``expires_in`` seconds.
+
+        It shows the state, the progress and the result or error, never the input; with ``files``
+        also what the task saves. The most is 30 days. Raises NotFound, InvalidRequest.
+        """
+        body = {"expires_in": expires_in, "files": files}
+        # Sent twice, it makes two links, and the client receives only one of them.
+        raw = await self._transport.json("POST", f"/tasks/{task_id}/share/", body)
+        return SharedLink.from_dict(raw)
 
     async def logs(self, task_id: int, *, after: int = 0) -> AsyncIterator[LogLine]:
         """Iterate over the log lines of a task, without the first ``after`` ones."""

@@ -1,5 +1,6 @@
 """Generated from `_async.py` by `python tools/unasync.py`; edit that file instead."""
 
+import copy
 import math
 import os
 import time
@@ -8,27 +9,42 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from json import loads
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
+from urllib.parse import quote
 
 import httpx
 
+from taskyard.client import sync_sso
+from taskyard.client.device import DeviceCode
 from taskyard.client.encoding import LARGEST_CHUNK, split_into_chunks
-from taskyard.client.errors import ActiveLimitExceeded, ApiError, AuthenticationError, WaitTimeout
+from taskyard.client.errors import (
+    ActiveLimitExceeded,
+    ApiError,
+    AuthenticationError,
+    RequestRejected,
+    TaskyardError,
+    WaitTimeout,
+)
 from taskyard.client.events import SSEDecoder
+from taskyard.client.local_files import Source
 from taskyard.client.models import (
+    ApiKey,
     Attempt,
     Chunk,
-    Event,
     Limits,
     LogLine,
     NewTask,
+    OnProgress,
     Profile,
-    Task,
+    SharedLink,
     TaskType,
 )
+from taskyard.client.sync_files import Event, File, Files, Task
+from taskyard.client.sync_transfer import upload
 from taskyard.client.sync_transport import Query, Transport, parse_json
-from taskyard.client.tokens import MemoryTokens, Tokens, TokenStore
+from taskyard.client.tokens import Issuer, MemoryTokens, Tokens, TokenStore
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 LAST_ID = 2**63 - 1
@@ -39,10 +55,12 @@ SILENCE_SECONDS = 45.0
 
 
 class Client:
-    """A client of a Taskyard server, with the tokens of one user.
+    """A client of a Taskyard server, with the tokens or an API key of one user.
 
-    ``url`` and ``token`` default to `TASKYARD_URL` and `TASKYARD_TOKEN`. With a ``refresh`` token
+    ``url`` and ``token`` default to `TASKYARD_URL` and `TASKYARD_TOKEN`; an API key is a ``token``
+    that needs no renewal. With a ``refresh`` token
     the client renews its access token; ``tokens`` stores them elsewhere than in memory.
+    With the key of a service account, ``on_behalf_of`` names the subject whose tasks these are.
     ``language`` is the language of labels and messages (`en`, `ru`). ``timeout`` limits one
     response, in seconds. If the server cannot be reached or asks to retry later, the client
     retries for ``retry_for`` seconds after the first failure, and calls ``on_retry`` before each
@@ -56,6 +74,7 @@ class Client:
         token: str | None = None,
         refresh: str | None = None,
         tokens: TokenStore | None = None,
+        on_behalf_of: str | None = None,
         language: str | None = None,
         timeout: float = 30.0,
         retry_for: float = 30.0,
@@ -68,11 +87,13 @@ class Client:
         self._transport = Transport(
             self.url,
             tokens,
+            on_behalf_of=on_behalf_of,
             language=language,
             timeout=timeout,
             retry_for=retry_for,
             on_retry=on_retry,
         )
+        self.files = Files(self._transport)
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +109,25 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def on_behalf_of(self, subject: str) -> Self:
+        """The same client for a subject of the service account whose key it has.
+
+        Both share their connections: closing one closes the other.
+        """
+        other = copy.copy(self)
+        other._transport = self._transport.on_behalf_of(subject)
+        other.files = Files(other._transport)
+        return other
+
+    def subject_token(self, subject: str, *, expires_in: int | None = None) -> str:
+        """A token with which a browser can read the tasks of this subject, and nothing else.
+
+        It is valid for ``expires_in`` seconds, by default 900. Raises ApiError.
+        """
+        body = {} if expires_in is None else {"expires_in": expires_in}
+        path = f"/subjects/{quote(subject, safe='')}/token/"
+        return str((self._transport.json("POST", path, body))["access"])
 
     def register(self, username: str, password: str) -> int:
         """Create a user and return the id. Raises InvalidRequest."""
@@ -105,11 +145,30 @@ class Client:
         self._transport.tokens.save(tokens)
         return tokens
 
+    def login_sso(self, show: Callable[[DeviceCode], None]) -> Tokens:
+        """Sign a person in at the provider of single sign-on, by the device flow.
+
+        ``show`` tells the person the code and the address. The client polls until the person has
+        signed in, and uses the tokens from now on. Raises AuthenticationError, NotFound if the
+        server has no single sign-on, ConnectionFailed.
+        """
+        found = self._transport.json("GET", "/sso/", anonymous=True)
+        issuer = Issuer(found["token_endpoint"], found["client_id"])
+        endpoint = found["device_authorization_endpoint"]
+        device = sync_sso.request_code(endpoint, issuer.client_id, found["scope"])
+        show(device)
+        tokens = sync_sso.wait_for_tokens(issuer, device)
+        self._transport.tokens.save(tokens)
+        return tokens
+
     def logout(self) -> None:
-        """Forget the tokens, and revoke the refresh token on the server."""
+        """Forget the tokens, and revoke the refresh token on the server.
+
+        A refresh token of single sign-on is only forgotten.
+        """
         tokens = self._transport.tokens.load()
         self._transport.tokens.save(None)
-        if tokens is not None and tokens.refresh is not None:
+        if tokens is not None and tokens.refresh is not None and tokens.issuer is None:
             with suppress(AuthenticationError):  # it was expired or revoked
                 self._transport.json(
                     "POST", "/token/blacklist/", {"refresh": tokens.refresh}, anonymous=True
@@ -118,6 +177,35 @@ class Client:
     def me(self) -> Profile:
         """The user of the token."""
         return Profile.from_dict(self._transport.json("GET", "/me/"))
+
+    def keys(self) -> list[ApiKey]:
+        """The user's API keys, oldest first. Needs a token of the user."""
+        return [ApiKey.from_dict(raw) for raw in self._transport.json("GET", "/keys/")]
+
+    def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        task_types: Sequence[str] | None = None,
+        expires_at: datetime | str | None = None,
+    ) -> ApiKey:
+        """Make an API key; the server shows its ``key`` this once.
+
+        A program gives the key to a client as ``token``. Raises InvalidRequest, Conflict if there
+        are as many keys as allowed.
+        """
+        body = {
+            "name": name,
+            "scopes": [*scopes],
+            "task_types": None if task_types is None else [*task_types],
+            "expires_at": _isoformat(expires_at),
+        }
+        return ApiKey.from_dict(self._transport.json("POST", "/keys/", body, repeatable=False))
+
+    def revoke_key(self, key_id: int) -> None:
+        """Revoke an API key, which is refused from now on. Raises NotFound."""
+        self._transport.request("DELETE", f"/keys/{key_id}/")
 
     def limits(self) -> Limits:
         """The quota of active tasks and its use."""
@@ -143,12 +231,17 @@ class Client:
     ) -> Task:
         """Submit a task. An idempotency key ensures that retries create it only once.
 
-        Raises InvalidRequest, whose ``errors`` name the fields, ActiveLimitExceeded,
+        A file in ``input_data`` is a File, its id, or a Path, which is uploaded first; if the
+        server then refuses the task, the upload is deleted. A second call uploads a Path again,
+        as another file: with an ``idempotency_key`` of your own, upload before. Raises
+        InvalidRequest, whose ``errors`` name the fields, ActiveLimitExceeded,
         IdempotencyKeyReused.
         """
+        uploaded: dict[Path, File] = {}
+        input_data = self._with_uploads({} if input_data is None else input_data, uploaded)
         new = NewTask(
             task_type,
-            {} if input_data is None else input_data,
+            input_data,
             run_at=run_at,
             delay=delay,
             priority=priority,
@@ -157,9 +250,51 @@ class Client:
             tags=tags,
         )
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.from_dict(
-            self._transport.json("POST", "/tasks/create/", new.body(), headers=key)
-        )
+        try:
+            raw = self._transport.json("POST", "/tasks/create/", new.body(), headers=key)
+        except RequestRejected:
+            with suppress(TaskyardError):  # the server deletes an unused file after a day
+                for file in uploaded.values():
+                    file.delete()
+            raise
+        return self._task(raw)
+
+    def _with_uploads(self, value: Any, uploaded: dict[Path, File]) -> Any:
+        """The value with files in place of paths, which are uploaded once each."""
+        if isinstance(value, Path):
+            if value not in uploaded:
+                uploaded[value] = self.upload(value)
+            return uploaded[value]
+        if isinstance(value, Mapping):
+            return {name: self._with_uploads(inner, uploaded) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._with_uploads(inner, uploaded) for inner in value]
+        return value
+
+    def _task(self, raw: Any) -> Task:
+        return Task.from_dict(raw, self._transport)
+
+    def upload(
+        self,
+        source: str | os.PathLike[str] | bytes | IO[bytes],
+        name: str | None = None,
+        *,
+        progress: OnProgress | None = None,
+        resumable: bool = False,
+    ) -> File:
+        """Upload a file: a path, bytes, or a binary stream from where it stands.
+
+        ``name`` is by default that of the path or the stream. ``progress`` is called with the
+        bytes so far and all bytes. A file of more than 16 MiB, and any file if ``resumable`` is
+        true, is sent in pieces: after a lost connection the client goes on where the server
+        stands, with files in S3 from the beginning. It gives up if no byte arrives for
+        ``retry_for`` seconds.
+
+        Raises FileTooLarge, FilesLimitExceeded, ConnectionFailed, TransferFailed, OSError.
+        """
+        with Source(source, name) as opened:
+            raw = upload(self._transport, opened, progress=progress, resumable=resumable)
+        return File.from_dict(raw, self._transport)
 
     def submit_many(
         self,
@@ -214,7 +349,7 @@ class Client:
 
     def get(self, task_id: int) -> Task:
         """Get a task. Raises NotFound."""
-        return Task.from_dict(self._transport.json("GET", f"/tasks/{task_id}/"))
+        return self._task(self._transport.json("GET", f"/tasks/{task_id}/"))
 
     def list(
         self,
@@ -249,7 +384,7 @@ class Client:
         while True:
             page = self._transport.json("GET", "/tasks/", query=query)
             for raw in page["results"]:
-                yield Task.from_dict(raw)
+                yield self._task(raw)
             if page["next"] is None:
                 return
             if by_id:
@@ -271,7 +406,7 @@ class Client:
                 headers=prefer,
                 seconds=self._transport.timeout + seconds,
             )
-            task = Task.from_dict(parse_json(response))
+            task = self._task(parse_json(response))
             if task.ended:
                 return task
             if timeout is not None and time.monotonic() >= ends_at:
@@ -299,7 +434,7 @@ class Client:
                     return
                 for chunk in response.iter_bytes():
                     for event in decoder.feed(chunk):
-                        task = Task.from_dict(loads(event.data))
+                        task = self._task(loads(event.data))
                         yield Event(event.id, task)
                         if task_id is not None and task.ended:
                             return
@@ -312,7 +447,7 @@ class Client:
 
     def cancel(self, task_id: int) -> Task:
         """Cancel a task; a running one is asked to stop. Raises NotFound, Conflict."""
-        return Task.from_dict(self._transport.json("POST", f"/tasks/{task_id}/cancel/"))
+        return self._task(self._transport.json("POST", f"/tasks/{task_id}/cancel/"))
 
     def retry(self, task_id: int, *, idempotency_key: str | None = None) -> Task:
         """Submit a failed or cancelled task again, as a new task with ``retry_of``.
@@ -321,7 +456,18 @@ class Client:
         NotFound, Conflict, ActiveLimitExceeded, IdempotencyKeyReused.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Task.from_dict(self._transport.json("POST", f"/tasks/{task_id}/retry/", headers=key))
+        return self._task(self._transport.json("POST", f"/tasks/{task_id}/retry/", headers=key))
+
+    def share(self, task_id: int, *, expires_in: int = 86_400, files: bool = False) -> SharedLink:
+        """Make a link that shows a task without a login for ``expires_in`` seconds.
+
+        It shows the state, the progress and the result or error, never the input; with ``files``
+        also what the task saves. The most is 30 days. Raises NotFound, InvalidRequest.
+        """
+        body = {"expires_in": expires_in, "files": files}
+        # Sent twice, it makes two links, and the client receives only one of them.
+        raw = self._transport.json("POST", f"/tasks/{task_id}/share/", body)
+        return SharedLink.from_dict(raw)
 
     def logs(self, task_id: int, *, after: int = 0) -> Iterator[LogLine]:
         """Iterate over the log lines of a task, without the first ``after`` ones."""

@@ -2,12 +2,13 @@
 
 import json
 import os
-import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from taskyard.client.tokens import Tokens
+from taskyard.client.file_lock import try_lock
+from taskyard.client.tokens import Issuer, Tokens
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ def load_login() -> Login | None:
     try:
         saved = json.loads((config_dir() / "login.json").read_text())
         url, access, refresh = saved["url"], saved["access"], saved["refresh"]
+        issuer = Issuer(**saved["issuer"]) if saved.get("issuer") else None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError):
         return None
     if not (isinstance(url, str) and isinstance(access, str) and isinstance(refresh, str | None)):
         return None
-    return Login(url, Tokens(access, refresh))
+    return Login(url, Tokens(access, refresh, issuer))
 
 
 def local_server_url() -> str | None:
@@ -54,7 +56,13 @@ def save_login(login: Login | None) -> None:
     # mkstemp creates the file with mode 0600; the rename makes the write atomic.
     descriptor, name = tempfile.mkstemp(dir=config_dir(), prefix="login-")
     tokens = login.tokens
-    saved = {"url": login.url, "access": tokens.access, "refresh": tokens.refresh}
+    saved: dict[str, Any] = {
+        "url": login.url,
+        "access": tokens.access,
+        "refresh": tokens.refresh,
+    }
+    if tokens.issuer is not None:
+        saved["issuer"] = asdict(tokens.issuer)
     try:
         with os.fdopen(descriptor, "w") as file:
             json.dump(saved, file)
@@ -87,7 +95,7 @@ class FileTokens:
     def try_lock(self) -> bool:
         config_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(config_dir() / "login.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if not _try_lock(lock):
+        if not try_lock(lock):
             os.close(lock)
             return False
         self._lock = lock
@@ -97,19 +105,3 @@ class FileTokens:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed; False if another process holds the lock."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # on Windows the latter
-        return False
-    return True

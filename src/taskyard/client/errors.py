@@ -42,6 +42,10 @@ class FieldError:
         return [step.replace("~1", "/").replace("~0", "~") for step in steps]
 
 
+class TransferFailed(TaskyardError):
+    """The bytes of a file changed on their way, or while they were sent."""
+
+
 class ApiError(TaskyardError):
     """The server answered with an error."""
 
@@ -88,7 +92,19 @@ class NotFound(RequestRejected):
 
 
 class Conflict(RequestRejected):
-    """The state of the task does not allow the request (409)."""
+    """The state of the task or the file does not allow the request (409)."""
+
+
+class FileInUse(Conflict):
+    """A task that has not ended uses the file (409)."""
+
+
+class FileTooLarge(RequestRejected):
+    """The file has more bytes than the server or the task type accepts (413)."""
+
+
+class FilesLimitExceeded(RequestRejected):
+    """The user's files take as many bytes as allowed (507)."""
 
 
 class IdempotencyKeyReused(RequestRejected):
@@ -103,7 +119,12 @@ class Unavailable(ApiError, ConnectionFailed):
     """The service was unavailable (502, 503, 504) until the client gave up."""
 
 
-_BY_CODE: dict[str, type[ApiError]] = {"active_limit_exceeded": ActiveLimitExceeded}
+_BY_CODE: dict[str, type[ApiError]] = {
+    "active_limit_exceeded": ActiveLimitExceeded,
+    "file_in_use": FileInUse,
+    "file_too_large": FileTooLarge,
+    "files_limit_exceeded": FilesLimitExceeded,
+}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest,
     401: AuthenticationError,

@@ -1,11 +1,13 @@
 """The objects of the API as frozen dataclasses. ``raw`` is the decoded JSON of the server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
 Json = Mapping[str, Any]
+# Called with the bytes that were transferred, and with all bytes.
+OnProgress = Callable[[int, int], None]
 TERMINAL = frozenset({"completed", "error", "cancelled"})
 _RAW: Any = field(repr=False, compare=False)
 
@@ -45,16 +47,50 @@ class TaskError:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task at the time of the response.
+class FileRecord:
+    """What the server knows of a file; ``size`` is in bytes, ``sha256`` in hexadecimal digits.
+
+    ``role`` is input or output; of a task's file, what it is to the task.
+    """
+
+    id: int
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    role: str
+    created_at: datetime
+    expires_at: datetime | None
+    raw: Json = field(repr=False, compare=False)
+
+
+def file_fields(raw: Json) -> dict[str, Any]:
+    """The fields of a FileRecord from the JSON of a file."""
+    return {
+        "id": raw["id"],
+        "name": raw["name"],
+        "content_type": raw["content_type"],
+        "size": raw["size"],
+        "sha256": raw["sha256"],
+        "role": raw["role"],
+        "created_at": datetime.fromisoformat(raw["created_at"]),
+        "expires_at": _parse_time(raw["expires_at"]),
+        "raw": raw,
+    }
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What the server knows of a task at the time of the response.
 
     ``omitted`` names the fields that were too long for a list (``input_data``, ``result``);
-    ``get`` returns them.
+    ``get`` returns them. ``input_data`` has dots in place of secrets, and is None if it was deleted
+    when the task ended. ``subject`` is on whose behalf a service account reads it.
     """
 
     id: int
     task_type: str
-    input_data: dict[str, Any]
+    input_data: dict[str, Any] | None
     status: str
     status_label: str
     result: Any
@@ -72,7 +108,8 @@ class Task:
     retry_of: int | None
     tags: tuple[str, ...]
     omitted: tuple[str, ...]
-    raw: Json = _RAW
+    subject: str | None
+    raw: Json = field(repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -84,39 +121,33 @@ class Task:
         """Whether the status is completed."""
         return self.status == "completed"
 
-    @classmethod
-    def from_dict(cls, raw: Json) -> Self:
-        return cls(
-            id=raw["id"],
-            task_type=raw["task_type"],
-            input_data=raw["input_data"],
-            status=raw["status"],
-            status_label=raw["status_label"],
-            result=raw["result"],
-            error=TaskError.from_dict(raw["error"]) if raw["error"] else None,
-            progress=Progress.from_dict(raw["progress"]) if raw["progress"] else None,
-            created_at=datetime.fromisoformat(raw["created_at"]),
-            started_at=_parse_time(raw["started_at"]),
-            finished_at=_parse_time(raw["finished_at"]),
-            run_at=_parse_time(raw["run_at"]),
-            cancel_requested_at=_parse_time(raw["cancel_requested_at"]),
-            priority=raw["priority"],
-            queue=raw["queue"],
-            attempt=raw["attempt"],
-            max_attempts=raw["max_attempts"],
-            retry_of=raw["retry_of"],
-            tags=tuple(raw["tags"]),
-            omitted=tuple(raw.get("omitted", ())),
-            raw=raw,
-        )
 
-
-@dataclass(frozen=True)
-class Event:
-    """A task from a stream. ``id`` is the ``last_event_id`` to resume after this event."""
-
-    id: str
-    task: Task
+def task_fields(raw: Json) -> dict[str, Any]:
+    """The fields of a TaskRecord from the JSON of a task."""
+    return {
+        "id": raw["id"],
+        "task_type": raw["task_type"],
+        "input_data": raw["input_data"],
+        "status": raw["status"],
+        "status_label": raw["status_label"],
+        "result": raw["result"],
+        "error": TaskError.from_dict(raw["error"]) if raw["error"] else None,
+        "progress": Progress.from_dict(raw["progress"]) if raw["progress"] else None,
+        "created_at": datetime.fromisoformat(raw["created_at"]),
+        "started_at": _parse_time(raw["started_at"]),
+        "finished_at": _parse_time(raw["finished_at"]),
+        "run_at": _parse_time(raw["run_at"]),
+        "cancel_requested_at": _parse_time(raw["cancel_requested_at"]),
+        "priority": raw["priority"],
+        "queue": raw["queue"],
+        "attempt": raw["attempt"],
+        "max_attempts": raw["max_attempts"],
+        "retry_of": raw["retry_of"],
+        "tags": tuple(raw["tags"]),
+        "omitted": tuple(raw.get("omitted", ())),
+        "subject": raw.get("subject"),
+        "raw": raw,
+    }
 
 
 @dataclass(frozen=True)
@@ -224,6 +255,40 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class ApiKey:
+    """An API key and what it may do; ``key`` is the key itself, which only `create_key` returns.
+
+    ``task_types`` are the only types that it may submit, None for all.
+    """
+
+    id: int
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    task_types: tuple[str, ...] | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    key: str | None = field(default=None, repr=False)
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> Self:
+        return cls(
+            id=raw["id"],
+            name=raw["name"],
+            prefix=raw["prefix"],
+            scopes=tuple(raw["scopes"]),
+            task_types=None if raw["task_types"] is None else tuple(raw["task_types"]),
+            created_at=datetime.fromisoformat(raw["created_at"]),
+            expires_at=_parse_time(raw["expires_at"]),
+            last_used_at=_parse_time(raw["last_used_at"]),
+            key=raw.get("key"),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
 class Limits:
     """The quota of active tasks; ``tasks`` are the ids of active tasks, 1,000 at most."""
 
@@ -240,6 +305,33 @@ class Limits:
             active=raw["active"],
             available=raw["available"],
             tasks=tuple(raw["tasks"]),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class SharedLink:
+    """A link that shows a task without a login, until ``expires_at``.
+
+    ``url`` is the page with the task, ``html`` shows it on another site; each is None if the
+    server has none. ``token`` is a bearer token for `/api/shared/` alone.
+    """
+
+    url: str | None = field(repr=False)
+    token: str = field(repr=False)
+    expires_at: datetime
+    files: bool
+    html: str | None = field(repr=False)
+    raw: Json = _RAW
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> Self:
+        return cls(
+            url=raw["url"],
+            token=raw["token"],
+            expires_at=datetime.fromisoformat(raw["expires_at"]),
+            files=raw["files"],
+            html=raw["html"],
             raw=raw,
         )
 

@@ -1,13 +1,15 @@
 """Generated from `async_transport.py` by `python tools/unasync.py`; edit that file instead."""
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
+from taskyard.client import sync_sso
 from taskyard.client.encoding import encode_json
 from taskyard.client.errors import (
     AuthenticationError,
@@ -27,6 +29,8 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 NOT_RETRYABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 Query = dict[str, Any]
+# A function starts to read a long body, once for each try.
+Body = bytes | Callable[[], Iterator[bytes]]
 
 
 class Transport:
@@ -40,6 +44,7 @@ class Transport:
         url: str,
         tokens: TokenStore,
         *,
+        on_behalf_of: str | None,
         language: str | None,
         timeout: float,
         retry_for: float,
@@ -48,6 +53,7 @@ class Transport:
         self.url = url
         self.tokens = tokens
         self.timeout = timeout
+        self._subject = on_behalf_of
         self._retry_for = retry_for
         self._on_retry = on_retry
         headers = {"Accept": "application/problem+json, application/json"}
@@ -69,6 +75,12 @@ class Transport:
 
     def close(self) -> None:
         self._http.close()
+
+    def on_behalf_of(self, subject: str) -> Self:
+        """The same connections for a subject of the service account."""
+        other = copy.copy(self)
+        other._subject = subject
+        return other
 
     def json(
         self,
@@ -98,7 +110,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        content: bytes | None = None,
+        content: Body | None = None,
         *,
         query: Query | None = None,
         headers: dict[str, str] | None = None,
@@ -119,9 +131,9 @@ class Transport:
             request = self._http.build_request(
                 method,
                 path,
-                content=content,
+                content=content() if callable(content) else content,
                 params={name: value for name, value in (query or {}).items() if value is not None},
-                headers=_headers(headers, access, content),
+                headers=self._headers(headers, access, is_json=content is not None),
                 timeout=httpx.Timeout(self.timeout, read=seconds or self.timeout),
             )
             try:
@@ -139,7 +151,7 @@ class Transport:
                 self.notify_retry(error, pause)
                 time.sleep(pause)
                 continue
-            if response.is_success:
+            if response.is_success or (stream and response.has_redirect_location):
                 return response
             failure = error_from_response(response.status_code, response.headers, response.content)
             if isinstance(failure, AuthenticationError) and access is not None and not renewed:
@@ -166,6 +178,11 @@ class Transport:
                 return True  # another client has just renewed it
             if tokens.refresh is None:
                 return False
+            if tokens.issuer is not None:
+                renewed = sync_sso.renew(tokens, tokens.issuer)
+                if renewed is not None:
+                    self.tokens.save(renewed)
+                return renewed is not None
             try:
                 pair = self.json(
                     *("POST", "/token/refresh/", {"refresh": tokens.refresh}),
@@ -192,20 +209,46 @@ class Transport:
             raise AuthenticationError(401, "not_logged_in", "There is no token: log in first.")
         return tokens.access
 
+    def _headers(
+        self, extra: dict[str, str] | None, access: str | None, *, is_json: bool
+    ) -> dict[str, str]:
+        headers = dict(extra or {})
+        if access is not None:
+            headers["Authorization"] = f"Bearer {access}"
+            if self._subject is not None:
+                headers["On-Behalf-Of"] = self._subject
+        if is_json:
+            headers.setdefault("Content-Type", "application/json")
+        return headers
+
+    @contextmanager
+    def follow(self, redirect: httpx.Response) -> Iterator[httpx.Response]:
+        """Stream from the storage that the server names, without a token and without retries.
+
+        Raises httpx.TransportError, also if the storage refuses.
+        """
+        url = str(redirect.url.join(redirect.headers["Location"]))
+        sent = redirect.request.headers
+        headers = {name: sent[name] for name in ("Accept-Encoding", "Range") if name in sent}
+        with (
+            httpx.Client(
+                timeout=self.timeout,
+                trust_env=not is_loopback(url),
+                verify=create_ssl_context(url),
+            ) as http,
+            http.stream("GET", url, headers=headers) as response,
+        ):
+            if not response.is_success:
+                raise httpx.TransportError(f"the storage answered {response.status_code}")
+            yield response
+
+    def new_retry_budget(self) -> RetryBudget:
+        """The budget of what does its own retries."""
+        return RetryBudget(self._retry_for)
+
     def notify_retry(self, error: Exception, pause: float) -> None:
         if self._on_retry is not None:
             self._on_retry(error, pause)
-
-
-def _headers(
-    extra: dict[str, str] | None, access: str | None, content: bytes | None
-) -> dict[str, str]:
-    headers = dict(extra or {})
-    if access is not None:
-        headers["Authorization"] = f"Bearer {access}"
-    if content is not None:
-        headers["Content-Type"] = "application/json"
-    return headers
 
 
 def parse_json(response: httpx.Response) -> Any:

@@ -10,11 +10,23 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
+class Issuer:
+    """The provider of single sign-on that issued a pair of tokens, and who asked it."""
+
+    token_endpoint: str
+    client_id: str
+
+
+@dataclass(frozen=True)
 class Tokens:
-    """A pair from `login`. Without ``refresh`` the client cannot renew ``access`` by itself."""
+    """A pair from `login`. Without ``refresh`` the client cannot renew ``access`` by itself.
+
+    With an ``issuer`` it is renewed there, otherwise by the server.
+    """
 
     access: str
     refresh: str | None = None
+    issuer: Issuer | None = None
 
     def __repr__(self) -> str:
         return "Tokens(...)"  # keeps secrets out of logs

@@ -10,13 +10,14 @@ from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Coalesce
 
+from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import registry
 from taskyard.core import lifecycle
 from taskyard.core.busy import WAIT_SECONDS
 from taskyard.core.conf import conf
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import engine
-from taskyard.core.errors import QuotaExceeded
+from taskyard.core.errors import InputNotKept, QuotaExceeded, SecretUnreadable
 from taskyard.core.models import Quota, Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.types import UserId
@@ -54,16 +55,22 @@ def retry(tasks: TaskQuerySet, *, seconds: float) -> int:
     """
     done, until = 0, time.monotonic() + seconds
     full: set[UserId] = set()
+    refused: set[int] = set()
     limit = Coalesce("active_limit", conf().ACTIVE_LIMIT)
     with_place = Quota.objects.filter(active__lt=limit).values("user_id")
     has_place = Q(owner_id__in=with_place) | Q(owner=None)
     while True:
         open_to = retryable(tasks).filter(has_place).exclude(owner_id__in=full)
+        if refused:
+            open_to = open_to.exclude(pk__in=refused)
         batch = list(open_to.order_by("finished_at")[:BATCH])
         if not batch:
             return done
         for task in batch:
-            done += _retried(task, full)
+            try:
+                done += _retried(task, full)
+            except (InvalidInput, InputNotKept, SecretUnreadable):
+                refused.add(task.pk)  # a file that it uses was deleted, or the input itself
             if time.monotonic() >= until:
                 return done
 

@@ -4,17 +4,22 @@ docs/reference/checks.md lists the codes.
 """
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, router
+from django.utils.module_loading import module_has_submodule
 from pydantic import ValidationError
 
-from taskyard.core import redis_url
+from taskyard.catalog.task_type import registry
+from taskyard.core import encryption, redis_url, task_modules
 from taskyard.core.conf import Conf, read
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ WRITERS = (None, "IMMEDIATE", "EXCLUSIVE")
 NEEDED_APPS = {
     "taskyard.accounts": ["taskyard.core", "rest_framework_simplejwt.token_blacklist"],
     "taskyard.api": ["taskyard.core"],
+    "taskyard.files": ["taskyard.core"],
     "taskyard.web": ["taskyard.core"],
     "taskyard.web.staff": ["taskyard.web"],
 }
@@ -33,7 +39,14 @@ NEEDED_APPS = {
 
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    found = [*_check_conf(), *_check_apps(), *_check_routers()]
+    found = [
+        *_check_conf(),
+        *_check_names(),
+        *_check_apps(),
+        *_check_task_types(),
+        *_check_secrets(),
+        *_check_routers(),
+    ]
     if not settings.USE_TZ:
         found.append(
             Error(
@@ -99,6 +112,56 @@ def _conf_error(detail: "ErrorDetails") -> CheckMessage:
     )
 
 
+def _check_names() -> list[CheckMessage]:
+    """A warning for each key of ``TASKYARD`` that stands in the settings as one of its own."""
+    return [
+        Warning(
+            f"Nothing reads the setting TASKYARD_{key}.",
+            hint=f"Write TASKYARD = {{{key!r}: …}}.",
+            id="taskyard.W002",
+        )
+        for key in Conf.model_fields
+        if hasattr(settings, f"TASKYARD_{key}")
+    ]
+
+
+def _check_task_types() -> list[CheckMessage]:
+    """A warning if the package of the project has task types, but is not an installed app."""
+    package = getattr(settings, "ROOT_URLCONF", "").rpartition(".")[0]
+    name = f"{package}.{task_modules.NAME}"
+    if (
+        not package
+        or name in sys.modules
+        or not module_has_submodule(import_module(package), task_modules.NAME)
+    ):
+        return []
+    return [
+        Warning(
+            f"{name} is not imported, so its task types are not known.",
+            hint=f"Move it to an installed app, or write TASKYARD = {{'TASK_TYPES': [{name!r}]}}.",
+            id="taskyard.W003",
+        )
+    ]
+
+
+def _check_secrets() -> list[CheckMessage]:
+    """An error if task types have secrets that cannot be encrypted."""
+    try:
+        fault = encryption.fault()
+    except ImproperlyConfigured:  # an error of its own
+        return []
+    if fault is None:
+        return []
+    return [
+        Error(
+            f"{fault}.",
+            hint="`taskyard encryption-key` prints a key, for TASKYARD['ENCRYPTION_KEYS'] or for "
+            "the environment variable TASKYARD_ENCRYPTION_KEYS.",
+            id="taskyard.E012",
+        )
+    ]
+
+
 def _check_apps() -> list[CheckMessage]:
     """An error for each app that one of ours needs and that is not installed."""
     found: list[CheckMessage] = [
@@ -121,6 +184,16 @@ def _check_apps() -> list[CheckMessage]:
                 f"{settings.AUTH_USER_MODEL}.",
                 hint="Remove taskyard.accounts: your users can own tasks without it.",
                 id="taskyard.E009",
+            )
+        )
+    if not apps.is_installed("taskyard.files") and (
+        names := [each.name for each in registry.all() if each.takes_files]
+    ):
+        found.append(
+            Error(
+                f"Task types take files: {', '.join(names)}.",
+                hint="Add 'taskyard.files' to INSTALLED_APPS and 'taskyard' to STORAGES.",
+                id="taskyard.E011",
             )
         )
     return found

@@ -101,7 +101,9 @@ def note(error: BaseException) -> None:
     if outage is None:
         return
     sqlstate = getattr(error.__cause__, "sqlstate", None)
-    logger.warning("database away", extra={"why": outage.value, "sqlstate": sqlstate})
+    extra = {"why": outage.value, "sqlstate": sqlstate}
+    # Also in the text, because the formatters of many projects leave out what is extra.
+    logger.warning("database away: %s", outage.value, extra=extra)
     if outage is not Outage.BUSY:
         connection.close()
 

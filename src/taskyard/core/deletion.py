@@ -82,7 +82,7 @@ def _protected(task_ids: list[int]) -> list[int]:
     for task_id in task_ids:
         with transaction.atomic():
             try:
-                delete_tasks([task_id])
+                delete_tasks([task_id], with_files=[task_id])
             except (ProtectedError, RestrictedError):
                 protected.append(task_id)
             transaction.set_rollback(True)
@@ -96,10 +96,10 @@ def _forget(tasks: TaskQuerySet, lock: busy.Lock) -> tuple[busy.Looked, int]:
     active task is not released here: only ended tasks are deleted.
     """
     with transaction.atomic():
-        found = list(tasks.values_list("id", "owner_id", "status", "size"))
-        delete_tasks([task_id for task_id, _, _, _ in found])
+        found = list(tasks.values_list("id", "owner_id", "status", "size", "has_files"))
+        delete_tasks([row[0] for row in found], with_files=[row[0] for row in found if row[4]])
         ended: dict[UserId, Counter[str]] = defaultdict(Counter)
-        for _, owner_id, status, size in found:
+        for _, owner_id, status, size, _ in found:
             if owner_id is not None:
                 ended[owner_id].update({status: 1, f"deleted_{status}": -1, "bytes": size})
         if owners := lock(ended):

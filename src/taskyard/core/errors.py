@@ -12,6 +12,11 @@ class Rejected(Exception):
         super().__init__(self.code, params)
         self.params = params
 
+    def __str__(self) -> str:
+        """What the class says of itself, and the parameters: for the developer who calls us."""
+        said = (type(self).__doc__ or self.code).splitlines()[0].replace("``", "")
+        return " ".join([said, *(f"{name}={value!r}" for name, value in self.params.items())])
+
 
 class NotCancellable(Rejected):
     """The task has completed or failed, so it cannot be cancelled."""
@@ -23,6 +28,24 @@ class NotRetryable(Rejected):
     """Only a task that ended in error or was cancelled can be retried."""
 
     code = "not_retryable"
+
+
+class InputNotKept(Rejected):
+    """The input was deleted when the task ended, so it cannot be retried."""
+
+    code = "input_not_kept"
+
+
+class EncryptionUnavailable(Rejected):
+    """A secret cannot be encrypted: ``ENCRYPTION_KEYS`` is empty, or a package is missing."""
+
+    code = "encryption_unavailable"
+
+
+class SecretUnreadable(Rejected):
+    """No key of ``ENCRYPTION_KEYS`` decrypts a secret; ``key`` is the id of the one that would."""
+
+    code = "secret_unreadable"
 
 
 class StillActive(Rejected):
@@ -73,5 +96,5 @@ class ActiveLimitExceeded(QuotaExceeded, Rejected):
         self.limit = limit
 
 
-class CredentialUnverified(Exception):
-    """A submit with a credential was not accepted; the caller has to verify the credential."""
+class Unproven(Exception):
+    """A submit with a proof was not accepted; the caller has to verify the credential."""

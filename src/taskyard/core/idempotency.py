@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
 
 from taskyard.core import lifecycle
 from taskyard.core.errors import KeyReused
@@ -57,13 +58,20 @@ def once(
         return ids, False
 
 
-def fingerprint(endpoint: str, body: Any) -> str:
-    """A hash that does not depend on the order of keys in the body."""
+def fingerprint(endpoint: str, body: Any, *, has_secrets: bool = False) -> str:
+    """A hash that does not depend on the order of keys in the body.
+
+    If the body has secrets, the hash needs the project's ``SECRET_KEY``: otherwise a reader of the
+    database could try secrets until the hash fits.
+    """
     try:
         canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
         canonical = json.dumps(body, sort_keys=True).encode()
-    return hashlib.sha256(b"%s\n%s" % (endpoint.encode(), canonical)).hexdigest()
+    text = b"%s\n%s" % (endpoint.encode(), canonical)
+    if has_secrets:
+        return salted_hmac("taskyard.idempotency", text, algorithm="sha256").hexdigest()
+    return hashlib.sha256(text).hexdigest()
 
 
 def delete_expired(at_most: int) -> int:

@@ -5,10 +5,10 @@ once. A copy of the database has the same id; delete the row before the copy is 
 """
 
 import secrets
+from typing import Any
 
+from django.apps import apps
 from django.db import connection, transaction
-
-from taskyard.core.models import Installation
 
 ONLY_ROW = 1
 _known: str | None = None
@@ -29,7 +29,7 @@ def installation_id() -> str:
 
 
 def _read() -> str | None:
-    found = Installation.objects.filter(id=ONLY_ROW).values_list("key", flat=True).first()
+    found: str | None = _model().objects.filter(id=ONLY_ROW).values_list("key", flat=True).first()
     if found is not None and not connection.in_atomic_block:
         _keep(found)
     return found
@@ -37,12 +37,18 @@ def _read() -> str | None:
 
 def _make() -> str:
     """Two processes may make it at once: the row of one of them stays, and both read it."""
-    made = Installation(id=ONLY_ROW, key=secrets.token_hex(6))
-    Installation.objects.bulk_create([made], ignore_conflicts=True)
-    found = Installation.objects.get(id=ONLY_ROW).key
+    model = _model()
+    made = model(id=ONLY_ROW, key=secrets.token_hex(6))
+    model.objects.bulk_create([made], ignore_conflicts=True)
+    found: str = model.objects.get(id=ONLY_ROW).key
     # Not before the commit: a rollback removes the row.
     transaction.on_commit(lambda: _keep(found))
     return found
+
+
+def _model() -> Any:
+    """Looked up late: the module of a project's Celery app is loaded before the models."""
+    return apps.get_model("taskyard", "Installation")
 
 
 def _keep(found: str) -> None:

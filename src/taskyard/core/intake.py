@@ -3,6 +3,7 @@
 Raises InvalidInput with the place in the request.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from taskyard.catalog.files import MOST_FILES, UsedFile
 from taskyard.catalog.schema import (
     MOST_FIELD_ERRORS,
     FieldError,
@@ -28,6 +30,7 @@ from taskyard.catalog.schema import (
     refuse_many_unknown,
 )
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
+from taskyard.core import encryption
 from taskyard.core.states import Priority
 from taskyard.core.strict_json import dumps
 from taskyard.core.types import NewTask
@@ -104,7 +107,11 @@ class TaskCreate(StrictModel):
 
 
 def parse_task(data: Any) -> NewTask:
-    """Parse a task; raises InvalidInput with the errors of the options, the type and its input."""
+    """Parse a task, and encrypt the secrets of its input.
+
+    Raises InvalidInput with the errors of the options, the type and its input;
+    EncryptionUnavailable.
+    """
     try:
         request = parse(TaskCreate, data)
         if request.run_at is not None and request.delay is not None:
@@ -113,7 +120,7 @@ def parse_task(data: Any) -> NewTask:
     except InvalidInput as error:
         raise InvalidInput([*error.field_errors, *_errors_of_input(data)]) from None
     task_type, input_data = _fitting(request.task_type, request.input_data)
-    return NewTask(
+    new = NewTask(
         task_type=task_type.name,
         queue=task_type.queue,
         input_data=input_data,
@@ -124,6 +131,39 @@ def parse_task(data: Any) -> NewTask:
         run_at=request.run_at,
         delay_microseconds=round(request.delay * 1_000_000) if request.delay else None,
     )
+    if task_type.takes_files:
+        new = new._replace(files=_files(task_type, input_data))
+    if task_type.secrets is not None:
+        new = new._replace(input_data=encryption.seal(task_type, input_data))
+    return new
+
+
+def files_of(name: str, input_data: Any) -> tuple[UsedFile, ...]:
+    """The files that an accepted input names; none if its task type is gone.
+
+    Raises InvalidInput if the type does not accept the input any more, SecretUnreadable.
+    """
+    try:
+        task_type = registry.get(name)
+    except UnknownTaskType:
+        return ()
+    if not task_type.takes_files:
+        return ()
+    if task_type.secrets is not None:
+        input_data = json.loads(encryption.open_input(task_type, json.dumps(input_data)).text)
+    return _files(task_type, input_data)
+
+
+def _files(task_type: TaskType, input_data: Any) -> tuple[UsedFile, ...]:
+    """Raises InvalidInput for too many."""
+    files = tuple(
+        UsedFile(("input_data", *used.path), used.file) for used in task_type.files(input_data)
+    )
+    if len(files) > MOST_FILES:
+        message = f"A task may have at most {MOST_FILES} files."
+        params = {"limit": MOST_FILES}
+        raise InvalidInput([FieldError(("input_data",), "too_many_files", message, params)])
+    return files
 
 
 def _fitting(name: str, input_data: Any) -> tuple[TaskType, dict[str, Any]]:

@@ -8,8 +8,8 @@ sees that. Locks are always taken in the same order: tasks, then accounts.
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -17,16 +17,19 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
-from taskyard.core import allowance, busy, notifications, transitions
+from taskyard.core import allowance, busy, followers, notifications, transitions
 from taskyard.core.conf import conf
 from taskyard.core.engine import LockedRow, SubmittedRow, engine
 from taskyard.core.engine.rows import rows_of_new, time_of
 from taskyard.core.errors import (
-    CredentialUnverified,
+    InputNotKept,
     NotCancellable,
     NotRetryable,
+    Unproven,
 )
+from taskyard.core.intake import files_of
 from taskyard.core.models import Quota, Task
+from taskyard.core.proofs import Proof
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import (
@@ -53,26 +56,34 @@ def open_quota(owner_id: UserId) -> None:
     Quota.objects.bulk_create([Quota(user_id=owner_id)], ignore_conflicts=True)
 
 
-def submit(owner_id: UserId | None, new: NewTask, *, credential: str | None = None) -> Task:
-    """Accept one task; raises QuotaExceeded, with a credential CredentialUnverified.
+def submit(owner_id: UserId | None, new: NewTask, *, proof: Proof | None = None) -> Task:
+    """Accept one task; raises QuotaExceeded, with a proof Unproven.
 
     Without an owner it is a system task: no quota counts it, so no submit waits for another.
 
-    ``credential`` is the fingerprint of the owner's password, for a caller that has not read the
-    owner: the statement that takes the place then also checks it, and that the owner is active.
+    ``proof`` is for a caller that has not asked the database whether the credential is good: the
+    statement that takes the place then also checks that.
     """
-    ((task_id, created_us, ready),) = _accept(owner_id, [new], credential)
-    created_at = time_of(created_us)
+    task_id, created_at, ready = submit_row(owner_id, new, proof=proof)
     fields = {**_fields_of_new(), **new._asdict(), "tags": list(new.tags)}
     if delay := fields.pop("delay_microseconds"):
         fields["run_at"] = created_at + timedelta(microseconds=delay)
     fields |= {
+        "has_files": bool(fields.pop("files")),
         "id": task_id,
         "owner_id": owner_id,
         "created_at": created_at,
-        "ready": bool(ready),
+        "ready": ready,
     }
     return Task.from_db(DEFAULT_DB_ALIAS, fields.keys(), fields.values())
+
+
+def submit_row(
+    owner_id: UserId | None, new: NewTask, *, proof: Proof | None = None
+) -> tuple[int, datetime, bool]:
+    """Like ``submit``, but make no model: the id, when it was created, and whether it is ready."""
+    ((task_id, created_us, ready),) = _accept(owner_id, [new], proof)
+    return task_id, time_of(created_us), bool(ready)
 
 
 @cache
@@ -87,15 +98,27 @@ def submit_all(owner_id: UserId | None, new: Sequence[NewTask]) -> list[int]:
 
 
 def _accept(
-    owner_id: UserId | None, new: Sequence[NewTask], credential: str | None = None
+    owner_id: UserId | None, new: Sequence[NewTask], proof: Proof | None = None
 ) -> list[SubmittedRow]:
     """Insert the rows, for an owner within the quota, in one change; in the order of ids."""
+    if not any(task.files for task in new):
+        return _insert(owner_id, new, proof)
+    with transaction.atomic():
+        accepted = _insert(owner_id, new, proof)
+        ids = [task_id for task_id, _, _ in accepted]
+        followers.files().submitted(owner_id, list(zip(ids, new, strict=True)))
+    return accepted
+
+
+def _insert(
+    owner_id: UserId | None, new: Sequence[NewTask], proof: Proof | None
+) -> list[SubmittedRow]:
     rows = rows_of_new(new, engine().moment)
     size = allowance.size_of_each(rows, len(new))
     if owner_id is None:
         accepted = engine().insert(new, rows, size)
     else:
-        accepted = _accept_within_quota(owner_id, rows, len(new), size, credential)
+        accepted = _accept_within_quota(owner_id, rows, len(new), size, proof)
     accepted.sort()
     notifications.on_commit(
         queues={task.queue for (_, _, ready), task in zip(accepted, new, strict=True) if ready},
@@ -105,21 +128,20 @@ def _accept(
 
 
 def _accept_within_quota(
-    owner_id: UserId, rows: str, count: int, size: int, credential: str | None
+    owner_id: UserId, rows: str, count: int, size: int, proof: Proof | None
 ) -> list[SubmittedRow]:
     current = engine()
     params = {
         "owner": owner_id,
         "limit": conf().ACTIVE_LIMIT,
-        "credential": credential,
         "rows": rows,
         "count": count,
         "size": size,
         **allowance.bounds(),
     }
-    accepted = current.submit(params)
-    if not accepted and credential is not None:
-        raise CredentialUnverified
+    accepted = current.submit(params, proof)
+    if not accepted and proof is not None:
+        raise Unproven
     if not accepted:
         open_quota(owner_id)
         accepted = current.submit(params)
@@ -277,10 +299,14 @@ def report(task: ClaimedTask, progress: str | None) -> AttemptState:
     return AttemptState.CURRENT if cancel_requested_at is None else AttemptState.CANCELLING
 
 
-def keep_checkpoint(task: ClaimedTask, checkpoint: str) -> bool:
+def keep_checkpoint(task: ClaimedTask, checkpoint: str, *, saved_files: bool = False) -> bool:
     """Write a handler's checkpoint (JSON text); false if the attempt is not current."""
     held = Task.objects.held_by_attempt(task.id, task.fence)
-    return bool(held.update(checkpoint=json.loads(checkpoint), slept=0))
+    with transaction.atomic() if saved_files else nullcontext():
+        is_current = bool(held.update(checkpoint=json.loads(checkpoint), slept=0))
+        if saved_files and is_current:
+            followers.files().kept(task.id, fence=task.fence)
+    return is_current
 
 
 def cancel(task_id: int, *, by_id: UserId | None) -> Task:
@@ -345,10 +371,14 @@ def _request_cancel(tasks: Sequence[Task], by_id: UserId | None) -> None:
 def retry(task: Task) -> Task:
     """Submit the same again as a new task.
 
-    Raises NotRetryable, QuotaExceeded, Task.DoesNotExist if the task has just been deleted.
+    The secrets of its input are copied as they are stored. Raises NotRetryable, QuotaExceeded,
+    InvalidInput if a file was deleted, InputNotKept, SecretUnreadable, and Task.DoesNotExist if the
+    task has just been deleted.
     """
     if task.status not in (Status.ERROR, Status.CANCELLED):
         raise NotRetryable(status=task.status)
+    if task.input_data is None:
+        raise InputNotKept
     with transaction.atomic():
         # Tasks before quotas: the new row refers to this one, which a purge may delete.
         Task.objects.select_for_update(of=("self",), no_key=True).get(id=task.id)
@@ -363,6 +393,7 @@ def retry(task: Task) -> Task:
                 timeout_seconds=task.timeout_seconds,
                 tags=tuple(task.tags),
                 retry_of_id=task.id,
+                files=files_of(task.task_type, task.input_data) if task.has_files else (),
             ),
         )
 

@@ -6,6 +6,7 @@ error whose code is not here keeps its own message.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.utils.functional import Promise
@@ -13,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from taskyard.catalog.schema import FieldError
-from taskyard.catalog.task_type import TaskType
+from taskyard.catalog.task_type import RESULT_TOO_LARGE, TaskType
 from taskyard.core.types import MESSAGES as ENGLISH
 
 _NUMBER = _("A number is expected.")
@@ -28,6 +29,8 @@ _MOMENT = _("A date and time in ISO 8601 is expected.")
 _DURATION = _("A duration is expected.")
 _CHOICE = _("One of these is expected: %(expected)s.")
 
+# A parameter in a text that ``re.escape`` has escaped.
+_PARAMETER = re.compile(r"%\\\((\w+)\\\)s")
 _LAST_CHOICE = re.compile(r" or (?=(?:'[^']*'|[^' ]+)\Z)")
 
 MESSAGES: dict[str, Promise] = {
@@ -118,28 +121,121 @@ MESSAGES: dict[str, Promise] = {
     "password_incorrect": _("The old password is not right."),
     "invalid_characters": _("Control characters are not allowed."),
     "token_not_valid": _("The token is not valid or no longer valid."),
+    "too_many_keys": _("You have %(limit)s API keys, as many as allowed. Revoke old ones."),
+    "not_in_future": _("The time must be in the future."),
+    "task_type_refused": _("The API key may not submit this task type."),
     "no_active_account": _("There is no active account with this name and password."),
+    "registration_closed": _("Registration is closed here. Ask the operator for an account."),
+    "invitation_invalid": _("The invitation is not valid or no longer valid."),
+    "mail_not_configured": _("This server sends no mail. Ask the operator for a new password."),
+    "mail_busy": _("Too many mails wait to be sent. Try again soon."),
+    "reset_token_invalid": _("The link is not valid or no longer valid. Ask for a new one."),
+    "email_link_invalid": _("The link is not valid or no longer valid. Save the address again."),
+    "password_wrong": _("The password is not right."),
     "throttled": _("Too many attempts. Try again in %(retry_after)s s."),
+    "on_behalf_refused": _("Only the key of a service account may act on behalf of a subject."),
+    "subject_invalid": _(
+        "The name of a subject must be 1 to 100 letters, digits and ._:@+=~|- in ASCII."
+    ),
+    "subject_suspended": _("The subject has been suspended."),
+    "subject_and_header": _("The header On-Behalf-Of names another subject."),
+    "too_many_subjects": _("The service account has %(limit)s subjects, as many as allowed."),
+    "password_login_off": _("Login by password is off. Use single sign-on."),
+    "sso_off": _("Single sign-on is not set up for this."),
+    "sso_unavailable": _("The provider of single sign-on does not answer. Try again soon."),
+    "sso_expired": _(
+        "This sign-in took too long, or was begun in another window. Please sign in again."
+    ),
+    "sso_denied": _("The provider of single sign-on has refused: %(error)s."),
+    "sso_invalid": _("The answer of the provider is not valid. Please sign in again."),
+    "sso_suspended": _("Your account is suspended here."),
     # tasks
     "active_limit_exceeded": _("You cannot create more than %(limit)s active tasks."),
     "submit_rate_exceeded": _("You submit faster than %(rate)s. Try again in %(retry_after)s s."),
     "bytes_limit_exceeded": _(
-        "Your tasks take up all the space you have, %(limit)s bytes. Delete old ones."
+        "There is no space for this task: all of yours may take %(limit)s bytes. Delete old ones."
     ),
     "already_finished": _("The task has already ended."),
     "not_retryable": _("Only a task that ended in error or was cancelled can be retried."),
+    "input_not_kept": _(
+        "The input was deleted when the task ended. Submit a new task instead of a retry."
+    ),
+    "encryption_unavailable": _(
+        "The service cannot encrypt the secret of this task, because it has no key. "
+        "Tell the operator."
+    ),
+    "secret_unreadable": _(
+        "A secret of the task cannot be decrypted. Submit a new task with the secret."
+    ),
+    "secret_misplaced": _("A secret is at a place where the task type cannot hide it."),
+    "secret_is_dots": _("This is shown in place of the secret. Give the secret."),
     "task_active": _("The task is still active. Cancel it first."),
+    "file_not_found": _("There is no such file."),
+    "file_type_refused": _("The file is %(actual)s; one of these is expected: %(accepted)s."),
+    "file_too_large": _("The file has more than %(limit)s bytes."),
+    "files_limit_exceeded": _(
+        "There is no space for this file: all of yours may take %(limit)s bytes. Delete old ones."
+    ),
+    "file_count_exceeded": _("You have %(limit)s files, as many as allowed. Delete old ones."),
+    "too_many_files": _("A task may have at most %(limit)s files."),
+    "storage_full": _("There is no space left for files."),
+    "storage_unavailable": _("The storage of files is unavailable for the moment. Try again soon."),
+    "file_missing": _("The storage has lost the bytes of the file %(name)s."),
+    "file_in_use": _("A task that has not ended uses the file."),
+    "wrong_offset": _("The upload goes on at byte %(offset)s."),
+    "upload_incomplete": _("The file was to have %(size)s bytes, and %(received)s came."),
+    "upload_gone": _("The upload was deleted, or took too long."),
+    "upload_active": _("Another request writes this upload at the moment."),
+    "digest_mismatch": _("The bytes do not have the declared SHA-256."),
+    "direct_unavailable": _("Files are uploaded to this server only, not past it."),
+    "digest_invalid": _("Repr-Digest must be sha-256=:…:, in Base64."),
+    "upload_headers_invalid": _(
+        "Upload-Complete must be ?0 or ?1; Upload-Length and Upload-Offset must be whole numbers."
+    ),
+    "upload_length_required": _("An upload that can be resumed needs Upload-Length."),
+    "upload_length_differs": _("Upload-Length and Content-Length do not agree."),
+    "upload_type_invalid": _("The body of a PATCH must be application/partial-upload."),
+    "form_unreadable": _("The form cannot be read."),
+    "form_cut": _("The form ended too early."),
+    "form_too_large": _("The form has too much beside its file."),
+    "form_without_file": _("The form has no file."),
+    "form_several_files": _("The form has several files. Send one at a time."),
+    "share_not_valid": _("This link is not valid, or it has expired."),
     "task_referenced": _("The task is needed by other data and cannot be deleted."),
 }
 
-# What Taskyard itself says of a failed task; it is kept in English and shown in any language.
+# What Taskyard itself says of a failed task; it is kept in English, with its parameters, and shown
+# in any language.
 FAILURES: dict[str, Promise] = {
     ENGLISH["worker_lost"]: _("The worker was lost while it ran the task."),
     ENGLISH["timeout"]: _("The task took longer than its timeout."),
     ENGLISH["cancelled_by_kill"]: _("The task did not stop when asked; its process was ended."),
     ENGLISH["handed_back"]: _("The worker stopped and handed the task back."),
     ENGLISH["unknown_task_type"]: _("No such task type is known to the worker."),
+    ENGLISH["secret_unreadable"]: _(
+        "The worker cannot decrypt a secret of the input. Submit the task again with the secret."
+    ),
     ENGLISH["result_refused"]: _("The database refused what the task returned."),
+    ENGLISH["file_missing"]: _("The storage has lost the bytes of the file %(name)s."),
+    ENGLISH["file_too_large"]: _(
+        "The task saved the file %(name)s, which has more than %(limit)s bytes."
+    ),
+    ENGLISH["files_limit_exceeded"]: _(
+        "The task could not save the file %(name)s: all your files may take %(limit)s bytes, "
+        "and it does not fit."
+    ),
+    ENGLISH["file_count_exceeded"]: _(
+        "The task could not save the file %(name)s: you have %(limit)s files, as many as allowed."
+    ),
+    ENGLISH["too_many_files"]: _(
+        "The task could not save the file %(name)s: a task may have at most %(limit)s files."
+    ),
+    ENGLISH["storage_full"]: _("The storage of files has no space."),
+    ENGLISH["storage_unavailable"]: _("The storage of files does not answer."),
+    RESULT_TOO_LARGE: _(
+        "The result has %(size)s bytes of JSON, and its limit is %(limit)s. Save it as a file "
+        "instead and return that: run.save_file(name, data)."
+    ),
 }
 
 
@@ -172,4 +268,16 @@ def of_field_error(field_error: FieldError) -> str:
 
 def of_failure(message: str) -> str:
     """A task's error message; a handler's own words stay as they are."""
-    return str(FAILURES.get(message, message))
+    for pattern, text in _failures():
+        if match := pattern.fullmatch(message):
+            return str(text) % match.groupdict()
+    return message
+
+
+@cache
+def _failures() -> list[tuple[re.Pattern[str], Promise]]:
+    """A pattern for each text in ``FAILURES``; its groups are the parameters."""
+    return [
+        (re.compile(_PARAMETER.sub(r"(?P<\1>.*)", re.escape(english)), re.DOTALL), text)
+        for english, text in FAILURES.items()
+    ]

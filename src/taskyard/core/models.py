@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from taskyard.core import encryption
 from taskyard.core.conf import conf
 from taskyard.core.fields import JsonText
 from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
@@ -158,6 +159,9 @@ class Task(models.Model):
     # The bytes that count for the owner: input, result, and a constant for the row itself.
     size = models.IntegerField(default=0, db_default=0)
 
+    # Whether it uses or has saved files (``taskyard.files``).
+    has_files = models.BooleanField(default=False, db_default=False)
+
     objects = TaskQuerySet.as_manager()
 
     class Meta:
@@ -204,6 +208,12 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_type} {self.pk}"
+
+    @property
+    def shown_input(self) -> dict[str, Any] | None:
+        """The input with dots in place of its secrets; None if it was deleted at the end."""
+        shown: dict[str, Any] | None = encryption.shown(self.task_type, self.input_data)
+        return shown
 
     @property
     def shown_progress(self) -> dict[str, Any] | None:
@@ -307,7 +317,11 @@ class PausedQueue(models.Model):
 
 
 class AuditEntry(models.Model):
-    """An action of a member of staff. Rows never change; the name stays if the user is deleted."""
+    """A deed of staff, or of a user at a log-in. Rows never change.
+
+    The name stays if the user is deleted. ``by`` is null if no user is proven: of a command, and of
+    a failed log-in, where the name is the one that was tried.
+    """
 
     at = models.DateTimeField(_("when"), db_default=Now())
     by = models.ForeignKey(
@@ -321,11 +335,22 @@ class AuditEntry(models.Model):
     by_name = models.CharField(_("name"), max_length=254, default="")
     action = models.CharField(_("action"), max_length=50)
     target = models.CharField(_("target"), max_length=200, default="")
+    address = models.CharField(_("address"), max_length=64, default="", db_default="")
     details = models.JSONField(_("details"), default=dict)
 
     class Meta:
         verbose_name = _("audit line")
         verbose_name_plural = _("audit lines")
+        indexes = [
+            models.Index(fields=["at", "id"], name="audit_at"),
+            models.Index(fields=["action", "at"], name="audit_action"),
+            models.Index(fields=["by_name", "at"], name="audit_by"),
+        ]
+        # What makes a role (``core/roles.py``).
+        permissions = [
+            ("view_staff", "Can see the pages of staff and change nothing"),
+            ("operate", "Can change tasks, queues and users on the pages of staff"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.by_name}: {self.action} {self.target}"

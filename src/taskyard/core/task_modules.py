@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 NAME = "task_types"
@@ -49,7 +50,7 @@ def _guarded(module: str, load_it: Callable[[], object]) -> None:
 def _described(module: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and _is_or_holds(error.name, module):
         return (
-            f"TASKYARD_TASK_TYPES: there is no module {error.name}; "
+            f"{_setting()}: there is no module {error.name}; "
             "looked for in the current folder, on PYTHONPATH, and among what is installed"
         )
     words = (str(error).strip().splitlines() or [""])[0]
@@ -61,6 +62,12 @@ def _described(module: str, error: BaseException) -> str:
         place = _place(error)
     hint = "; install it where Taskyard is installed" if isinstance(error, ImportError) else ""
     return f"task types cannot be loaded: {place or module}: {said}{hint}"
+
+
+def _setting() -> str:
+    """The setting that names the modules, as its author wrote it."""
+    own = apps.is_installed("taskyard.server")
+    return "TASKYARD_TASK_TYPES" if own else "TASKYARD['TASK_TYPES']"
 
 
 def _is_or_holds(name: str | None, module: str) -> bool:

@@ -12,10 +12,12 @@ from contextlib import nullcontext
 from django.db import transaction
 from django.db.models.functions import Now
 
-from taskyard.core import history, notifications
+from taskyard.catalog.task_type import registry
+from taskyard.core import followers, history, notifications
 from taskyard.core.engine import engine
+from taskyard.core.forgetting import forget_inputs
 from taskyard.core.models import Task
-from taskyard.core.states import ACTIVE, Status
+from taskyard.core.states import ACTIVE, TERMINAL, Status
 from taskyard.core.types import MESSAGES, AttemptResult, Change, RescueDecision, UserId
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,9 @@ def finish(results: Sequence[AttemptResult]) -> set[int]:
     """
     active = [result for result in results if result.status in ACTIVE]
     failed = [result for result in results if result.traceback]
+    more = active or failed or followers.with_files(results) or _without_input(results)
     # Most attempts end with one statement, which needs no transaction block.
-    with transaction.atomic() if active or failed else nullcontext():
+    with transaction.atomic() if more else nullcontext():
         owner_ids = engine().finish(results)
         _attempts_ended(results, owner_ids)
         if active:
@@ -108,6 +111,8 @@ def end_tasks(
         **message,
     )
     engine().release([(owner_id, status) for owner_id in owner_ids.values()])
+    if registry.forgetful:
+        forget_inputs(owner_ids)
     _announce((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
 
 
@@ -118,7 +123,22 @@ def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, UserI
         result for result in written if result.error_code and result.status in ACTIVE
     )
     history.record_tracebacks(written)
+    if with_files := followers.with_files(written):
+        followers.files().ended(with_files)
+    if task_ids := _without_input(written):
+        forget_inputs(task_ids)
     _announce((owner_ids[result.task.id], result.task.id, result.status) for result in written)
+
+
+def _without_input(results: Sequence[AttemptResult]) -> list[int]:
+    """The tasks that end with these results, and whose input is not kept."""
+    if not registry.forgetful:
+        return []
+    return [
+        result.task.id
+        for result in results
+        if result.status in TERMINAL and result.task.task_type in registry.forgetful
+    ]
 
 
 def _cancel_if_requested(task_ids: list[int]) -> None:

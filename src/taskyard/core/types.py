@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from taskyard.catalog.files import UsedFile
 from taskyard.core.states import Priority, Status
 
 # Of every table: a bigint.
@@ -18,7 +19,8 @@ Change = tuple[UserId | None, int, Status]
 class NewTask(NamedTuple):
     """A task to submit; ``timeout_seconds`` limits each attempt, ``run_at`` is aware.
 
-    With ``delay_microseconds`` the database computes ``run_at`` by its own clock.
+    With ``delay_microseconds`` the database computes ``run_at`` by its own clock. ``files`` are the
+    files that the input names, each with its path in the request.
     """
 
     task_type: str
@@ -31,6 +33,15 @@ class NewTask(NamedTuple):
     run_at: datetime | None = None
     retry_of_id: int | None = None
     delay_microseconds: int | None = None
+    files: tuple[UsedFile, ...] = ()
+
+    def under(self, place: tuple[str | int, ...]) -> "NewTask":
+        """The task as a part of a larger request."""
+        if not self.files:
+            return self
+        return self._replace(
+            files=tuple(UsedFile((*place, *used.path), used.file) for used in self.files)
+        )
 
 
 # The values that the rows of a submit leave out.
@@ -60,7 +71,24 @@ MESSAGES = {
     "timeout": "The task took longer than its timeout.",
     "handed_back": "The worker stopped and handed the task back.",
     "unknown_task_type": "No such task type is known to the worker.",
+    "secret_unreadable": (
+        "The worker cannot decrypt a secret of the input. Submit the task again with the secret."
+    ),
     "result_refused": "The database refused what the task returned.",
+    "file_missing": "The storage has lost the bytes of the file %(name)s.",
+    "file_too_large": "The task saved the file %(name)s, which has more than %(limit)s bytes.",
+    "files_limit_exceeded": (
+        "The task could not save the file %(name)s: all your files may take %(limit)s bytes, "
+        "and it does not fit."
+    ),
+    "file_count_exceeded": (
+        "The task could not save the file %(name)s: you have %(limit)s files, as many as allowed."
+    ),
+    "too_many_files": (
+        "The task could not save the file %(name)s: a task may have at most %(limit)s files."
+    ),
+    "storage_full": "The storage of files has no space.",
+    "storage_unavailable": "The storage of files does not answer.",
 }
 
 
@@ -107,7 +135,8 @@ class ClaimedTask(NamedTuple):
 
     ``input_data`` and ``checkpoint`` are JSON text. ``started_at`` is when the first attempt began,
     ``attempt_started_at`` when this attempt began, ``claimed_at`` when it was last claimed (also
-    after a sleep). A tuple, because a process makes thousands a second.
+    after a sleep). ``has_files``: it uses files, or an attempt has saved some. A
+    tuple, because a process makes thousands a second.
     """
 
     id: int
@@ -123,6 +152,7 @@ class ClaimedTask(NamedTuple):
     attempt_started_at: datetime
     claimed_at: datetime
     cancel_requested: bool = False
+    has_files: bool = False
 
 
 class Line(NamedTuple):
@@ -145,7 +175,7 @@ class AttemptResult(NamedTuple):
     """How an attempt ended; ``wake_at`` is when the task goes on, None if at once or never.
 
     ``result``, ``progress`` and ``checkpoint`` are JSON text. The progress "null" leaves the last
-    one.
+    one. ``saved_files`` is true if the handler has saved files.
     """
 
     task: ClaimedTask
@@ -159,3 +189,9 @@ class AttemptResult(NamedTuple):
     wake_at: datetime | None = None
     resumes: bool = False
     traceback: Traceback | None = None
+    saved_files: bool = False
+
+    @property
+    def may_have_files(self) -> bool:
+        """Whether the attempt, or an earlier one, may have saved files."""
+        return self.saved_files or self.task.has_files

@@ -21,7 +21,8 @@ Header = tuple[bytes, bytes]
 
 _BODY_HEADERS = (b"content-length", b"content-type", b"transfer-encoding", b"expect")
 # A key of a scope and of its WSGI environ: a live application calls the view, which then names the
-# owner in headers. No client can set it: the key of a header begins with HTTP_.
+# owner in headers. No client can set it: the key of a header begins with HTTP_. Its value is what
+# the application tells the view, and what the view tells it (``call_of``).
 FROM_LIVE = "taskyard.live"
 OWNER, EXPIRES = b"x-taskyard-owner", b"x-taskyard-expires"
 # With one of these the response may be a 304 or a 412 without the resource.
@@ -73,6 +74,20 @@ class Response:
             await send({"type": "http.response.body", "body": self.body})
 
 
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Receive until the client disconnects."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def abort_connection(send: Send) -> None:
+    """Abort a connection whose client does not read. ASGI has no message for it, but uvicorn's
+    ``send`` is a method of an object that has the transport."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+
+
 async def call_app(app: ASGIApp, scope: Scope, receive: Receive) -> Response | None:
     """The response of an application; None if the client disconnected before there was one."""
     messages: list[Message] = []
@@ -110,6 +125,22 @@ def owner_headers(owner_id: object, expires_at: float = math.inf) -> dict[str, s
 def is_from_live(request: HttpRequest) -> bool:
     """Whether a live application calls the view, not a client."""
     return FROM_LIVE in request.META or FROM_LIVE in getattr(request, "scope", ())
+
+
+def call_of(request: HttpRequest) -> Any:
+    """What a live application has put under ``FROM_LIVE``; None if a client calls the view."""
+    call = request.META.get(FROM_LIVE)
+    return getattr(request, "scope", {}).get(FROM_LIVE) if call is None else call
+
+
+def declared_size(scope: Scope) -> int | None:
+    """The size of the body in bytes by Content-Length; None for a chunked body."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return None
+    return 0
 
 
 def path_info(scope: Scope) -> str:

@@ -55,6 +55,7 @@ STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 LINE_ENDS = {letter.encode(): b"\\u%04x" % ord(letter) for letter in "\u0085\u2028\u2029"}
+ReadPage = Callable[..., ChangedTasks]
 
 
 class TooManyStreams(Exception):
@@ -65,7 +66,7 @@ StreamError = TooManyStreams | DatabaseError | InterfaceError
 
 
 class SSEEndpoint(ABC):
-    """Serves the streams of the views that name it; a ``task_id`` in the path selects one task."""
+    """Serves the streams of the views that name it."""
 
     def __init__(self, hub: Hub, app: ASGIApp) -> None:
         self._hub = hub
@@ -87,6 +88,16 @@ class SSEEndpoint(ABC):
     @abstractmethod
     def error_response(self, error: StreamError, scope: Scope) -> Response:
         """The response to an error, in the current language."""
+
+    def read_page(self, read: ReadPage, *args: Any) -> ChangedTasks:
+        """A page of tasks, in a thread with a connection; ``serialize`` must not query."""
+        return read(*args)
+
+    def task_id(self, scope: Scope) -> int | None:
+        """The task whose changes are streamed; None for all tasks of the owner."""
+        match = self._paths.match(asgi.path_info(scope))
+        task_id = match.groupdict().get("task_id") if match else None
+        return None if task_id is None else int(task_id)
 
     def position(self, scope: Scope) -> str:
         """The position from which a client continues; empty at its first request."""
@@ -147,16 +158,16 @@ class SSEEndpoint(ABC):
         expires_at: float,
         response: Response,
     ) -> None:
-        match = self._paths.match(asgi.path_info(scope))
-        task_id = match.groupdict().get("task_id") if match else None
-        task_id = None if task_id is None else int(task_id)
+        task_id = self.task_id(scope)
         position = Position.parse(self.position(scope))
         stream = SSEConnection(
             self, self._hub, scope, send, owner_id, task_id, response.language, expires_at
         )
         async with self._hub.listen(owner_id, stream.on_hint, stream.has_seen):
             try:
-                page = await self._hub.run_in_thread(changes.read_from, owner_id, position, task_id)
+                page = await self._hub.run_in_thread(
+                    self.read_page, changes.read_from, owner_id, position, task_id
+                )
                 is_over = position is not None and not page.tasks and await stream.has_ended()
             except (DatabaseError, InterfaceError) as error:
                 await self._error_response(error, scope, response).send_to(send)
@@ -171,7 +182,7 @@ class SSEEndpoint(ABC):
             except OSError:
                 pass  # the client has disconnected
             except TimeoutError:
-                _abort_connection(send)
+                asgi.abort_connection(send)
             finally:
                 watching.cancel()
 
@@ -328,7 +339,7 @@ class SSEConnection:
 
     async def _read_next(self, position: Position) -> ChangedTasks:
         return await self._hub.run_in_thread(
-            changes.read_next, self._owner_id, position, self._task_id
+            self._endpoint.read_page, changes.read_next, self._owner_id, position, self._task_id
         )
 
     async def _write(self, chunk: bytes) -> None:
@@ -351,17 +362,8 @@ def one_line(data: bytes) -> bytes:
 
 
 async def _watch_disconnect(receive: Receive, stream: SSEConnection) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await asgi.wait_for_disconnect(receive)
     stream.disconnect()
-
-
-def _abort_connection(send: Send) -> None:
-    """Abort a connection whose client does not read. ASGI has no message for it, but uvicorn's
-    ``send`` is a method of an object that has the transport."""
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if transport is not None:
-        transport.abort()
 
 
 def _clock() -> float:

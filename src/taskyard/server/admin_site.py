@@ -4,13 +4,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.core.exceptions import ValidationError
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from taskyard.accounts import passwords, usernames
 from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.errors import LoginRefused, Throttled
+from taskyard.accounts.oidc.configuration import passwords_are_on
 from taskyard.core import messages
 
 RETRY_AFTER = "taskyard.retry_after"
@@ -47,11 +52,20 @@ class Site(admin.AdminSite):
     login_form = LoginForm
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if not passwords_are_on():
+            return self._to_single_sign_on(request)
         response = super().login(request, extra_context)
         if seconds := request.META.get(RETRY_AFTER):
             response.status_code = 429
             response["Retry-After"] = str(seconds)
         return response
+
+    def _to_single_sign_on(self, request: HttpRequest) -> HttpResponseBase:
+        """Raises PermissionDenied for a user who is signed in and is no staff."""
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise PermissionDenied
+        given = request.GET.get(REDIRECT_FIELD_NAME, "")
+        return redirect_to_login(given or reverse("admin:index"))
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

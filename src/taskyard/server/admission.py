@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from taskyard.accounts.addresses import client_ip_of
-from taskyard.api.bearer import owner_of_token
-from taskyard.live.asgi import Message, Receive, Scope, Send, header, path_info
+from taskyard.api.bearer import is_authenticated, needs_thread, owner_of_token
+from taskyard.live.asgi import Message, Receive, Scope, Send, declared_size, header, path_info
 from taskyard.server.wsgi_adapter import (
     BUSY,
     REFUSAL,
@@ -27,7 +28,6 @@ from taskyard.server.wsgi_adapter import (
     ClientDisconnected,
     WSGIAdapter,
     WSGIApp,
-    declared_size,
     wait_for_ever,
 )
 
@@ -37,7 +37,8 @@ SHORT_BYTES = 16 * 1024
 LONG_BYTES = 64 * 1024
 # The paths that hash a password.
 _HASHING_PATH = re.compile(
-    r"/(?:api/(?:register|token|me/password)|sign-in|register|password|admin/login"
+    r"/(?:api/(?:register|token|me/password|password/reset/confirm)|sign-in|register|password"
+    r"|password/reset/confirm|email/confirm|admin/login"
     r"|admin/taskyard_accounts/user/(?:add|[^/]+/password))/?"
 )
 
@@ -108,7 +109,7 @@ class Admission:
     ) -> None:
         policy = body_policy(path_info(scope))
         size = policy.limit if declared is None else declared
-        if size > policy.limit or (policy.needs_token and owner_of_token(scope) is None):
+        if size > policy.limit or (policy.needs_token and not await self._is_authenticated(scope)):
             await self._refuse_unread(scope, send, size)
             return
         address = _address(scope)
@@ -124,6 +125,14 @@ class Admission:
                     await self._app(scope, body.replay, send)
         except Busy:
             await self._refuse_unread(scope, send, size, BUSY)
+
+    async def _is_authenticated(self, scope: Scope) -> bool:
+        """Ask a thread only for an API key not seen before, or the token of another issuer."""
+        if owner_of_token(scope) is not None:
+            return True
+        if not needs_thread(scope):
+            return False
+        return await self._app.run(scope, partial(is_authenticated, scope))
 
     async def _refuse_unread(self, scope: Scope, send: Send, size: int, why: str = UNREAD) -> None:
         """Let the application answer by the headers, then close the connection.

@@ -20,6 +20,7 @@ from taskyard.server.utf8_request import Utf8Request
 wsgi = get_wsgi_application()
 wsgi.request_class = Utf8Request
 
+from taskyard.accounts import outbox  # noqa: E402
 from taskyard.core import notifications  # noqa: E402
 from taskyard.live import with_streams  # noqa: E402
 from taskyard.live.asgi import ASGIApp, Receive, Scope, Send  # noqa: E402
@@ -28,6 +29,8 @@ from taskyard.server.admission import Admission  # noqa: E402
 
 # Each stream is an open file, and the usual soft limit is 1,024.
 MOST_OPEN_FILES = 65_536
+# How long a web that stops may send the mails that wait.
+MAIL_SECONDS = 5.0
 
 
 class Web:
@@ -53,6 +56,7 @@ class Web:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._wsgi_app.close()
+        outbox.close(MAIL_SECONDS)
         notifications.stop()
         await send({"type": "lifespan.shutdown.complete"})
 

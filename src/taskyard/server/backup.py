@@ -1,4 +1,8 @@
-"""`taskyard backup` and `taskyard restore`: write the database to one file and read it back."""
+"""`taskyard backup` and `taskyard restore`: write the database to one file and read it back.
+
+The bytes of files are copied before and after the database. So each row in the backup has its bytes
+in the folder, unless its file was made and deleted while the backup ran.
+"""
 
 import os
 import shutil
@@ -17,16 +21,32 @@ from psycopg.pq import Conninfo
 
 from taskyard.core import changes
 from taskyard.core.models import Installation
+from taskyard.files import copies
+from taskyard.files.copies import Copied
+from taskyard.files.errors import StorageFull, StorageUnavailable
+from taskyard.files.models import State, StoredFile
 from taskyard.server.env import ConfigurationError
 
 NOT_OURS = "this is no backup of Taskyard"
 
 
-def backup(file: Path) -> None:
-    """Write the database to the file, which is replaced atomically. Raises ConfigurationError.
+def backup(file: Path, *, files: Path | None = None) -> Copied:
+    """Write the database to a file, which is replaced atomically, and the bytes to a folder.
 
-    The database may be in use.
+    Both may be in use. Without a folder, the files that were not copied are counted as ``there``.
+    Raises ConfigurationError.
     """
+    if files is None:
+        _backup_database(file)
+        return Copied(0, StoredFile.objects.filter(state=State.READY).count(), [])
+    with _storage_errors(files):
+        first = copies.copy_to(files)
+        _backup_database(file)
+        second = copies.copy_to(files)
+    return Copied(first.new + second.new, first.there, second.missing)
+
+
+def _backup_database(file: Path) -> None:
     write = _backup_sqlite if connection.vendor == "sqlite" else _backup_postgresql
     try:
         folder = tempfile.mkdtemp(dir=file.parent, prefix=".taskyard-backup-")
@@ -43,10 +63,11 @@ def backup(file: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def restore(file: Path, *, as_copy: bool) -> None:
-    """Replace the database by that of a backup, then migrate it. Raises ConfigurationError.
+def restore(file: Path, *, as_copy: bool, files: Path | None = None) -> Copied | None:
+    """Replace the database by that of a backup, then migrate it and copy the bytes of files back.
 
-    ``as_copy`` gives the installation a new id, for use beside the original.
+    ``as_copy`` gives the installation a new id, for use beside the original. Raises
+    ConfigurationError.
     """
     if not file.is_file():
         raise ConfigurationError(f"{file}: there is no such file")
@@ -59,6 +80,20 @@ def restore(file: Path, *, as_copy: bool) -> None:
     changes.forget_another_cluster()
     if as_copy:
         Installation.objects.all().delete()
+    if files is None:
+        return None
+    with _storage_errors(files):
+        return copies.copy_from(files)
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}") from None
+    except (StorageFull, StorageUnavailable) as error:
+        raise ConfigurationError(f"the storage of files: {error.__cause__}") from None
 
 
 # SQLite

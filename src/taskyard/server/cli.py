@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     import uvicorn
 
 GRACE_SECONDS = 20
+# Of an invitation, as the page of staff has it.
+MOST_DAYS = 365
 OUR_SETTINGS = "taskyard.server.settings"
 # These commands read the environment of our own project.
-OURS_ALONE = ("up", "web", "migrate", "createsuperuser", "backup", "restore", "doctor")
+OURS_ALONE = ("up", "web", "migrate", "createsuperuser", "staff", "backup", "restore", "doctor")
 
 
 def up(arguments: Sequence[str]) -> int:
@@ -49,6 +51,10 @@ def web(arguments: Sequence[str]) -> int:
     load_django()
     import uvicorn
 
+    from taskyard.core import encryption
+
+    if why := encryption.fault():
+        raise ConfigurationError(f"{why}: set TASKYARD_ENCRYPTION_KEYS")
     from taskyard.server.asgi import application
     from taskyard.server.http import Protocol
 
@@ -204,19 +210,86 @@ def createsuperuser(arguments: Sequence[str]) -> int:
     return manage(["createsuperuser", *arguments])
 
 
+def staff(arguments: Sequence[str]) -> int:
+    """Show all staff, or the role of one user; or give a user a role."""
+    parser = _parser("staff")
+    parser.add_argument("name", nargs="?", help="a user; without it, all staff are listed")
+    parser.add_argument("--role", choices=("owner", "viewer", "operator"), help="the new role")
+    options = parser.parse_args(arguments)
+    if options.role and options.name is None:
+        parser.error("--role needs the name of a user")
+    _require_database()
+    load_django()
+    from taskyard.core.roles import Role
+    from taskyard.server import staff as users
+
+    role = None if options.role is None else Role(options.role)
+    with _database_errors():
+        lines = users.all_staff() if options.name is None else [users.give(options.name, role)]
+    for line in lines:
+        print(line)
+    return 0
+
+
+def audit(arguments: Sequence[str]) -> int:
+    """Write the audit log to standard output as JSON lines, oldest first."""
+    parser = _parser("audit")
+    for name, text in (("since", "from this time on"), ("until", "before this time")):
+        parser.add_argument(f"--{name}", metavar="TIME", help=f"{text}, in UTC: 2026-11-28T12:00")
+    parser.add_argument("--by", default="", metavar="NAME", help="the deeds of this user")
+    parser.add_argument("--action", default="", help="such as log_in_failed")
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    from taskyard.core import audit as log
+
+    try:
+        since, until = (
+            None if text is None else log.parse_time(text)
+            for text in (options.since, options.until)
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    search = log.Search(by_name=options.by, action=options.action, since=since, until=until)
+    with _database_errors(), _closed_pipe():
+        for piece in log.export(search):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+@contextmanager
+def _closed_pipe() -> Iterator[None]:
+    """End quietly if the reader of standard output has seen enough, as `head` has."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Else Python would try again to write the rest when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def backup(arguments: Sequence[str]) -> int:
     """Write the database to a file, while it is in use."""
     parser = _parser("backup")
     parser.add_argument("file", type=Path, help="is replaced when the backup is whole")
-    file: Path = parser.parse_args(arguments).file
+    parser.add_argument(
+        "--files", type=Path, metavar="FOLDER", help="also copy the bytes of files into this folder"
+    )
+    options = parser.parse_args(arguments)
+    file: Path = options.file
     _require_database()
     load_django()
     from taskyard.server import backup as backups
 
     with _database_errors():
-        backups.backup(file)
+        counts = backups.backup(file, files=options.files)
     print(f"{file}: {file.stat().st_size:,} bytes")
-    return 0
+    if options.files is None:
+        if counts.there:
+            print(f"{counts.there:,} files are not in it: --files copies them", file=sys.stderr)
+        return 0
+    print(f"{options.files}: {counts.new:,} files copied, {counts.there:,} there already")
+    return _missing(counts.missing)
 
 
 def restore(arguments: Sequence[str]) -> int:
@@ -226,14 +299,63 @@ def restore(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--as-copy", action="store_true", help="for use beside the original, with an id of its own"
     )
+    parser.add_argument(
+        "--files", type=Path, metavar="FOLDER", help="also copy back the bytes of files"
+    )
     options = parser.parse_args(arguments)
     load_django()
     from taskyard.server import backup as backups
 
     with _database_errors():
-        backups.restore(options.file, as_copy=options.as_copy)
+        counts = backups.restore(options.file, as_copy=options.as_copy, files=options.files)
     print(f"{options.file} is restored")
-    return 0
+    if counts is None:
+        return 0
+    print(f"{counts.new:,} files copied, {counts.there:,} there already")
+    return _missing(counts.missing)
+
+
+def _missing(keys: Sequence[str]) -> int:
+    """Print the files without bytes; the exit code."""
+    for key in keys:
+        print(f"{key}: there are no bytes of this file", file=sys.stderr)
+    return 1 if keys else 0
+
+
+def reconcile(arguments: Sequence[str]) -> int:
+    """Compare the record of files with the storage; 1 if something is wrong."""
+    parser = _parser("reconcile")
+    parser.add_argument(
+        "--check-digests", action="store_true", help="also read all bytes and check their SHA-256"
+    )
+    parser.add_argument(
+        "--delete", action="store_true", help="delete bytes that have no row for an hour or longer"
+    )
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    from django.apps import apps
+
+    if not apps.is_installed("taskyard.files"):
+        raise ConfigurationError("taskyard.files is not in INSTALLED_APPS")
+    from taskyard.files import errors
+    from taskyard.files import reconcile as files
+
+    with _database_errors():
+        try:
+            counts = files.reconcile(
+                lambda wrong, text: print(f"{wrong}: {text}"),
+                check_digests=options.check_digests,
+                delete_unknown=options.delete,
+            )
+        except errors.StorageUnavailable as error:
+            raise ConfigurationError(f"the storage cannot be used: {error.__cause__}") from None
+    print(f"{counts['rows']:,} rows and {counts['keys']:,} keys were compared")
+    wrong = {kind: counts[kind] for kind in files.Wrong if counts[kind]}
+    print("; ".join(f"{kind}: {count:,}" for kind, count in wrong.items()) or "nothing is wrong")
+    if counts["deleted"]:
+        print(f"{counts['deleted']:,} deleted")
+    return 1 if sum(wrong.values()) > counts["deleted"] else 0
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -248,6 +370,9 @@ def export(arguments: Sequence[str]) -> int:
         "--resume", action="store_true", help="continue the file of an interrupted export"
     )
     place.add_argument("--after", metavar="KIND:ID", help="only what comes after task:17, or so")
+    parser.add_argument(
+        "--files", type=Path, metavar="FOLDER", help="with files, their bytes in this folder"
+    )
     options = parser.parse_args(arguments)
     _require_database()
     load_django()
@@ -262,12 +387,19 @@ def export(arguments: Sequence[str]) -> int:
         parser.error("--resume takes a file, and continues it with or without secrets")
     with _database_errors():
         written = (
-            export_file.resume(options.file)
+            export_file.resume(options.file, files=options.files)
             if options.resume
-            else export_file.export(options.file, after=after, secrets=options.secrets)
+            else export_file.export(
+                options.file, after=after, secrets=options.secrets, files=options.files
+            )
         )
+        left_out = 0 if options.files else export_file.files_left_out()
     print(f"exported: {_counted(written)}", file=sys.stderr)
-    return 0
+    if left_out:
+        print(f"{left_out:,} files are left out: --files exports them", file=sys.stderr)
+    if written[export_file.DAMAGED]:
+        print("taskyard reconcile names the damaged files", file=sys.stderr)
+    return 1 if written[export_file.DAMAGED] else 0
 
 
 def import_(arguments: Sequence[str]) -> int:
@@ -277,22 +409,133 @@ def import_(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--new-ids", action="store_true", help="give each task a new id, if the old ones are taken"
     )
+    parser.add_argument(
+        "--files", type=Path, metavar="FOLDER", help="where the bytes of an export with files are"
+    )
     options = parser.parse_args(arguments)
     _require_database()
     load_django()
     from taskyard.server import export_file
 
     with _database_errors():
-        counts = export_file.read(options.file, new_ids=options.new_ids)
+        counts = export_file.read(options.file, new_ids=options.new_ids, files=options.files)
     print(f"imported: {_counted(counts.new)}; there already: {_counted(counts.there)}")
     if counts.lost:
         print(f"{counts.lost:,} tasks that ran had no attempt left and ended in error")
+    if counts.missing_files:
+        print(f"{counts.missing_files:,} files of tasks are missing, or belong to others")
     return 0
+
+
+def invite(arguments: Sequence[str]) -> int:
+    """Make an invitation to register, and print its link."""
+    parser = _parser("invite")
+    parser.add_argument("--days", type=int, default=7, help="how long it is valid: 1 to 365")
+    parser.add_argument("--email", default="", help="also send it to this address by mail")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.days <= MOST_DAYS:
+        parser.error(f"--days: from 1 to {MOST_DAYS}")
+    _require_database()
+    load_django()
+    _require_accounts()
+    from taskyard.server import account_commands
+
+    with _database_errors():
+        return account_commands.invite(days=options.days, email=options.email)
+
+
+def change_password(arguments: Sequence[str]) -> int:
+    """Set a user's password; it is read from the terminal, or from standard input."""
+    parser = _parser("change-password")
+    parser.add_argument("name", help="the username")
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    _require_accounts()
+    from taskyard.server import account_commands
+
+    with _database_errors():
+        return account_commands.change_password(options.name)
+
+
+def _require_accounts() -> None:
+    """Raise ConfigurationError in a project with users of its own."""
+    from django.apps import apps
+
+    if not apps.is_installed("taskyard.accounts"):
+        raise ConfigurationError("taskyard.accounts is not in INSTALLED_APPS")
 
 
 def _counted(counts: Mapping[str, int]) -> str:
     """The numbers of lines: `2 user, 17 task`."""
     return ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing"
+
+
+def encryption_key(arguments: Sequence[str]) -> int:
+    """Print a new key for TASKYARD_ENCRYPTION_KEYS."""
+    _parser("encryption-key").parse_args(arguments)
+    print(home.new_encryption_key())
+    return 0
+
+
+def rotate_secrets(arguments: Sequence[str]) -> int:
+    """Encrypt the secrets in stored inputs again; 1 if a key is missing."""
+    _parser("rotate-secrets").parse_args(arguments)
+    _require_database()
+    load_django()
+    from taskyard.core import encryption, rotation
+
+    if not (encryption.keys() and encryption.is_installed()):
+        raise ConfigurationError(
+            "there is no key: set TASKYARD_ENCRYPTION_KEYS, and install taskyard[secrets]"
+        )
+    with _database_errors():
+        counts = rotation.rotate()
+    print(f"encrypted again: {counts.again:,}; were in clear: {counts.were_clear:,}")
+    for key, count in counts.unreadable.items():
+        print(f"key {key or '?'}: {count:,} secrets cannot be decrypted with it", file=sys.stderr)
+    for key, count in counts.others.items():
+        print(f"key {key or '-'}: {count:,} secrets are left; run this again", file=sys.stderr)
+    if counts.unreadable or counts.others:
+        return 1
+    former = ", ".join(key.id for key in encryption.keys()[1:])
+    print(f"all are under the key {encryption.keys()[0].id}")
+    if former:
+        print(f"no longer needed, once no process encrypts with them: {former}")
+    return 0
+
+
+def service_account(arguments: Sequence[str]) -> int:
+    """Make a service account, or another key for one; print the key this once."""
+    from taskyard.accounts.scopes import Scope
+
+    parser = _parser("service-account")
+    parser.add_argument("name", help="letters, digits and @.+-_")
+    parser.add_argument(
+        "--key",
+        nargs="+",
+        choices=[scope.value for scope in Scope],
+        metavar="SCOPE",
+        help=f"also make a key with these scopes: {', '.join(Scope)}",
+    )
+    parser.add_argument("--key-name", default="taskyard service-account", help="how it is listed")
+    options = parser.parse_args(arguments)
+    _require_database()
+    load_django()
+    from django.apps import apps
+
+    if not apps.is_installed("taskyard.accounts"):
+        raise ConfigurationError("taskyard.accounts is not in INSTALLED_APPS")
+    from taskyard.server import service_accounts
+
+    with _database_errors():
+        made = service_accounts.make(options.name, options.key or [], key_name=options.key_name)
+    state = "has been made" if made.is_new else "is there already"
+    # The key alone goes to standard output, so that a script can take it.
+    print(f"{made.name}: the service account {state}", file=sys.stderr)
+    if made.key is not None:
+        print(made.key)
+    return 0
 
 
 def manage(arguments: Sequence[str]) -> int:
@@ -317,7 +560,8 @@ def _require_database() -> None:
     if values["DATABASE_URL"] is None and not (directory / "taskyard.sqlite3").exists():
         raise ConfigurationError(
             f"there is no database in {directory}: "
-            "change to the folder of the installation, or set TASKYARD_HOME or DATABASE_URL"
+            "change to the folder of the installation, or set TASKYARD_HOME or DATABASE_URL; "
+            "in a Django project of your own, set DJANGO_SETTINGS_MODULE"
         )
 
 
@@ -331,7 +575,8 @@ def _database_errors() -> Iterator[None]:
     except (DatabaseError, InterfaceError) as error:
         _require_database()
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        hint = ": run `taskyard migrate`" if _lacks_tables(error) else ""
+        migrate = "python manage.py migrate" if _is_host_project() else "taskyard migrate"
+        hint = f": run `{migrate}`" if _lacks_tables(error) else ""
         raise ConfigurationError(f"the database cannot be used: {first}{hint}") from None
 
 
@@ -341,10 +586,11 @@ def _lacks_tables(error: Exception) -> bool:
 
 Command = Callable[[Sequence[str]], int]
 COMMANDS: dict[str, Command] = {
-    command.__name__.rstrip("_"): command
+    command.__name__.rstrip("_").replace("_", "-"): command
     for command in (
-        *(up, web, worker, migrate, createsuperuser, backup, restore, export, import_, doctor),
-        *(settings, manage),
+        *(up, web, worker, migrate, createsuperuser, invite, change_password),
+        *(backup, restore, export, import_, staff, audit, service_account),
+        *(reconcile, rotate_secrets, encryption_key, doctor, settings, manage),
     )
 }
 

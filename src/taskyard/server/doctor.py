@@ -29,6 +29,8 @@ from taskyard.core.redis import (
     client,
     try_broker,
 )
+from taskyard.files import storage
+from taskyard.files.errors import StorageFull, StorageUnavailable
 from taskyard.server.database_checks import durability, session
 
 # Limits of the search for keys of other programs in the broker.
@@ -127,6 +129,22 @@ def home() -> Finding:
     return mode & 0o077 == 0, f"{directory}: {mode:o}"
 
 
+def files() -> Finding:
+    """Write, read and delete a small file."""
+    if root := storage.folder():
+        place = f"the folder {root}"
+    elif in_s3 := storage.bucket():
+        place = f"the bucket {in_s3.name}"
+    else:
+        place = type(storage.storage()).__name__
+    try:
+        storage.try_out()
+    except (StorageFull, StorageUnavailable) as error:
+        cause = error.__cause__
+        return False, storage.explain(cause)[1] if isinstance(cause, Exception) else place
+    return True, f"{place} takes files"
+
+
 def sqlite() -> Finding:
     return sqlite3.sqlite_version_info >= OLDEST_SQLITE, sqlite3.sqlite_version
 
@@ -142,6 +160,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     eviction,
     neighbours,
     workers,
+    files,
     home,
     sqlite,
 )

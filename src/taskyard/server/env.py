@@ -3,13 +3,13 @@
 The settings of the apps (``core.conf``) are variables too, under the prefix ``TASKYARD_``.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,9 +25,13 @@ from pydantic import (
 
 from taskyard.core import redis_url
 from taskyard.core.conf import Conf
+from taskyard.server import mail_server
+from taskyard.server.addresses import is_local as is_local
 
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
+# What may follow the ? of an S3's address; django-storages has options of these names.
+S3_PARAMETERS = ("endpoint_url", "region_name", "addressing_style")
 WELL_KNOWN_KEYS = ("django-insecure", "changeme", "change-me", "secret", "insecure", "password")
 
 # ``NAME_FILE`` can name a file with the value.
@@ -35,6 +39,9 @@ MAY_BE_FILES = frozenset(
     {
         *("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY", "DJANGO_DEBUG"),
         *("DJANGO_ALLOWED_HOSTS", "DJANGO_CSRF_TRUSTED_ORIGINS", "TASKYARD_METRICS_TOKEN"),
+        *("TASKYARD_FILES_ACCESS_KEY", "TASKYARD_FILES_SECRET_KEY", "TASKYARD_ENCRYPTION_KEYS"),
+        "TASKYARD_OIDC_CLIENT_SECRET",
+        "TASKYARD_EMAIL_URL",
     }
 )
 # Settings of the apps that have another name in the environment.
@@ -76,6 +83,40 @@ def _database_url(url: str) -> str:
 
 def _redis_url(url: str) -> str:
     redis_url.parse(url)
+    return url
+
+
+def _files_url(url: str) -> str:
+    # The value may contain a password, so the message never repeats it.
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not (parts.netloc or parts.query) and len(parts.path) > 1:
+        return url
+    if parts.scheme != "s3" or not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", parts.netloc):
+        raise ValueError("expected file:///folder or s3://bucket/prefix, without credentials")
+    try:
+        given = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("after the ? are parameters expected, as name=value") from None
+    for name, values in given.items():
+        if name not in S3_PARAMETERS:
+            raise ValueError(f"an S3 has the parameters {', '.join(S3_PARAMETERS)}")
+        if len(values) > 1 or not values[0]:
+            raise ValueError(f"expected one value for {name}")
+    endpoint = given.get("endpoint_url", ["https://"])[0]
+    if not endpoint.startswith(("http://", "https://")) or "@" in endpoint:
+        raise ValueError("endpoint_url: expected an address like https://s3.example.org")
+    if given.get("addressing_style", ["auto"])[0] not in ("auto", "path", "virtual"):
+        raise ValueError("addressing_style: expected auto, path or virtual")
+    return url
+
+
+def _issuer(url: str) -> str:
+    parts = urlsplit(url)
+    is_secure = parts.scheme == "https" or (
+        parts.scheme == "http" and is_local(parts.hostname or "")
+    )
+    if not (is_secure and parts.hostname) or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("expected an address like https://login.example.org/realms/main")
     return url
 
 
@@ -131,7 +172,7 @@ class Project(BaseModel):
     TASKYARD_HOME: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = (
         Field(Path(".taskyard"), validate_default=True)
     )
-    """Embedded database, broker files and generated secret."""
+    """Embedded database, broker files, generated secret, and the files of tasks."""
     DATABASE_URL: Annotated[str, AfterValidator(_database_url)] | None = None
     """The database; by default SQLite in TASKYARD_HOME."""
     REDIS_URL: RedisUrl = None
@@ -139,6 +180,17 @@ class Project(BaseModel):
     default an embedded Valkey."""
     CELERY_BROKER_URL: RedisUrl = None
     """Another name for REDIS_URL."""
+    TASKYARD_FILES_URL: Annotated[str, AfterValidator(_files_url)] | None = None
+    """Where the bytes of files are: `file:///folder` or `s3://bucket/prefix`; by default the folder
+    `files` in TASKYARD_HOME."""
+    TASKYARD_FILES_ACCESS_KEY: str | None = None
+    """The access key of the S3; by default AWS_ACCESS_KEY_ID, a profile or the machine's role."""
+    TASKYARD_FILES_SECRET_KEY: str | None = None
+    """The secret key of the S3."""
+    TASKYARD_EMAIL_URL: Annotated[str, AfterValidator(mail_server.check)] | None = None
+    """How mails are sent: `smtp://user:password@host:587` (with STARTTLS; `?starttls=off` without,
+    as to this machine), `smtps://…`, or for trials `file:///folder` or `console://`. Needs
+    TASKYARD_EMAIL_FROM, and TASKYARD_PUBLIC_URL if others than this machine reach the web."""
     DJANGO_SECRET_KEY: str | None = None
     """Signs tokens and sessions; 32 bytes or more. By default generated in TASKYARD_HOME."""
     DJANGO_DEBUG: bool = False
@@ -185,6 +237,32 @@ class Project(BaseModel):
     """Worker processes; by default as many as cores."""
     TASKYARD_PASSWORD_POLICY: Literal["basic", "strict"] = "basic"  # noqa: S105
     """strict: 12 characters and no common password; basic: 8 characters."""
+    TASKYARD_PASSWORD_LOGIN: bool = True
+    """People register and log in with a password; off: only by single sign-on."""
+    TASKYARD_OIDC_ISSUER: Annotated[str, AfterValidator(_issuer)] | None = None
+    """The OpenID provider of single sign-on, as it names itself in its discovery document."""
+    TASKYARD_OIDC_CLIENT_ID: str | None = None
+    """The client at the provider by which people sign in on the page."""
+    TASKYARD_OIDC_CLIENT_SECRET: str | None = None
+    """The secret of that client; a public client has none."""
+    TASKYARD_OIDC_AUDIENCE: str | None = None
+    """Access tokens of the provider for this audience are accepted on the API."""
+    TASKYARD_OIDC_NAME: str = ""
+    """The provider's name on the log-in page; by default its host."""
+    TASKYARD_OIDC_SCOPE: str = "openid profile email"
+    """What the page asks the provider for."""
+    TASKYARD_OIDC_GROUPS_CLAIM: str = "groups"
+    """The claim with a person's groups."""
+    TASKYARD_OIDC_STAFF_GROUP: str | None = None
+    """Members of this group are staff; others who sign in by the provider are not."""
+    TASKYARD_OIDC_VIEWER_GROUP: str | None = None
+    """Members of this group are staff who see and change nothing."""
+    TASKYARD_OIDC_SESSION_HOURS: Annotated[int, Field(ge=1, le=24 * 14)] = 12
+    """How long a sign-in by the provider lasts on the page; then the groups are read again."""
+    TASKYARD_OIDC_CLI_CLIENT_ID: str | None = None
+    """The public client at the provider for `taskyard login --sso`."""
+    TASKYARD_OIDC_CLI_SCOPE: str = "openid profile email offline_access"
+    """What `taskyard login --sso` asks the provider for."""
     TASKYARD_CLOCK_LEEWAY_SECONDS: Annotated[int, Field(ge=0, le=600)] = 10
     """How far the clocks of webs may differ: a token of so far in the future is accepted."""
     TASKYARD_LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -262,6 +340,7 @@ def refuse_unsafe(values: Mapping[str, Any]) -> None:
             raise ConfigurationError("DJANGO_DEBUG is on with a host that is not local")
     elif any("*" in host for host in hosts):
         raise ConfigurationError("DJANGO_ALLOWED_HOSTS: * admits every host; name yours")
+    _refuse_half_a_mail_configuration(values)
     key: str | None = values["DJANGO_SECRET_KEY"]
     if key is None:
         return
@@ -271,14 +350,67 @@ def refuse_unsafe(values: Mapping[str, Any]) -> None:
         raise ConfigurationError("DJANGO_SECRET_KEY is a well-known default; generate one")
 
 
-def is_local(host: str) -> bool:
-    bare = host.strip("[]")
-    if bare == "localhost" or bare.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
+def single_sign_on(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The settings of single sign-on; None without an issuer.
+
+    Raises ConfigurationError for settings that do not fit together.
+    """
+    prefix = "TASKYARD_OIDC_"
+    given: dict[str, Any] = {
+        name.removeprefix(prefix).lower(): value or None
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
+    if not values["TASKYARD_PASSWORD_LOGIN"] and not (given["issuer"] and given["client_id"]):
+        raise ConfigurationError(
+            "TASKYARD_PASSWORD_LOGIN is off, and without single sign-on no user could log in"
+        )
+    if given["issuer"] is None:
+        for name in ("client_id", "client_secret", "audience", "staff_group", "viewer_group"):
+            if given[name] is not None:
+                raise ConfigurationError(f"{prefix}{name.upper()} needs {prefix}ISSUER")
+        return None
+    if given["client_id"] is None and given["audience"] is None:
+        raise ConfigurationError(f"{prefix}ISSUER needs {prefix}CLIENT_ID or {prefix}AUDIENCE")
+    if given["cli_client_id"] is not None and given["audience"] is None:
+        raise ConfigurationError(f"{prefix}CLI_CLIENT_ID needs {prefix}AUDIENCE")
+    if given["audience"] in (given["client_id"] or "", given["cli_client_id"] or ""):
+        # An ID token has the client as its audience, and must not pass for an access token.
+        raise ConfigurationError(f"{prefix}AUDIENCE must differ from the ids of the clients")
+    if given["staff_group"] is not None and given["staff_group"] == given["viewer_group"]:
+        raise ConfigurationError(f"{prefix}STAFF_GROUP and {prefix}VIEWER_GROUP are the same")
+    if "openid" not in (given["scope"] or "").split():
+        raise ConfigurationError(f"{prefix}SCOPE must contain openid")
+    if find_spec("authlib") is None or find_spec("joserfc") is None:
+        raise ConfigurationError(f"{prefix}ISSUER needs: pip install 'taskyard[oidc]'")
+    given["name"] = given["name"] or urlsplit(given["issuer"]).hostname
+    given["cli_scope"] = given["cli_scope"] or ""
+    given["groups_claim"] = given["groups_claim"] or "groups"
+    given["session_seconds"] = 3600 * given.pop("session_hours")
+    given["public_url"] = values["TASKYARD_PUBLIC_URL"]
+    return given
+
+
+def _refuse_half_a_mail_configuration(values: Mapping[str, Any]) -> None:
+    url, sender = values["TASKYARD_EMAIL_URL"], values["TASKYARD_EMAIL_FROM"]
+    if (url is None) != (sender is None):
+        one, other = ("URL", "FROM") if url else ("FROM", "URL")
+        raise ConfigurationError(f"TASKYARD_EMAIL_{one} needs TASKYARD_EMAIL_{other}")
+    if url and public_url(values) is None:
+        raise ConfigurationError(
+            "TASKYARD_EMAIL_URL needs TASKYARD_PUBLIC_URL: links in mails begin with it"
+        )
+
+
+def public_url(values: Mapping[str, Any]) -> str | None:
+    """Where people reach the web: the setting, or this machine if the web answers to no other."""
+    hosts: list[str] = values["DJANGO_ALLOWED_HOSTS"]
+    if url := values["TASKYARD_PUBLIC_URL"]:
+        return str(url)
+    if not hosts or not values["PORT"] or not all(is_local(host) for host in hosts):
+        return None
+    host = values["HOST"] if values["HOST"] in hosts else hosts[0]
+    return f"http://{host}:{values['PORT']}"
 
 
 def markdown() -> str:

@@ -19,6 +19,8 @@ from django.http.response import HttpResponseBase
 from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.engine import prove_writable
 from taskyard.core.redis import BrokerState, broker_state
+from taskyard.files import storage
+from taskyard.files.errors import StorageFull, StorageUnavailable
 
 OK = "ok"
 LIVENESS_PATHS = ("/livez", "/livez/")
@@ -27,13 +29,16 @@ PATHS = (*LIVENESS_PATHS, *READINESS_PATHS)
 TIMEOUT_SECONDS = 2.0
 # Each check writes to the database, and the request needs no token.
 CACHE_SECONDS = 1.0
+# A check of the files writes and deletes one; in S3 each request is paid for.
+FILES_CACHE_SECONDS = 30.0
+FILES_STALE_SECONDS = 60.0
 # One write of SQLite may take seconds, and other writes wait for it; that is no outage yet.
 STALE_SECONDS = 5.0
 State = TypeVar("State")
 
 
 class Probe(Generic[State]):
-    """Checks the database or the broker, for at most two seconds.
+    """Checks the database, the broker or the files, for at most two seconds.
 
     The check runs in a thread of its own, so a check that hangs blocks that one thread and never a
     request. The result is cached for ``cache_seconds``. While a check hangs, the result is the last
@@ -101,6 +106,17 @@ def is_migrated() -> bool:
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
+def files_state() -> str:
+    """``ok`` if the storage of files takes, gives and deletes a file, else ``full`` or ``away``."""
+    try:
+        storage.try_out()
+    except StorageFull:
+        return "full"
+    except StorageUnavailable:
+        return "away"
+    return OK
+
+
 @cache
 def newest_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.leaf_nodes())
@@ -113,6 +129,12 @@ database = Probe(
     stale_seconds=STALE_SECONDS,
 )
 broker = Probe(broker_state, away=BrokerState.AWAY)
+files = Probe(
+    files_state,
+    away="away",
+    cache_seconds=FILES_CACHE_SECONDS,
+    stale_seconds=FILES_STALE_SECONDS,
+)
 
 
 class Health:
@@ -130,8 +152,11 @@ class Health:
 
 
 def readiness() -> JsonResponse:
-    """503 if the database cannot be used. Without a broker tasks are still accepted: 200."""
-    states = {"database": database(), "broker": broker()}
+    """503 if the database cannot be used.
+
+    Without a broker tasks are still accepted, and without files those that need none: 200.
+    """
+    states = {"database": database(), "broker": broker(), "files": files()}
     ready = states["database"] == OK
     response = JsonResponse(
         {"status": "ok" if ready else "unavailable", **states}, status=200 if ready else 503

@@ -1,7 +1,9 @@
 """TASKYARD_HOME: the private directory of an embedded installation."""
 
+import base64
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from taskyard.server.env import ConfigurationError
@@ -32,20 +34,48 @@ def secret_key(home: Path, *, make: bool) -> str:
     Without ``make`` the directory is not created, and if it is missing the key is for this process
     only: a command that runs in another directory must not leave one there.
     """
-    path = home / "secret-key"
     if not make and not home.exists():
         return secrets.token_urlsafe(48)
-    if not path.exists():
-        prepare(home)
-        draft = home / f".secret-key.{os.getpid()}"
-        write_private(draft, secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process has created the key at the same time
-        finally:
-            draft.unlink()
+    return _made_once(home, "secret-key", lambda: secrets.token_urlsafe(48))
+
+
+def encryption_keys(home: Path, *, make: bool) -> list[str]:
+    """The generated keys for the secrets in inputs; like ``secret_key``.
+
+    The file may have several, separated by commas. Raises ConfigurationError.
+    """
+    if not make and not home.exists():
+        return [new_encryption_key()]
+    text = _made_once(home, "encryption-key", new_encryption_key)
+    return [key for part in text.split(",") if (key := part.strip())]
+
+
+def new_encryption_key() -> str:
+    """A random key of 256 bits, as TASKYARD_ENCRYPTION_KEYS has it."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _made_once(home: Path, name: str, content: Callable[[], str]) -> str:
+    """The text of a file, which the first process writes. Raises ConfigurationError."""
+    path = home / name
+    try:
+        if not path.exists():
+            prepare(home)
+            _write_once(path, content())
+    except OSError as error:
+        raise ConfigurationError(f"{name} in TASKYARD_HOME cannot be written: {error}") from None
     return _read(path)
+
+
+def _write_once(path: Path, content: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    write_private(draft, content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process has created it at the same time
+    finally:
+        draft.unlink()
 
 
 def broker_url(home: Path) -> str | None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import IO, Any, TextIO
 
 import orjson
@@ -140,13 +141,14 @@ def configuration(level: str, form: str, *, take_over: bool = False) -> dict[str
         "form": form,
         "take_over": take_over,
         "disable_existing_loggers": False,
+        "filters": {"faults": {"()": lambda: _is_no_quota}},
         "handlers": {"stderr": {"()": lambda: _output}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Django's own handlers would mail staff and print to the console in another form.
             "django": {"handlers": [], "level": level, "propagate": True},
             # The request log has all 4xx responses already.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["faults"]},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             "django.db.backends": {"level": "INFO"},
             # At DEBUG it logs the context of templates, which includes cookies.
@@ -157,6 +159,11 @@ def configuration(level: str, form: str, *, take_over: bool = False) -> dict[str
             "celery.app.trace": {"level": "WARNING"},
         },
     }
+
+
+def _is_no_quota(record: logging.LogRecord) -> bool:
+    """Whether a 5xx is more than a user's full quota (507); a full disk has a line of its own."""
+    return getattr(record, "status_code", None) != HTTPStatus.INSUFFICIENT_STORAGE
 
 
 def warn(event: str, *, form: str) -> None:

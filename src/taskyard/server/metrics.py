@@ -22,13 +22,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 
 from taskyard import __version__
 from taskyard.accounts import credentials
 from taskyard.accounts.authentication import TokenAuthentication
 from taskyard.accounts.claims import CHALLENGE
+from taskyard.api.permissions import IsStaff
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import registry
 from taskyard.core import database_errors, durations, queues, stats
@@ -36,6 +36,7 @@ from taskyard.core.conf import conf
 from taskyard.core.models import Task, Worker
 from taskyard.core.redis import BrokerState
 from taskyard.core.totals import totals
+from taskyard.files import stats as files
 from taskyard.server import health
 
 # A request with one of these headers came through a proxy.
@@ -70,7 +71,7 @@ class MetricsAuthentication(BaseAuthentication):
 
 class Metrics(ApiView):
     authentication_classes = (MetricsAuthentication, TokenAuthentication)
-    permission_classes = (IsAdminUser,)
+    permission_classes = (IsStaff,)
 
     def get(self, request: Request) -> HttpResponse:
         collectors = CollectorRegistry(auto_describe=False)
@@ -130,6 +131,7 @@ class TaskCollector(Collector):
             system_ended.add_metric([status], count)
         yield system_ended
         yield from _durations()
+        yield from _files()
         paused = queues.paused()
         yield _gauge(
             "taskyard_queue_paused",
@@ -154,6 +156,28 @@ class TaskCollector(Collector):
             ["state"],
             {(state,): state is broker for state in BrokerState},
         )
+
+
+def _files() -> Iterator[Metric]:
+    yield _gauge(
+        "taskyard_files_bytes",
+        "Bytes that count for users, of files that are not being deleted.",
+        [],
+        {(): files.counted_bytes()},
+    )
+    unfinished = files.by_state()
+    yield _gauge(
+        "taskyard_files_unfinished",
+        "Files that arrive, wait for the end of their attempt, or are to be deleted.",
+        ["state"],
+        {(state,): found.count for state, found in unfinished.items()},
+    )
+    yield _gauge(
+        "taskyard_files_unfinished_bytes",
+        "Their bytes, as reserved or written.",
+        ["state"],
+        {(state,): found.bytes for state, found in unfinished.items()},
+    )
 
 
 def _durations() -> Iterator[Metric]:

@@ -1,5 +1,6 @@
 """Create the secrets of a compose installation: `python -m taskyard.server.secret_files FOLDER`."""
 
+import base64
 import secrets
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ def make(folder: Path) -> list[str]:
 
     folder.chmod(0o755)
     once("django-key", lambda: secrets.token_urlsafe(48))
+    once("encryption-key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
     password = once("database-password", lambda: secrets.token_hex(24))
     once("database-url", lambda: f"postgresql://taskyard:{password}@{DATABASE_HOST}/taskyard")
     return written

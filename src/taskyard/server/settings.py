@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 from taskyard.core.conf import Conf
-from taskyard.server import cors, env, home, logs
+from taskyard.server import cors, env, home, logs, mail_server
 from taskyard.server.database import database
+from taskyard.server.file_storage import files_storage
 
 try:
     _env = env.read(os.environ)
     env.refuse_unsafe(_env)
+    TASKYARD_OIDC: dict[str, Any] | None = env.single_sign_on(_env)
     SECRET_KEY: str = _env["DJANGO_SECRET_KEY"] or home.secret_key(
         _env["TASKYARD_HOME"], make=_env["TASKYARD_PROCESS"] != "command"
     )
@@ -20,7 +22,13 @@ try:
             _env["REDIS_URL"] or _env["CELERY_BROKER_URL"] or home.broker_url(_env["TASKYARD_HOME"])
         ),
         **{name: _env[f"TASKYARD_{name}"] for name in Conf.model_fields if name not in env.RENAMED},
+        "PUBLIC_URL": env.public_url(_env),
     }
+    if not TASKYARD["ENCRYPTION_KEYS"] and _env["DATABASE_URL"] is None:
+        # Processes of several machines may share another database, but not a file of this one.
+        TASKYARD["ENCRYPTION_KEYS"] = home.encryption_keys(
+            _env["TASKYARD_HOME"], make=_env["TASKYARD_PROCESS"] != "command"
+        )
     DATABASES: dict[str, dict[str, Any]] = {
         "default": database(
             _env["DATABASE_URL"],
@@ -41,6 +49,12 @@ try:
         DATABASES["default"]["HANDLER_OPTIONS"] = database(
             _env["DATABASE_URL"], home=_env["TASKYARD_HOME"], for_worker=False
         )["OPTIONS"]
+    _FILES = files_storage(
+        _env["TASKYARD_FILES_URL"],
+        home=_env["TASKYARD_HOME"],
+        access_key=_env["TASKYARD_FILES_ACCESS_KEY"],
+        secret_key=_env["TASKYARD_FILES_SECRET_KEY"],
+    )
 except env.ConfigurationError as _error:
     sys.stderr.write(f"taskyard: {_error}\n")
     raise SystemExit(2) from None
@@ -59,6 +73,7 @@ TASKYARD_LEAST_RATE = _env["TASKYARD_LEAST_RATE"]
 TASKYARD_UNREAD_BYTES = _env["TASKYARD_UNREAD_BYTES"]
 TASKYARD_BASE_PATH: str = _env["TASKYARD_BASE_PATH"]
 TASKYARD_LOG_REQUESTS = _env["TASKYARD_LOG_REQUESTS"]
+TASKYARD_PASSWORD_LOGIN: bool = _env["TASKYARD_PASSWORD_LOGIN"]
 TASKYARD_METRICS_TOKEN = _env["TASKYARD_METRICS_TOKEN"]
 
 DEBUG = _env["DJANGO_DEBUG"]
@@ -69,6 +84,7 @@ INSTALLED_APPS = [
     "taskyard.server",
     "taskyard.core",
     "taskyard.accounts",
+    "taskyard.files",
     "taskyard.api",
     "taskyard.web",
     "taskyard.web.staff",
@@ -106,7 +122,8 @@ MIDDLEWARE = [
 # Browser applications of other origins use the API with a bearer token, never with a session.
 if _env["TASKYARD_CORS_ORIGINS"]:
     MIDDLEWARE.insert(2, "corsheaders.middleware.CorsMiddleware")
-    CORS_URLS_REGEX = "^/api/"
+    # The addresses of links answer every origin themselves.
+    CORS_URLS_REGEX = r"^/api/(?!shared(/|\Z))"
     CORS_ALLOW_ALL_ORIGINS = "*" in _env["TASKYARD_CORS_ORIGINS"]
     CORS_ALLOWED_ORIGINS = [origin for origin in _env["TASKYARD_CORS_ORIGINS"] if origin != "*"]
     CORS_ALLOW_METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
@@ -150,6 +167,11 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     *([{"NAME": f"{_VALIDATION}.CommonPasswordValidator"}] if _STRICT else []),
 ]
 
+# How long the link to reset a password is valid.
+PASSWORD_RESET_TIMEOUT = 3600
+if _env["TASKYARD_EMAIL_URL"]:
+    globals().update(mail_server.django_settings(_env["TASKYARD_EMAIL_URL"]))
+
 LANGUAGE_CODE = "ru"
 # One year.
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
@@ -163,6 +185,12 @@ STATIC_URL = "static/"
 # Static files are served from the installed apps, so `collectstatic` is not needed.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "taskyard": _FILES,
+}
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = TASKYARD_FORM_BYTES
 

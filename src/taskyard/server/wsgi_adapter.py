@@ -7,8 +7,10 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
+
+from django.db import close_old_connections
 
 from taskyard.core.database_errors import is_outage
 from taskyard.live.asgi import FROM_LIVE, Message, Receive, Response, Scope, Send
@@ -16,6 +18,7 @@ from taskyard.server.logs import REQUEST
 from taskyard.server.threads import FixedThreads, Threads, client_key
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 # Keys of a scope and its environ: why the request is refused, and how many bytes its unread body
@@ -65,11 +68,9 @@ class WSGIAdapter:
         try:
             body = Body(receive)
             await body.read()
-            address = scope["client"][0] if scope.get("client") else ""
-            client = client_key(scope["headers"], address)
             call = partial(self._call_wsgi, scope, body.content(), send_now)
             # A response that is not streamed comes from the thread in one step.
-            for message in await self._threads.run(client, call):
+            for message in await self._threads.run(_client(scope), call):
                 await deliver(message)
         except ClientDisconnected:
             return
@@ -112,6 +113,12 @@ class WSGIAdapter:
             # Django sends request_finished here, and its receivers check kept connections.
             if close := getattr(response, "close", None):
                 close()
+
+    async def run(self, scope: Scope, function: Callable[[], Result]) -> Result:
+        """Call a function of a request that may use the database in one of the threads."""
+        call = partial(_with_connection, function)
+        result: Result = await self._threads.run(_client(scope), call)
+        return result
 
     def close(self) -> None:
         self._threads.close()
@@ -161,16 +168,6 @@ async def wait_for_ever() -> Message:
     raise AssertionError
 
 
-def declared_size(scope: Scope) -> int | None:
-    """The size of the body in bytes by Content-Length; None for a chunked body."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)
-        if name == b"transfer-encoding":
-            return None
-    return 0
-
-
 def environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """The WSGI environ of a request. PEP 3333: its strings are bytes decoded as latin-1."""
     root = scope.get("root_path", "")
@@ -213,9 +210,20 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
     if REFUSAL in scope:
         env[REFUSAL] = scope[REFUSAL]
     if FROM_LIVE in scope:
-        env[FROM_LIVE] = True
+        env[FROM_LIVE] = scope[FROM_LIVE]
     env.pop("HTTP_TRANSFER_ENCODING", None)
     return env
+
+
+def _client(scope: Scope) -> bytes:
+    address = scope["client"][0] if scope.get("client") else ""
+    return client_key(scope["headers"], address)
+
+
+def _with_connection(function: Callable[[], Result]) -> Result:
+    """Call a function in a thread that keeps its connection."""
+    close_old_connections()
+    return function()
 
 
 def _has_length(head: Message) -> bool:

@@ -13,7 +13,7 @@ from django.http import QueryDict
 
 from taskyard.catalog.schema import FieldError, InvalidInput, Path
 from taskyard.catalog.task_type import TaskType
-from taskyard.core import intake, messages, strict_json
+from taskyard.core import encryption, intake, messages, strict_json
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
 from taskyard.core.types import NewTask
@@ -82,7 +82,9 @@ class Draft:
             "max_attempts": str(task.max_attempts),
             "timeout": _number_text(task.timeout_seconds),
         }
-        draft._fill(task.input_data)
+        # The secrets are entered again; an input that was deleted is entered again as a whole.
+        kept = {} if task.input_data is None else task.input_data
+        draft._fill(encryption.to_complete(task_type, kept))
         return draft
 
     @classmethod
@@ -97,12 +99,28 @@ class Draft:
             if name.startswith("/") or name in (RAW, *OPTIONS)
         }
         draft.typed["zone"] = draft.typed.get("zone", "").strip()
+        for field in draft.file_fields():
+            draft._choose_files(field)
         return draft
 
     def all_fields(self) -> Iterator[Field]:
         """All fields of the form, with those of the rows that it has now."""
         for field in self.fields:
             yield from field.walk(self.typed)
+
+    def file_fields(self) -> list[Field]:
+        """The fields that take files."""
+        return [field for field in self.all_fields() if field.takes_files]
+
+    def add_file(self, field: Field, file_id: int) -> None:
+        """Choose a file; in a field for one file, instead of that which is chosen."""
+        self.typed[field.name] = f"{self.typed.get(field.name, '')}\n{file_id}"
+        self._choose_files(field)
+
+    def _choose_files(self, field: Field) -> None:
+        """Drop the empty choices of the field, and all but the last if it takes one file."""
+        chosen = schema_form.non_empty_lines(self.typed.get(field.name, ""))
+        self.typed[field.name] = "\n".join(chosen if field.kind == "list" else chosen[-1:])
 
     def change_rows(self, action: str) -> None:
         """Apply the action of a button to a list, such as ``add /list`` or ``remove /list 2``.
@@ -113,11 +131,11 @@ class Draft:
         verb, _, name = action.partition(" ")
         name, _, number = name.rpartition(" ") if verb == "remove" else (name, "", "")
         field = next((each for each in self.all_fields() if each.name == name), None)
-        if field is None or field.kind not in ("list", "rows"):
+        if field is None or not (field.kind in ("list", "rows") or field.takes_files):
             return
         if verb in ("lines", "rows"):
             (self.as_lines.add if verb == "lines" else self.as_lines.discard)(name)
-        elif verb == "add":
+        elif verb == "add" and not field.takes_files:
             self._add_row(field)
         elif number.isascii() and number.isdecimal() and len(number) < 6:
             self._remove_row(field, int(number))
@@ -137,7 +155,7 @@ class Draft:
         if index >= len(lines):
             return
         del lines[index]
-        if field.kind == "list":
+        if field.kind != "rows":
             self.typed[field.name] = "\n".join(lines)
             return
         self.typed[field.name] = "\n".join(map(str, range(len(lines))))
@@ -151,7 +169,7 @@ class Draft:
 
     def switch_mode(self, *, to_json: bool) -> None:
         """Convert the input to JSON, or to fields. Raises InvalidInput."""
-        data = self.input_data()
+        data = encryption.to_complete(self.task_type, self.input_data())
         if to_json:
             self.typed[RAW], self.as_json = schema_form.pretty_json(data), True
         else:

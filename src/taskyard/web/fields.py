@@ -7,7 +7,10 @@ from typing import Any, cast
 
 from django.utils.translation import gettext
 
+from taskyard.catalog import files
+from taskyard.catalog.files import Accepts
 from taskyard.catalog.schema import Path, json_pointer
+from taskyard.web import project
 
 MAX_DEPTH = 6
 # Longer strings get a textarea.
@@ -28,7 +31,7 @@ FORMATS = {
     "textarea": "long",
 }
 # Kinds of items that fit on one line of a list.
-ITEM_KINDS = {*FORMATS.values(), "text", "integer", "number", "boolean", "choice"}
+ITEM_KINDS = {*FORMATS.values(), "text", "integer", "number", "boolean", "choice", "file"}
 ITEM_KINDS -= {"secret", "long"}
 ABSENT = object()
 # A schema with no other keywords accepts any value.
@@ -39,7 +42,7 @@ ANNOTATIONS = {"title", "description", "default", "examples"}
 class Field:
     """A form field.
 
-    ``kind`` names its widget: one of FORMATS' values, text, integer, number, boolean, choice,
+    ``kind`` names its widget: one of FORMATS' values, text, integer, number, boolean, choice, file,
     list (values of the kind of ``item``), rows (a list of objects), object, json.
     """
 
@@ -55,6 +58,7 @@ class Field:
     item: "Field | None" = None
     fields: tuple["Field", ...] = ()
     min_items: int = 0
+    accepts: Accepts | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +70,16 @@ class Field:
         """The HTML id. Two hyphens join the steps; within a step there are never two in a row."""
         steps = (re.sub(r"[\W_]+", "-", str(step)) for step in self.path)
         return "input-" + "--".join(steps)
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it is a file, or a list of files."""
+        return self.kind == "file" or (self.item is not None and self.item.kind == "file")
+
+    @property
+    def accepted(self) -> Accepts:
+        """The files that it takes."""
+        return (self.item or self).accepts or Accepts()
 
     @property
     def needed(self) -> bool:
@@ -138,6 +152,7 @@ def _field(
         item=item,
         fields=_properties(resolved, path, root) if kind == "object" else (),
         min_items=int(resolved.get("minItems", 0)),
+        accepts=_accepts(resolved) if kind == "file" else None,
     )
 
 
@@ -173,6 +188,8 @@ def _kind(resolved: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
         return "choice", tuple(resolved["enum"])
     kinds = {member.get("type") for member in resolved.get("anyOf", (resolved,))}
     kinds.discard("null")
+    if resolved.get("format") == files.FORMAT and project.has_files():
+        return "file", ()
     if kinds and kinds <= {"integer", "number"}:
         return ("number" if "number" in kinds else "integer"), ()
     kind = resolved.get("type")
@@ -183,6 +200,10 @@ def _kind(resolved: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     if kind == "object" and resolved.get("properties"):
         return "object", ()
     return ("boolean" if kind == "boolean" else "json"), ()
+
+
+def _accepts(resolved: Mapping[str, Any]) -> Accepts:
+    return Accepts(*resolved.get("x-accept", ()), max_bytes=resolved.get("x-max-bytes"))
 
 
 def _kind_of_text(resolved: Mapping[str, Any]) -> str:

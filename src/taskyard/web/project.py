@@ -13,6 +13,16 @@ def has_accounts() -> bool:
     return apps.is_installed("taskyard.accounts")
 
 
+def has_files() -> bool:
+    """Whether tasks have files: the page then has forms to upload them, and lists of them."""
+    return apps.is_installed("taskyard.files")
+
+
+def has_api() -> bool:
+    """Whether the API is here: the page of a link reads the task from it."""
+    return apps.is_installed("taskyard.api")
+
+
 def has_staff_pages() -> bool:
     return apps.is_installed("taskyard.web.staff")
 

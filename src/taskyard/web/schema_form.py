@@ -203,6 +203,8 @@ def _parse_text(field: Field, text: str, zone: str) -> Any:
         return _parse_json(field, text)
     if field.kind in FREE_TEXT:
         return text
+    if field.kind == "file":
+        return parse_number(text)
     if field.kind in ("integer", "number"):
         _reject_comma(field, text)
         return parse_number(text)

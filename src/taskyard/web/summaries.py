@@ -12,6 +12,7 @@ from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import Left
 
 from taskyard.catalog.task_type import UnknownTaskType, registry
+from taskyard.core import encryption
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
@@ -48,8 +49,11 @@ def annotate_heads(tasks: TaskQuerySet) -> TaskQuerySet:
 
 
 def input_summary(task: Task) -> str:
-    """The input as ``numbers: 1, 2, 3``; "" if the type's input has a secret."""
-    return "" if _has_secret(task.task_type) else one_line(getattr(task, "input_head", None))
+    """The input as ``numbers: 1, 2, 3``; "" if the type's input has a secret, or was deleted."""
+    head: str | None = getattr(task, "input_head", None)
+    if _has_secret(task.task_type) or head == "null":
+        return ""
+    return one_line(head and encryption.shown_text(task.task_type, head))
 
 
 def outcome_summary(task: Task) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from django.forms.utils import flatatt
 from django.utils.translation import gettext
@@ -12,6 +12,10 @@ from django.utils.translation import gettext
 from taskyard.web import schema_form
 from taskyard.web.draft import Draft
 from taskyard.web.fields import ABSENT, Field
+
+if TYPE_CHECKING:  # a project may have no files
+    from taskyard.files.models import StoredFile
+    from taskyard.web.file_choice import OwnFiles
 
 # A list with more values is edited as text with one value per line.
 MAX_INPUTS = 100
@@ -32,7 +36,7 @@ class Widget:
     """A field for the template. ``rows`` are the fields inside, or the values of a list.
 
     ``moment`` is the time in UTC if ``value`` shows it in the form's time zone. ``label`` is set
-    for a value of a list, which has no visible label.
+    for a value of a list, which has no visible label. ``chosen`` and ``offered`` are files.
     """
 
     field: Field
@@ -47,6 +51,8 @@ class Widget:
     has_focus: bool = False
     is_wrong: bool = False
     label: str = ""
+    chosen: "tuple[tuple[str, StoredFile | None], ...]" = ()
+    offered: "tuple[StoredFile, ...]" = ()
 
     @property
     def attributes(self) -> str:
@@ -79,8 +85,11 @@ class Widget:
         return "" if self.field.kind in schema_form.FREE_TEXT else schema_form.value_text(default)
 
 
-def build_widgets(draft: Draft, errors: Mapping[str, list[str]]) -> list[Widget]:
-    return [_widget(field, draft, errors) for field in draft.fields]
+def build_widgets(
+    draft: Draft, errors: Mapping[str, list[str]], own_files: "OwnFiles | None" = None
+) -> list[Widget]:
+    """The widgets of a form; ``own_files`` if it has fields for files."""
+    return [_widget(field, draft, errors, own_files) for field in draft.fields]
 
 
 def run_at_type(draft: Draft) -> str:
@@ -94,8 +103,18 @@ def _picker_type(kind: str, text: str) -> str:
     return input_type if not text or pattern.fullmatch(text) else "text"
 
 
-def _widget(field: Field, draft: Draft, errors: Mapping[str, list[str]]) -> Widget:
+def _widget(
+    field: Field, draft: Draft, errors: Mapping[str, list[str]], own_files: "OwnFiles | None"
+) -> Widget:
     text = draft.typed.get(field.name, "")
+    if own_files is not None and field.takes_files:
+        return replace(
+            _base_widget(field, text, draft),
+            errors=errors.get(field.name, []),
+            is_wrong=bool(errors.get(field.name)),
+            chosen=tuple(own_files.chosen(text)),
+            offered=tuple(own_files.offered(field)),
+        )
     children = field.children(draft.typed)
     return replace(
         _base_widget(field, text, draft),
@@ -103,7 +122,7 @@ def _widget(field: Field, draft: Draft, errors: Mapping[str, list[str]]) -> Widg
         is_wrong=bool(errors.get(field.name)),
         rows=_list_values(field, draft, errors)
         if field.kind == "list"
-        else [_widget(child, draft, errors) for child in children],
+        else [_widget(child, draft, errors, own_files) for child in children],
         as_lines=field.kind == "list"
         and (field.name in draft.as_lines or text.count("\n") >= MAX_INPUTS),
     )

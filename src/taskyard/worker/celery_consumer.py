@@ -8,9 +8,10 @@ broker while the database is away, because no process could act on a message the
 import logging
 import os
 import time
+import warnings
 from typing import Any
 
-from celery.exceptions import WorkerLostError
+from celery.exceptions import CPendingDeprecationWarning, WorkerLostError
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.asynchronous.timer import Entry
@@ -85,7 +86,10 @@ class WakeUpConsumer(Consumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         self._log_state(str(exc))
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():
+            # Of what Celery 6 will do with tasks that run meanwhile; wake-ups may be lost.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
         super().on_close()

@@ -19,7 +19,7 @@ from celery.worker import state
 from django.apps import apps
 from django.db import connections
 
-from taskyard.core import prctl
+from taskyard.core import encryption, prctl
 from taskyard.core.conf import conf
 from taskyard.core.redis_server import why_unusable
 from taskyard.worker import (
@@ -70,6 +70,8 @@ def wait_for_the_database(options: dict[str, Any], **kwargs: Any) -> None:
         entry.refuse("no broker is known: set REDIS_URL, or run `taskyard up`")
     if broker_url and (why := why_unusable(broker_url)):
         entry.refuse(why)
+    if apps.is_installed("taskyard.server") and (why := encryption.fault()):
+        entry.refuse(f"{why}: set TASKYARD_ENCRYPTION_KEYS")
     _refuse_other_pools(
         options.get("pool") or options.get("pool_cls") or kwargs["conf"].worker_pool
     )

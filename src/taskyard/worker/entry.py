@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, TypeVar
 
+from django.apps import apps
 from django.db import Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -70,7 +71,7 @@ def _retry_until_answered(ask: Callable[[], Answer]) -> Answer:
     """
     logged, logged_at = "", 0.0
     while True:
-        why = "the database is not migrated: run `taskyard migrate`"
+        why = f"the database is not migrated: run `{_migrate_command()}`"
         try:
             if _migrated():
                 return ask()
@@ -82,6 +83,11 @@ def _retry_until_answered(ask: Callable[[], Answer]) -> Answer:
             identity.presence().waits(why)
             logger.warning("no lease yet: %s", why)
         time.sleep(PAUSE_SECONDS)
+
+
+def _migrate_command() -> str:
+    own = apps.is_installed("taskyard.server")
+    return "taskyard migrate" if own else "python manage.py migrate"
 
 
 def _migrated() -> bool:

@@ -16,16 +16,18 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, connection
 
 from taskyard.catalog.encoding import encode_json, sanitize
+from taskyard.catalog.files import StorageError
 from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import InvalidResult, TaskType, UnknownTaskType, registry
-from taskyard.core import lifecycle, transitions
+from taskyard.core import encryption, lifecycle, transitions
 from taskyard.core.database_errors import Outage, is_outage
+from taskyard.core.errors import SecretUnreadable
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.states import Status
 from taskyard.core.types import MESSAGES, AttemptResult, ClaimedTask, LossReason
-from taskyard.worker import identity, lifespan, process_tree, task_log
+from taskyard.worker import identity, lifespan, process_tree, scrubbing, task_log
 from taskyard.worker.event_loop import deciding, event_loop
 from taskyard.worker.fast_path import (
     QUICK_SECONDS,
@@ -34,6 +36,8 @@ from taskyard.worker.fast_path import (
     FastTypes,
 )
 from taskyard.worker.handler_database import database
+from taskyard.worker.input_files import InputFiles
+from taskyard.worker.output_files import OutputFiles
 from taskyard.worker.reporter import (
     PAUSE_SECONDS,
     Reporter,
@@ -161,6 +165,8 @@ def execute(task: ClaimedTask) -> AttemptResult:
         name = type(error).__name__
         logger.error("ending untold", extra={"task": task.id, "error": name})
         return AttemptResult(task, Status.ERROR, "null", "exception", name)
+    finally:
+        scrubbing.end()
 
 
 def _execute(task: ClaimedTask) -> AttemptResult:
@@ -173,7 +179,7 @@ def _execute(task: ClaimedTask) -> AttemptResult:
         return AttemptResult(task, Status.ERROR, "null", code, MESSAGES[code])
     if not task_type.takes_context and not task_type.is_async:
         return _attempt(task, task_type, None)
-    reporter = Reporter(task)
+    reporter, outputs = Reporter(task), OutputFiles(task)
     run = Run(
         task_id=task.id,
         task_type=task.task_type,
@@ -184,10 +190,13 @@ def _execute(task: ClaimedTask) -> AttemptResult:
         slept=task.slept,
         report=reporter.report,
         keep=reporter.keep,
+        save=outputs.save,
         look_up=reporter.look_up,
         ask=retry_until_database_answers,
+        scrub=scrubbing.scrub,
     )
     ending = _attempt(task, task_type, run)
+    outputs.close()
     reporter.close(run)
     return ending
 
@@ -208,15 +217,30 @@ def _attempt(task: ClaimedTask, task_type: TaskType, run: Run | None) -> Attempt
 
 def _call(task: ClaimedTask, task_type: TaskType, run: Run | None) -> bytes:
     """Run the handler to its end; its result as JSON text."""
+    files = InputFiles(task.id, run) if task_type.takes_files else None
     try:
+        input_json = task.input_data if task_type.secrets is None else _opened(task, task_type)
         # In a copy, so that the next handler does not see the context variables that this one sets.
-        result = contextvars.copy_context().run(task_type.call, run, task.input_data)
+        result = contextvars.copy_context().run(task_type.call, run, input_json, files)
         if isinstance(result, CoroutineType):
             result = event_loop.run(result, seconds=task.timeout_seconds, run=run)
         return task_type.encode_result(result)
     finally:
         if identity.is_fork:
             os._exit(os.EX_OK)  # a process that the handler forked has no task
+        if files is not None:
+            with deferring():
+                files.close()
+
+
+def _opened(task: ClaimedTask, task_type: TaskType) -> str:
+    """The input with its secrets in clear, which are removed from all messages from now on.
+
+    Raises SecretUnreadable.
+    """
+    opened = encryption.open_input(task_type, task.input_data)
+    scrubbing.begin(opened.secrets)
+    return opened.text
 
 
 def _ending_of(
@@ -235,8 +259,14 @@ def _ending_of(
             return end(Status.ERROR, error.code, str(error), traceback=cause)
         case InvalidInput():
             return end(Status.ERROR, "invalid_input", str(error))
+        case SecretUnreadable():
+            about = {"task": task.id, "task_type": task.task_type, "key": error.params["key"]}
+            logger.error("secret unreadable", extra=about)
+            return end(Status.ERROR, error.code, MESSAGES[error.code])
         case Retry():
             return _try_again(task, run, task_type, "retry", str(error), after=error.after)
+        case StorageError():
+            return _try_again(task, run, task_type, error.code, str(error))
     if isinstance(error, MemoryError):
         clear_frames(error.__traceback__)  # frees the handler's objects: to log needs memory
     traceback = describe(error)
@@ -287,7 +317,8 @@ def _end(
     **fields: Any,
 ) -> AttemptResult:
     result = fields.pop("result", "null")
-    code, message = sanitize(code)[:100], sanitize(message)[:MESSAGE_LENGTH]
+    code = sanitize(scrubbing.scrub(code))[:100]
+    message = sanitize(scrubbing.scrub(message))[:MESSAGE_LENGTH]
     ending = AttemptResult(task, status, result, code, message, **fields)
     if run is None:
         return ending
@@ -295,6 +326,7 @@ def _end(
         progress=run.last_progress or "null",
         checkpoint=encode_json(run.checkpoint),
         slept=run.slept,
+        saved_files=run.has_saved_files,
     )
 
 

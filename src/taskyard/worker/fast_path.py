@@ -49,4 +49,5 @@ class FastTypes:
 
 
 def may_be_quick(task_type: TaskType) -> bool:
-    return task_type.batch > 1 and not task_type.takes_context and not task_type.is_async
+    waits = task_type.takes_context or task_type.is_async or task_type.takes_files
+    return task_type.batch > 1 and not waits

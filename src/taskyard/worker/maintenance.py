@@ -7,7 +7,7 @@ worker alive does the rest. Each step is a guarded statement, so two workers at 
 import logging
 from collections.abc import Sequence
 
-from taskyard.core import cleanup, deletion, idempotency, leases, lifecycle, queues
+from taskyard.core import audit, cleanup, deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.conf import conf
 from taskyard.core.models import Task, Worker
 
@@ -37,8 +37,8 @@ def rescue(worker_id: int) -> None:
 
 
 def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.BATCH_SIZE) -> int | None:
-    """Delete expired rows: terminal tasks, ``at_most`` of them, idempotency keys, leases; and run
-    the registered cleanups.
+    """Delete expired rows: terminal tasks, ``at_most`` of them, idempotency keys, entries of the
+    audit log, leases; and run the registered cleanups.
 
     Returns the ``beyond_id`` of the next call; None when nothing more has to be deleted for now.
     """
@@ -48,11 +48,24 @@ def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.BATCH_SIZE)
         leases.delete_expired()
         cleanup.run()
     keys = idempotency.delete_expired(at_most)
+    entries = audit.delete_expired(at_most)
     deleted, go_on_at = _purge_tasks(beyond_id, at_most)
-    if keys or deleted:
-        logger.info("purged", extra={"tasks": deleted, "keys": keys})
-    # Keys may be left when no tasks are; -1 continues with them, because no task id is below 1.
-    return (beyond_id or -1) if go_on_at is None and keys == at_most else go_on_at
+    if keys or entries or deleted:
+        logger.info("purged", extra={"tasks": deleted, "keys": keys, "audit": entries})
+    # Others may be left when no tasks are; -1 continues with them, because no task id is below 1.
+    is_left = at_most in (keys, entries)
+    return (beyond_id or -1) if go_on_at is None and is_left else go_on_at
+
+
+def clean_up(worker_id: int, database: cleanup.Lock) -> bool:
+    """Run the slow cleanups for about a second; whether they have left something.
+
+    ``database`` is the lock of the connection; it is held for queries only.
+    """
+    with database:
+        if not leases.leads(worker_id):
+            return False
+    return cleanup.run_slow(database)
 
 
 def _purge_tasks(beyond_id: int, at_most: int) -> tuple[int, int | None]:

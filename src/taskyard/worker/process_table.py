@@ -26,6 +26,8 @@ LAYOUT = struct.Struct("=qqd?q")
 DRAINING, PAUSED_UNTIL, ANSWERED_AT, FOUND_WORK_AT = range(4)
 PLACE = struct.Struct("=d")
 FAST_PATH_PAUSE_SECONDS = 10.0
+# Of the name of the directory.
+PREFIX = "taskyard-worker-"
 CUT_OFF_SECONDS = 3.0
 # Cached, because it is needed before every task and a system call costs more than the rest.
 _process = os.getpid()
@@ -60,7 +62,7 @@ class ProcessTable:
     """The files of one worker. The parent makes the table before it forks."""
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="taskyard-worker-"))
+        self._directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._removal = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._born = 0
         # The children inherit this memory, and read it before every task.
@@ -68,6 +70,11 @@ class ProcessTable:
         self._mine: tuple[int, mmap.mmap] | None = None
         # Until the watchdog starts, no process is cut off.
         self._write(ANSWERED_AT, math.inf)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files, which the reaper removes when the parent has died."""
+        return self._directory
 
     def hold(
         self, task_id: int, fence: int, *, seconds: float | None, claimed: bool = True
@@ -99,7 +106,8 @@ class ProcessTable:
 
     def dead(self, processes: set[int]) -> set[int]:
         """The processes that have a file and are not among ``processes``."""
-        return {int(path.name) for path in self._directory.iterdir()} - processes
+        names = (path.name for path in self._directory.iterdir())
+        return {int(name) for name in names if name.isdecimal()} - processes
 
     def forget(self, processes: set[int]) -> None:
         """Remove the files of processes that are gone."""

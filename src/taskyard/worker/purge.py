@@ -31,20 +31,37 @@ class Purge(threading.Thread):
         self._stopping = stopping
         self._size = SMALLEST
         self._beyond_id = 0
+        # Whether a slow cleanup has left something.
+        self._is_left = False
+        self._round_at = 0.0
 
     def run(self) -> None:
         connections["default"] = self._connection
         pause = 0.0
         while not self._stopping.wait(pause):
             try:
-                took = self._delete_batch()
+                pause = self._step()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("nothing purged: %s", error)
-                self._beyond_id = 0
-            pause = took * PAUSE_SHARE if self._beyond_id else ROUND_SECONDS
+                self._beyond_id, self._is_left = 0, False
+                pause = ROUND_SECONDS
 
-    def _delete_batch(self) -> float:
-        """Delete the next batch; how long it took, in seconds."""
+    def _step(self) -> float:
+        """Begin the next round, or go on with what is left; the pause after it, in seconds."""
+        began = time.monotonic()
+        begins = began >= self._round_at
+        if begins:
+            self._round_at = began + ROUND_SECONDS
+        if begins or self._beyond_id:
+            self._delete_batch()
+        if begins or self._is_left:
+            self._is_left = maintenance.clean_up(identity.worker_id, self._lock)
+        now = time.monotonic()
+        if self._beyond_id or self._is_left:
+            return (now - began) * PAUSE_SHARE
+        return max(self._round_at - now, 0.0)
+
+    def _delete_batch(self) -> None:
         with self._lock:
             began = time.monotonic()
             go_on_at = maintenance.purge(
@@ -54,4 +71,3 @@ class Purge(threading.Thread):
         self._beyond_id = go_on_at or 0
         fitting = self._size * BATCH_SECONDS / max(took, 0.001)
         self._size = int(min(max(fitting, self._size / 2, SMALLEST), self._size * 2, LARGEST))
-        return took

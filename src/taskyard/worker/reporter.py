@@ -50,16 +50,21 @@ class Reporter:
     def keep(self, run: Run, checkpoint: str) -> bool:
         """Write a checkpoint and the log lines before it; whether the attempt is still current."""
         if database.holds_the_file():
-            return lifecycle.keep_checkpoint(self._task, checkpoint)
+            return self._keep(run, checkpoint)
 
         def keep() -> bool:
             with self._writing:
                 if self._is_over:
                     return False
                 self._flush_logs(run)
-                return lifecycle.keep_checkpoint(self._task, checkpoint)
+                return self._keep(run, checkpoint)
 
         return retry_until_database_answers(keep)
+
+    def _keep(self, run: Run, checkpoint: str) -> bool:
+        # After a reset the handler begins again, and saves its files again.
+        keeps_files = run.has_saved_files and checkpoint != "null"
+        return lifecycle.keep_checkpoint(self._task, checkpoint, saved_files=keeps_files)
 
     def look_up(self) -> About:
         """The fields of the task that a claim does not return."""

@@ -16,6 +16,7 @@ from typing import TextIO
 from taskyard.catalog.encoding import sanitize
 from taskyard.core import history
 from taskyard.core.types import ClaimedTask, Line
+from taskyard.worker.scrubbing import scrub, scrub_record
 
 LEAST_LEVEL = logging.INFO
 LINES_A_REPORT = 100
@@ -47,6 +48,7 @@ class TaskLog:
         """Add a line; lines above ``LINES_A_REPORT`` at a time are only counted."""
         seconds = time.monotonic() - _running.began_at
         at = self.task.claimed_at + timedelta(seconds=seconds)
+        message = scrub(message)
         with self._lock:
             if len(self._lines) >= LINES_A_REPORT:
                 self._dropped += 1
@@ -134,6 +136,8 @@ class TaskLogHandler(logging.Handler):
             message = f"{record.msg} {record.args}"
         if record.exc_info:
             message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
+        elif record.exc_text:
+            message = f"{message}\n{record.exc_text}"
         log.add(record.levelname, message)
 
 
@@ -144,9 +148,13 @@ def _is_the_handlers(logger: str) -> bool:
 
 
 class TaskFields(logging.Filter):
-    """Adds task, task type and attempt to the records of a running handler."""
+    """Adds task, task type and attempt to the records of a running handler.
+
+    The secrets of its input are removed from all records that the process writes meanwhile.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        scrub_record(record)
         if log := _running.log:
             for name, value in (
                 ("task", log.task.id),
@@ -179,7 +187,9 @@ class Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         _running.printed = True
         *lines, rest = (getattr(self._unfinished, "text", "") + text).split("\n")
-        self._unfinished.text = rest[-history.LINE_LENGTH :]
+        if len(rest) > history.LINE_LENGTH:  # a secret that is cut would not be found
+            rest = scrub(rest)[-history.LINE_LENGTH :]
+        self._unfinished.text = rest
         for line in lines:
             self._log(line)
         return len(text)
@@ -198,7 +208,7 @@ class Printed(io.TextIOBase):
             return
         if log := _running.log:
             log.add(logging.getLevelName(self._level), line)
-        self._logger.log(self._level, "%s", line[: history.LINE_LENGTH])
+        self._logger.log(self._level, "%s", scrub(line)[: history.LINE_LENGTH])
 
 
 def install() -> None:

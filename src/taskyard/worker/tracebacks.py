@@ -8,6 +8,7 @@ from types import TracebackType
 
 from taskyard.catalog.encoding import sanitize
 from taskyard.core.types import Traceback
+from taskyard.worker.scrubbing import scrub
 
 LIMIT_BYTES = 16 * 1024
 FRAMES_KEPT = (50, 20, 10, 5, 2, 1)
@@ -75,7 +76,7 @@ def _in_the_handler(trace: TracebackType | None) -> TracebackType | None:
 def _fitting(error: BaseException, began: TracebackType | None) -> str:
     for frames in FRAMES_KEPT:
         summary = TracebackException(type(error), error, began, limit=-frames, compact=True)
-        text = "".join(summary.format())
+        text = scrub("".join(summary.format()))
         if len(text.encode(errors="replace")) <= LIMIT_BYTES:
             return text
     half = (LIMIT_BYTES - len(CUT.encode())) // 2

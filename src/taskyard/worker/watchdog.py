@@ -43,6 +43,7 @@ class Watchdog(threading.Thread):
         self._consumer = consumer
         self._pool = consumer.pool
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._database = threading.Lock()
         self._connection: Any = None
         self._killed: dict[int, LossReason] = {}
@@ -76,7 +77,7 @@ class Watchdog(threading.Thread):
         self._connection = connections["default"]
         self._connection.inc_thread_sharing()
         Purge(self._connection, self._database, self._stopping).start()
-        while not self._stopping.wait(TICK_SECONDS):
+        while self._wait_for_tick():
             self._kill_overdue()  # before any query, because such a task may block the database
             self._kill_orphans()
             try:
@@ -93,9 +94,21 @@ class Watchdog(threading.Thread):
             for queue in queues:
                 notify(queue)
 
+    def wake(self) -> None:
+        """Look for work now. Another thread calls this."""
+        self._woken.set()
+
+    def _wait_for_tick(self) -> bool:
+        """Wait for the next tick, or for a wake-up; whether to watch on."""
+        if self._woken.wait(TICK_SECONDS):
+            self._woken.clear()
+            self._looked_at = -LOOK_SECONDS
+        return not self._stopping.is_set()
+
     def stop(self) -> None:
         """Stop watching, and release the tasks that the processes still held."""
         self._stopping.set()
+        self.wake()
         self.join()
         until = time.monotonic() + EXIT_SECONDS
         dropped = Task.objects.dropped_by(identity.worker_id, ())

@@ -12,6 +12,7 @@ from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import BaseModel
 
+from taskyard import InputFile
 from taskyard.contrib.celery import expose
 
 host = Celery("host", broker="amqp://127.0.0.1:1//", backend="redis://127.0.0.1:1/0")
@@ -208,6 +209,16 @@ def takes_more(**options: Any) -> dict[str, Any]:
     return options
 
 
+@host.task(bind=True)
+def measures(self: Any, photo: InputFile, again: bool) -> list[Any]:
+    """Read a file; its second attempt gets it by the arguments of the retry."""
+    if again:
+        raise self.retry(kwargs={"photo": photo, "again": False}, countdown=0)
+    with photo.open() as stream:
+        return [photo.name, len(stream.read()), photo.path.stat().st_size]
+
+
+expose(measures, "measures")
 expose(send_invoice, "send-invoice", types={"order_id": int})
 expose(request, "request", queue="default")
 expose(takes_more, "takes-more", types={"colour": str})

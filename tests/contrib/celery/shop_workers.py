@@ -1,5 +1,6 @@
 """The workers and tasks of the host project in ``shop.py``, for tests that use it from outside."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,14 +25,7 @@ class Shop:
         self.workers: list[psutil.Popen] = []
 
     def start_worker(self, *options: str, joins: int = 1, **environment: str) -> psutil.Popen:
-        env = {
-            **self.live.env,
-            "DJANGO_SETTINGS_MODULE": "taskyard.server.settings",
-            "SHOP_BROKER": self.broker,
-            "SHOP_RESULTS": f"{self.broker[:-1]}6",
-            "SHOP_JOINS": str(joins),
-            **environment,
-        }
+        env = self._env(joins, environment)
         command = ("celery", "-A", "tests.contrib.celery.shop", "worker", "-c", "2", "-l", "INFO")
         with self.live.log.open("ab") as log:
             worker = psutil.Popen(
@@ -44,6 +38,28 @@ class Shop:
             )
         self.workers.append(worker)
         return worker
+
+    def submit(
+        self, count: int, *, joins: int = 1, **environment: str
+    ) -> list[tuple[float, float]]:
+        """Submit tasks from a process of the shop: see ``shop_submits.py``."""
+        command = (sys.executable, "-m", "tests.contrib.celery.shop_submits", str(count))
+        env = self._env(joins, environment)
+        printed = subprocess.run(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+        ).stdout
+        lines = [line.split() for line in printed.splitlines()]
+        return [(float(took), float(waited)) for took, waited in lines]
+
+    def _env(self, joins: int, environment: dict[str, str]) -> dict[str, str]:
+        return {
+            **self.live.env,
+            "DJANGO_SETTINGS_MODULE": "taskyard.server.settings",
+            "SHOP_BROKER": self.broker,
+            "SHOP_RESULTS": f"{self.broker[:-1]}6",
+            "SHOP_JOINS": str(joins),
+            **environment,
+        }
 
     def pack(self, number: int, seconds: float = 0) -> None:
         arguments = {"number": number, "sent_at": time.time(), "seconds": seconds}

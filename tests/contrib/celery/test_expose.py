@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import USUAL, start_live
 from tests.contract.client import User
 from tests.live_system import Live
+from tests.worker.test_files import Files
 
 pytestmark = pytest.mark.servers
 
@@ -79,6 +80,13 @@ def test_a_user_sees_what_the_task_takes(user: User) -> None:
     }
     refused = user.create("send-invoice", {"order_id": "7", "day": "2026-02-03"})
     assert refused.status_code == 400
+
+
+def test_it_takes_a_file_also_in_a_retry(host: Live, user: User) -> None:
+    photo = Files(host).upload(user, "photo.png", b"\x89PNG\r\n\x1a\n")
+    for again in (False, True):
+        found = result_of(user, "measures", {"photo": photo, "again": again})
+        assert found == ["photo.png", 8, 8]
 
 
 def test_its_request_is_that_of_a_worker(user: User) -> None:

@@ -2,8 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -12,28 +10,10 @@ import redis
 from celery import Celery
 
 from taskyard.contrib.celery import join
-from tests.conftest import USUAL, start_live
 from tests.contract.client import User
 from tests.contrib.celery.shop_workers import Shop, family, joined, until
-from tests.live_system import Live
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A live system whose own worker has stopped."""
-    with ExitStack() as stack:
-        environment = {**USUAL, "TASKYARD_CANCEL_GRACE_SECONDS": "1"}
-        live = start_live(stack, tmp_path_factory.mktemp("shop"), environment)
-        live.stop_worker()
-        yield live
-
-
-@pytest.fixture
-def shop(web: Live) -> Iterator[Shop]:
-    with Shop(web) as shop:
-        yield shop
 
 
 @pytest.fixture
@@ -136,7 +116,7 @@ def test_without_a_broker_it_polls(shop: Shop, user: User) -> None:
 
 
 def test_wrong_uses_are_one_line() -> None:
-    app = Celery("wrong", set_as_current=False)
+    app = Celery("wrong", broker="memory://", set_as_current=False)
     with pytest.raises(ValueError, match="'A b' is no name of a queue of Taskyard"):
         join(app, ["default", "A b"])
     join(app)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from taskyard.catalog.task_type import registry
-from taskyard.core import leases, lifecycle, transitions
+from taskyard.core import lifecycle, transitions
 from taskyard.core.types import AttemptResult
 from taskyard.worker import executor, identity
+from tests.fake_worker import take_lease
 
 Work = Callable[..., list[AttemptResult]]
 
@@ -17,7 +18,7 @@ def work(transactional_db: None) -> Iterator[Work]:
     """Run the ready tasks of a queue in this process, as a worker does, until none is left."""
     before, identity.worker_id = (
         identity.worker_id,
-        leases.take(concurrency=1, queues=registry.queues()),
+        take_lease(*registry.queues()),
     )
 
     def work(queue: str = "default") -> list[AttemptResult]:

@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import pickle
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import django
 import pytest
@@ -17,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.test import override_settings
 
+from taskyard import Secret
 from taskyard.contrib.django_tasks import TaskyardBackend, TaskyardTask
 from taskyard.core import idempotency
 from taskyard.core.errors import ActiveLimitExceeded, KeyReused
@@ -107,6 +108,14 @@ def test_a_function_must_have_a_path() -> None:
 def test_a_context_must_be_the_first_parameter() -> None:
     with pytest.raises(InvalidTask, match="first argument of 'context'"):
         task(takes_context=True)(tasks.noop.func)
+
+
+def takes_a_secret(names: list[Annotated[str, Secret]]) -> None: ...
+
+
+def test_a_secret_is_refused_because_arguments_are_kept_in_clear() -> None:
+    with pytest.raises(InvalidTask, match=r"takes a Secret.*taskyard\.task_type"):
+        task()(takes_a_secret)
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="the backport accepts and ignores it")

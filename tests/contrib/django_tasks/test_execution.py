@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from taskyard import Cancelled, Fail, TimedOut, jobs
+from taskyard import Cancelled, Fail, InputFile, TimedOut, jobs
 from taskyard.contrib.django_tasks import Context, TaskyardBackend
 from taskyard.core import history, lifecycle, transitions
 from taskyard.core.engine import delete_tasks
@@ -16,6 +16,8 @@ from taskyard.core.models import AttemptWorker, LogLine
 from taskyard.core.models import Task as Row
 from taskyard.core.states import Status
 from taskyard.core.types import LossReason
+from taskyard.files import removal
+from taskyard.files.models import State, StoredFile
 from taskyard.worker import executor, task_log
 from tests.contrib.django_tasks.conftest import Work
 from tests.contrib.django_tasks.names import (
@@ -363,7 +365,18 @@ def test_a_purge_takes_the_names_of_workers_too(work: Work) -> None:
     result = tasks.noop.enqueue()
     work()
     with transaction.atomic():
-        delete_tasks([int(result.id)])
+        delete_tasks([int(result.id)], with_files=[])
     assert not AttemptWorker.objects.exists()
     with pytest.raises(exceptions.TaskResultDoesNotExist):
         tasks.noop.get_result(result.id)
+
+
+def test_a_task_saves_a_file_and_takes_none(work: Work) -> None:
+    result = tasks.prints_invoice.enqueue(7)
+    work()
+    result.refresh()
+    file = StoredFile.objects.get()
+    assert (file.pk, file.name, file.state) == (result.return_value, "7.txt", State.READY)
+    removal.delete(file)
+    with pytest.raises(TypeError):
+        tasks.echo.enqueue(InputFile(7))

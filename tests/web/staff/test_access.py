@@ -13,34 +13,54 @@ from taskyard.core.states import Status
 from taskyard.web.staff.urls import urlpatterns
 from tests.web.staff.conftest import browser_of
 
-READ = ("", "tasks/", "tasks/cancel/", "tasks/retry/", "queues/", "errors/", "users/", "audit/")
+READ = (
+    "",
+    "tasks/",
+    "tasks/cancel/",
+    "tasks/retry/",
+    "queues/",
+    "errors/",
+    "users/",
+    "invitations/",
+    "service-accounts/",
+    "audit/",
+    "files/",
+)
+DOWNLOADS = ("audit/export/",)
 ACT = (
     "tasks/cancel/",
     "tasks/retry/",
     "queues/pause/",
     "queues/resume/",
     "users/1/limit/",
+    "users/1/role/",
     "users/1/suspend/",
     "users/1/restore/",
+    "invitations/make/",
+    "invitations/1/revoke/",
+    "service-accounts/make/",
+    "service-accounts/1/keys/",
+    "service-accounts/1/keys/1/revoke/",
+    "files/1/delete/",
 )
 
 
 def test_every_address_is_looked_at_here() -> None:
-    checked = {f"tasks/{1}/", *READ, *ACT}
+    checked = {"tasks/1/", "service-accounts/1/", *READ, *DOWNLOADS, *ACT}
     for pattern in urlpatterns:
         arguments = dict.fromkeys(pattern.pattern.converters, 1)
         address = reverse(f"taskyard_web:{pattern.name}", kwargs=arguments)
         assert address.removeprefix("/staff/") in checked
 
 
-@pytest.mark.parametrize("address", [*READ, "tasks/1/"])
+@pytest.mark.parametrize("address", [*READ, *DOWNLOADS, "tasks/1/"])
 def test_who_has_not_signed_in_is_sent_to_do_so(db: None, address: str) -> None:
     answer = Client().get(f"/staff/{address}")
     assert answer.status_code == 302
     assert answer.url.startswith("/sign-in/?next=/staff/")
 
 
-@pytest.mark.parametrize("address", [*READ, "tasks/1/"])
+@pytest.mark.parametrize("address", [*READ, *DOWNLOADS, "tasks/1/"])
 def test_to_an_owner_no_page_is_there(
     owner: User, submit: Callable[..., Task], address: str
 ) -> None:
@@ -54,10 +74,12 @@ def test_to_an_owner_no_page_is_there(
 def test_an_owner_changes_nothing(owner: User, submit: Callable[..., Task], address: str) -> None:
     task = submit()
     sent = {"queue": "default", "limit": "99", "until": "2099-01-01T00:00:00+00:00"}
+    sent["role"] = "operator"
     answer = browser_of(owner).post(f"/staff/{address}".replace("/1/", f"/{owner.pk}/"), sent)
     assert answer.status_code == 404
     owner.refresh_from_db()
     task.refresh_from_db()
+    assert not owner.is_staff
     assert (owner.is_active, Quota.objects.get(user=owner).active_limit) == (True, None)
     assert task.status == Status.PENDING
     assert queues.paused() == set()

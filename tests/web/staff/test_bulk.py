@@ -73,13 +73,30 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     assert confirm(page, "cancel", "task_type=sum")[0] == 0
 
 
+def test_the_entry_has_no_text_of_a_message(
+    page: Client, submit: Submit, fake_worker: FakeWorker
+) -> None:
+    submit()
+    fake_worker.end(
+        Status.ERROR, error_code="exception", error_message="ValueError: for ann@example.org"
+    )
+    sent = confirm(page, "retry", "exception=ValueError: for ann@example.org&status=error")[1]
+    page.post("/staff/tasks/retry/", sent)
+    entry = AuditEntry.objects.get()
+    assert entry.details["search"] == {"status": "error", "exception": "ValueError"}
+    assert entry.target == "status=error, exception=ValueError"
+
+
 def two_batches_and_a_half(owner: User) -> int:
     """Submit this many tasks and return the number."""
     new = NewTask(task_type="sum", queue="default", input_data={"numbers": [1, 2]})
     return len(lifecycle.submit_all(owner.pk, [new] * (lifecycle.BATCH_SIZE * 5 // 2)))
 
 
-def test_cancel_takes_more_than_one_batch(page: Client, owner: User) -> None:
+def test_cancel_takes_more_than_one_batch(
+    page: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskyard.web.staff.views.bulk.SECONDS", 60.0)
     submitted = two_batches_and_a_half(owner)
     count, sent = confirm(page, "cancel")
     assert count == submitted

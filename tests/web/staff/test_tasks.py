@@ -112,7 +112,7 @@ def test_the_questions_are_as_many_however_many_are_found(page: Client, owner: U
         with CaptureQueriesContext(connection) as asked:
             page.get("/staff/tasks/?owner=owner")
         counts.append(len(asked))
-    assert counts[0] == counts[1] <= 6
+    assert counts[0] == counts[1] <= 8
 
 
 EVIL = "<img src=x onerror=alert(1)>"

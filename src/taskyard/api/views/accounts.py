@@ -8,8 +8,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskyard.accounts import email_confirmation, password_reset, passwords, profile, tokens
 from taskyard.accounts import openapi as _openapi  # noqa: F401  # describes our tokens
-from taskyard.accounts import passwords, profile, tokens
 from taskyard.accounts.addresses import client_ip
 from taskyard.accounts.models import User
 from taskyard.api import conditions, openapi, schemas
@@ -24,20 +24,21 @@ UNCACHED = {"Cache-Control": "no-store"}
 
 
 class Register(OpenView):
-    @documented("Register a user", schemas.Registration, {201: schemas.Registered}, (400, 429))
+    @documented("Register a user", schemas.Registration, {201: schemas.Registered}, (400, 403, 429))
     def post(self, request: Request) -> Response:
         """Makes a user, who may then log in. The name is compared without regard to case."""
         body = parse(schemas.Registration, request.data)
         user = passwords.register(
             username=body.username,
             password=body.password,
+            invitation=body.invitation,
             address=client_ip(request._request),
         )
         return Response({"id": user.pk, "username": user.username}, 201)
 
 
 class Token(OpenView):
-    @documented("Log in", schemas.Login, {200: schemas.TokenPair}, (400, 401, 429))
+    @documented("Log in", schemas.Login, {200: schemas.TokenPair}, (400, 401, 403, 429))
     def post(self, request: Request) -> Response:
         """Answers an access token for the Authorization header, and a refresh token to renew it."""
         body = parse(schemas.Login, request.data)
@@ -75,6 +76,30 @@ class TokenVerify(OpenView):
         return Response({})
 
 
+class PasswordReset(OpenView):
+    @documented(
+        "Ask for a link to reset the password",
+        schemas.PasswordReset,
+        {202: schemas.Nothing},
+        (400, 403, 429),
+    )
+    def post(self, request: Request) -> Response:
+        """Sends a mail to each user with this verified address. The answer says of none of them."""
+        body = parse(schemas.PasswordReset, request.data)
+        password_reset.request(body.email, address=client_ip(request._request))
+        return Response({}, 202)
+
+
+class PasswordResetConfirm(OpenView):
+    @documented("Reset the password", schemas.PasswordResetConfirm, {204: None}, (400, 403, 429))
+    def post(self, request: Request) -> Response:
+        """Sets a new password, which ends every token and session of the user."""
+        body = parse(schemas.PasswordResetConfirm, request.data)
+        address = client_ip(request._request)
+        password_reset.confirm(body.token, body.new_password, address=address)
+        return Response(status=204)
+
+
 class Me(ApiView):
     body_limit = ACCOUNT_LIMIT
 
@@ -92,15 +117,18 @@ class Me(ApiView):
         "Change the own profile",
         schemas.ProfileChange,
         {200: schemas.Profile},
-        (400, 412),
+        (400, 412, 429),
         parameters=[openapi.IF_MATCH],
     )
     def patch(self, request: Request) -> Response:
-        """Changes the fields that are given and keeps the others. An empty text clears a field."""
+        """Changes the fields that are given and keeps the others. An empty text clears a field.
+
+        If the server sends mail, an `email` that is not verified yet gets one with a link."""
         body = parse(schemas.ProfileChange, request.data)
         user = _user(request)
         with conditions.precondition(request, partial(_bodies, user)):
-            profile.change(user, **body.model_dump(exclude_unset=True))
+            changes = body.model_dump(exclude_unset=True)
+            profile.change(user, address=client_ip(request._request), **changes)
         return Response(_profile(user))
 
 
@@ -148,4 +176,5 @@ def _profile(user: User) -> dict[str, Any]:
         "first_name": user.first_name,
         "last_name": user.last_name,
         "date_joined": isoformat_utc(user.date_joined),
+        "email_verified": email_confirmation.is_confirmed(user),
     }

@@ -10,6 +10,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskyard.accounts.scopes import Scope
 from taskyard.api import selection
 from taskyard.api.openapi import LAST_EVENT_ID, documented
 from taskyard.api.streams import TaskStreams
@@ -32,6 +33,8 @@ class NeedsAsgi(APIException):
 
 @sse_view(TaskStreams)
 class AllEvents(ApiView):
+    scopes = {"GET": Scope.TASKS_READ}
+
     @documented(
         "Follow all own tasks",
         None,
@@ -46,11 +49,13 @@ class AllEvents(ApiView):
         tasks as they are, or, with `Last-Event-ID`, the tasks that have changed since; then every
         change. A comment every 15 s keeps the connection open."""
         selection.parse_fields(request.query_params)
-        return _allow_stream(request)
+        return allow_stream(request)
 
 
 @sse_view(TaskStreams)
 class TaskEvents(ApiView):
+    scopes = {"GET": Scope.TASKS_READ}
+
     @documented(
         "Follow a task",
         None,
@@ -65,10 +70,10 @@ class TaskEvents(ApiView):
         as it is, then every change. The stream ends after the task has ended."""
         selection.parse_fields(request.query_params)
         own_task(request, task_id)
-        return _allow_stream(request)
+        return allow_stream(request)
 
 
-def _allow_stream(request: Request) -> Response:
+def allow_stream(request: Request) -> Response:
     """The empty response to an SSE endpoint. Raises NeedsAsgi for a client."""
     if not is_sse_check(request):
         raise NeedsAsgi

@@ -3,24 +3,19 @@
 from typing import Any
 
 from rest_framework.exceptions import NotFound
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from taskyard.api import schemas
 from taskyard.api.openapi import documented
+from taskyard.api.permissions import IsStaff
 from taskyard.api.views.base import PERMISSIONS, ApiView, user_of
 from taskyard.core import queues
 
 
-class IsStaff(BasePermission):
-    """As DRF's IsAdminUser, also for user models without ``is_staff``."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return bool(getattr(request.user, "is_staff", False))
-
-
 class StaffView(ApiView):
+    """Viewers may read it; other methods are for operators."""
+
     permission_classes = (*PERMISSIONS, IsStaff)
 
 
@@ -36,8 +31,8 @@ class Queues(StaffView):
 class QueuePause(StaffView):
     @documented("Pause a queue", None, {200: schemas.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
-        """No task of the queue begins from now on; running tasks go on. Only for staff. A queue
-        that is paused already is no error."""
+        """No task of the queue begins from now on; running tasks go on. Only for staff
+        operators. A queue that is paused already is no error."""
         _get_queue(name)
         queues.pause(name, by_id=user_of(request).pk)
         return Response(_get_queue(name))
@@ -46,7 +41,8 @@ class QueuePause(StaffView):
 class QueueResume(StaffView):
     @documented("Resume a queue", None, {200: schemas.QueueAnswer}, (403, 404))
     def post(self, request: Request, name: str) -> Response:
-        """Tasks of the queue begin again. Only for staff. A queue that runs already is no error."""
+        """Tasks of the queue begin again. Only for staff operators. A queue that runs already is
+        no error."""
         _get_queue(name)
         queues.resume(name, by_id=user_of(request).pk)
         return Response(_get_queue(name))

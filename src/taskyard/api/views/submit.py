@@ -10,14 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from taskyard.accounts.claims import LazyUser
+from taskyard.accounts.scopes import Scope
 from taskyard.api import idempotency, intake, schemas
 from taskyard.api.json import BULK_LIMIT, declared_size
 from taskyard.api.openapi import IDEMPOTENCY, LOCATION, PREFER, documented, preference_applied
 from taskyard.api.prefer_wait import waits_after
+from taskyard.api.scopes import check_types
 from taskyard.api.serialize import serialize_task
-from taskyard.api.views.base import AUTHENTICATION, PERMISSIONS, ApiView, user_of
+from taskyard.api.views.base import AUTHENTICATION, PERMISSIONS, ApiView, subject_of, user_of
 from taskyard.core import lifecycle
-from taskyard.core.errors import CredentialUnverified
+from taskyard.core.errors import Unproven
 from taskyard.core.models import Task
 from taskyard.core.types import NewTask
 
@@ -29,6 +31,7 @@ def _without_lookup(authentication: Any) -> Any:
 
 @waits_after("POST")
 class TaskCreate(ApiView):
+    scopes = {"POST": Scope.TASKS_SUBMIT}
     # Permissions of a host project need the user.
     authentication_classes = (
         tuple(map(_without_lookup, AUTHENTICATION))
@@ -48,6 +51,7 @@ class TaskCreate(ApiView):
         type. All that is wrong is reported at once."""
         key = idempotency.key_of(request)
         new = intake.parse_task(request.data)
+        check_types(request, [(("task_type",), new.task_type)])
         if key is None:
             return created(request, submit(request, new))
         (task_id,), replayed = idempotency.submit_once(
@@ -59,6 +63,7 @@ class TaskCreate(ApiView):
 
 class TaskBulk(ApiView):
     body_limit = BULK_LIMIT
+    scopes = {"POST": Scope.TASKS_SUBMIT}
 
     @documented(
         "Submit many tasks",
@@ -72,6 +77,10 @@ class TaskBulk(ApiView):
         error names the index of its task."""
         key = idempotency.key_of(request)
         new = intake.parse_tasks(request.data, size=declared_size(request))
+        check_types(
+            request,
+            ((("tasks", index, "task_type"), task.task_type) for index, task in enumerate(new)),
+        )
         replayed = False
         if key is None:
             ids = lifecycle.submit_all(user_of(request).pk, new)
@@ -84,13 +93,13 @@ class TaskBulk(ApiView):
 
 
 def submit(request: Request, new: NewTask) -> Task:
-    """Submit a task for the user. If only a token was read, the INSERT itself verifies it."""
+    """Submit a task for the user. The INSERT itself verifies a token or key that was only read."""
     user: Any = request.user
     if type(user) is not LazyUser:
         return lifecycle.submit(user.pk, new)
     try:
-        return lifecycle.submit(user.claim.user_id, new, credential=user.claim.credential)
-    except CredentialUnverified:
+        return lifecycle.submit(user.claim.user_id, new, proof=user.claim.proof)
+    except Unproven:
         return lifecycle.submit(user.verified.pk, new)
 
 
@@ -100,7 +109,8 @@ def created(request: Request, task: Task, headers: Mapping[str, str] | None = No
     match = request.resolver_match
     tasks_path = _tasks_path(get_script_prefix(), match.namespace if match else "taskyard_api")
     location = f"{site}{tasks_path}/{task.pk}/"
-    return Response(serialize_task(task), 201, headers={"Location": location, **(headers or {})})
+    body = serialize_task(task, subject_of(request))
+    return Response(body, 201, headers={"Location": location, **(headers or {})})
 
 
 @cache

@@ -8,12 +8,15 @@ from rest_framework.response import Response
 
 from taskyard.api import schemas
 from taskyard.api.openapi import documented
+from taskyard.api.scopes import ANY
 from taskyard.api.views.base import ApiView
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
 from taskyard.core import messages
 
 
 class TaskTypes(ApiView):
+    scopes = {"GET": ANY}
+
     @documented(
         "List the task types", None, {200: schemas.TaskTypesAnswer}, operation_id="task_types_list"
     )
@@ -23,6 +26,8 @@ class TaskTypes(ApiView):
 
 
 class TaskTypeDetail(ApiView):
+    scopes = {"GET": ANY}
+
     @documented("Show a task type", None, {200: schemas.TaskTypeAnswer}, (404,))
     def get(self, request: Request, name: str) -> Response:
         """Shows one task type, with the JSON Schema of its input and result."""

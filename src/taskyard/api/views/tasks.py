@@ -9,6 +9,9 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskyard.accounts.claims import KeyClaims
+from taskyard.accounts.errors import OnBehalfRefused
+from taskyard.accounts.scopes import Scope
 from taskyard.api import (
     conditions,
     idempotency,
@@ -23,18 +26,22 @@ from taskyard.api.history import serialize_attempt, serialize_line
 from taskyard.api.json import dumps
 from taskyard.api.openapi import documented, parameters_of
 from taskyard.api.prefer_wait import waits_after
+from taskyard.api.scopes import check_types
 from taskyard.api.serialize import serialize_task
-from taskyard.api.views.base import ApiView, user_of
+from taskyard.api.views.base import ApiView, subject_of, user_of
 from taskyard.api.views.submit import TaskCreate, created
+from taskyard.catalog.schema import FieldError, InvalidInput
 from taskyard.core import deletion, history, lifecycle
 from taskyard.core.errors import StillActive
 from taskyard.core.languages import LANGUAGES
 from taskyard.core.models import Task
 from taskyard.core.states import Status
-from taskyard.core.types import LARGEST_ID
+from taskyard.core.types import LARGEST_ID, UserId
 
 
 class Tasks(TaskCreate):
+    scopes = {"GET": Scope.TASKS_READ, "POST": Scope.TASKS_SUBMIT}
+
     @documented(
         "List the own tasks",
         None,
@@ -46,11 +53,13 @@ class Tasks(TaskCreate):
     def get(self, request: Request) -> Response:
         """Lists the user's tasks, by ascending id unless `ordering` says otherwise. Long inputs and
         results are left out and named in `omitted`."""
-        return Response(listing.task_list(request, user_of(request).pk))
+        return Response(listing.task_list(request, partial(owner_of_list, request)))
 
 
 @waits_after("GET")
 class TaskDetail(ApiView):
+    scopes = {"GET": Scope.TASKS_READ, "DELETE": Scope.TASKS_CANCEL}
+
     @documented(
         "Show a task",
         None,
@@ -68,11 +77,12 @@ class TaskDetail(ApiView):
         without a body. With `Prefer: wait` the answer comes when the task has ended."""
         names = selection.parse_fields(request.query_params)
         task = own_task(request, task_id)
-        whole = dumps(serialize_task(task))
+        subject = subject_of(request)
+        whole = dumps(serialize_task(task, subject))
         if not names:
             return conditions.conditional_response(request, whole)
         return conditions.conditional_response(
-            request, dumps(selection.serialize_fields(task, names)), whole
+            request, dumps(selection.serialize_fields(task, names, subject)), whole
         )
 
     @documented(
@@ -90,6 +100,8 @@ class TaskDetail(ApiView):
 
 
 class TaskCancel(ApiView):
+    scopes = {"POST": Scope.TASKS_CANCEL}
+
     @documented(
         "Cancel a task",
         None,
@@ -105,10 +117,13 @@ class TaskCancel(ApiView):
                 task = lifecycle.cancel(own_task(request, task_id).pk, by_id=user_of(request).pk)
             except Task.DoesNotExist:
                 raise NotFound from None
-        return Response(serialize_task(task), 200 if task.status == Status.CANCELLED else 202)
+        body = serialize_task(task, subject_of(request))
+        return Response(body, 200 if task.status == Status.CANCELLED else 202)
 
 
 class TaskRetry(ApiView):
+    scopes = {"POST": Scope.TASKS_SUBMIT}
+
     @documented(
         "Try a task again",
         None,
@@ -131,6 +146,8 @@ class TaskRetry(ApiView):
 
 
 class TaskAttempts(ApiView):
+    scopes = {"GET": Scope.TASKS_READ}
+
     @documented(
         "Show the attempts of a task",
         None,
@@ -150,6 +167,8 @@ class TaskAttempts(ApiView):
 
 
 class TaskLogs(ApiView):
+    scopes = {"GET": Scope.TASKS_READ}
+
     @documented(
         "Read what a task said",
         None,
@@ -169,10 +188,32 @@ class TaskLogs(ApiView):
         )
 
 
+def owner_of_list(request: Request, subject: str | None) -> tuple[UserId | None, str | None]:
+    """The owner of the tasks that a list shows, by its filter ``subject``; and the subject.
+
+    The owner's id is None for a subject that has not been made, so it has no tasks. Raises
+    InvalidInput, OnBehalfRefused, SubjectInvalid, SubjectSuspended.
+    """
+    if subject is None:
+        return user_of(request).pk, subject_of(request)
+    if subject_of(request) not in (None, subject):
+        message = "The header On-Behalf-Of names another subject."
+        raise InvalidInput([FieldError(("subject",), "subject_and_header", message)])
+    if type(request.auth) is not KeyClaims or request.auth.is_subject_token:
+        raise OnBehalfRefused
+    from taskyard.accounts import subjects
+
+    user_id = user_of(request).pk
+    if subject_of(request) is None:
+        user_id = subjects.find_active(user_id, subject)
+    return user_id, subject
+
+
 def retried(request: Request, task_id: str) -> Task:
     """Retry an own task; the new task. Raises InvalidInput, NotFound, and as core does."""
     with conditions.precondition(request, partial(bodies, request, task_id)):
         task = own_task(request, task_id)
+        check_types(request, [((), task.task_type)])
         intake.known_type(task.task_type)
         try:
             return lifecycle.retry(task)
@@ -186,7 +227,7 @@ def bodies(request: Request, task_id: str) -> Iterator[bytes]:
     for task in own.select_for_update(of=("self",)):
         for language in LANGUAGES:
             with translation.override(language):
-                yield dumps(serialize_task(task))
+                yield dumps(serialize_task(task, subject_of(request)))
 
 
 def own_task(request: Request, task_id: str) -> Task:

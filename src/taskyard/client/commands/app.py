@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskyard.client.commands import account, bulk, export, tasks, terminal
+from taskyard.client.commands import account, bulk, export, files, keys, session, tasks, terminal
 from taskyard.client.commands.session import USAGE, notice
 from taskyard.client.i18n import gettext as _
 
@@ -23,8 +23,23 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "logs": tasks.logs,
     "cancel": tasks.cancel,
     "retry": tasks.retry,
+    "share": tasks.share,
+    "download": files.download,
     "bulk": bulk.bulk,
     "export": export.export,
+}
+# The commands of `taskyard files`.
+FILES: dict[str, Callable[..., Any]] = {
+    "list": files.list_,
+    "upload": files.upload,
+    "get": files.get,
+    "delete": files.delete,
+}
+# The commands of `taskyard keys`.
+KEYS: dict[str, Callable[..., Any]] = {
+    "list": keys.list_,
+    "create": keys.create,
+    "revoke": keys.revoke,
 }
 
 
@@ -59,11 +74,21 @@ def program(
                 "--version", is_eager=True, callback=print_version, help=_("print the version")
             ),
         ] = False,
+        on_behalf_of: Annotated[
+            str,
+            typer.Option(
+                metavar="SUBJECT", help=_("with the key of a service account: whose tasks they are")
+            ),
+        ] = "",
     ) -> None:
-        pass
+        session.act_for(on_behalf_of or None)
 
     for name, function in COMMANDS.items():
         app.command(name, help=_(inspect.getdoc(function) or ""))(function)
+    files_help = _("Your files: list, upload, download and delete them.")
+    app.add_typer(_group(files_help, FILES), name="files")
+    keys_help = _("Your API keys for programs: list, make and revoke them.")
+    app.add_typer(_group(keys_help, KEYS), name="keys")
     for name, text in operator.items():
         if name in COMMANDS:
             continue  # `taskyard.__main__` calls ours only with its own options
@@ -74,6 +99,13 @@ def program(
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
         )(_operator_command)
     return app
+
+
+def _group(text: str, functions: Mapping[str, Callable[..., Any]]) -> typer.Typer:
+    group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
+    for name, function in functions.items():
+        group.command(name, help=_(inspect.getdoc(function) or ""))(function)
+    return group
 
 
 def main(operator: Mapping[str, str], *, version: str, has_server: bool) -> int:

@@ -1,18 +1,21 @@
 """Parse the input fields of a command, in the syntax of HTTPie.
 
-`name=text`, `name:=json`, `name=@file` and `name:=@file`.
+`name=text`, `name:=json`, `name=@file` and `name:=@file`; for a secret also `name=@env:NAME`.
 """
 
 import codecs
 import json
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from taskyard.client.i18n import gettext as _
 
+ENV = "env:"
 FIELD = re.compile(r"([^:=@]+)(:=@|=@|:=|=)(.*)", re.DOTALL)
 
 
@@ -20,21 +23,59 @@ class BadField(ValueError):
     """An input field is invalid. The message is one line for the user."""
 
 
-def parse_fields(words: Sequence[str], source: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FilePath:
+    """A file to upload."""
+
+    path: str
+
+    @property
+    def is_stdin(self) -> bool:
+        return self.path == "-"
+
+
+def parse_fields(
+    words: Sequence[str],
+    source: str | None,
+    file_names: Container[str] = (),
+    secret_names: Container[str] = (),
+) -> dict[str, Any]:
     """The input of a task: the JSON object in the file ``source``, updated by the fields.
 
-    A ``source`` of `-` is stdin. Raises BadField.
+    A ``source`` of `-` is stdin. A field `name=@file` with a name of ``file_names``, which may be
+    repeated, becomes a list of FilePath. With a name of ``secret_names`` it loses the end of its
+    last line, and `name=@env:NAME` reads an environment variable. Raises BadField.
     """
     data = {} if source is None else _read_object(source)
+    paths: dict[str, list[FilePath]] = {}
     for word in words:
         match = FIELD.fullmatch(word)
         if match is None:
             raise BadField(_("%(word)s: a field is name=text or name:=json") % {"word": word})
         name, operator, text = match.groups()
-        if operator.endswith("@"):
+        if operator == "=@" and name in file_names:
+            data[name] = paths.setdefault(name, [])
+            paths[name].append(FilePath(text))
+            continue
+        if operator == "=@" and name in secret_names:
+            text = read_secret(text)
+        elif operator.endswith("@"):
             text = read_text(text)
         data[name] = _parse_json(name, text) if operator.startswith(":") else text
     return data
+
+
+def read_secret(source: str) -> str:
+    """Read a secret from a file, stdin (`-`) or an environment variable (`env:NAME`).
+
+    Without the end of its last line. Raises BadField.
+    """
+    if not source.startswith(ENV):
+        return read_text(source).removesuffix("\n").removesuffix("\r")
+    name = source.removeprefix(ENV)
+    if (text := os.environ.get(name)) is None:
+        raise BadField(_("%(name)s: there is no such environment variable") % {"name": name})
+    return text
 
 
 def read_text(path: str) -> str:

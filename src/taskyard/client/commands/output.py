@@ -16,7 +16,7 @@ from taskyard.client.commands.terminal import (
 from taskyard.client.i18n import gettext as _
 
 if TYPE_CHECKING:
-    from taskyard.client import Task
+    from taskyard.client import File, Task
 
 
 def print_json(raw: Any) -> None:
@@ -94,6 +94,27 @@ def task_row(task: "Task") -> list[str]:
 def task_columns() -> list[str]:
     """The headers of `task_row`."""
     return [_("task"), _("type"), _("status"), _("progress"), _("created"), _("tags")]
+
+
+def file_row(file: "File") -> list[str]:
+    """The cells of a file in a list."""
+    cells = [str(file.id), file.role, file.name, size_text(file.size), file.content_type]
+    return [*cells, local_time(file.created_at), local_time(file.expires_at)]
+
+
+def file_columns() -> list[str]:
+    """The headers of `file_row`."""
+    columns = [_("file"), _("role"), _("name"), _("size"), _("content type")]
+    return [*columns, _("saved"), _("kept until")]
+
+
+def size_text(size: float) -> str:
+    """A number of bytes as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def local_time(at: datetime | None) -> str:

@@ -33,6 +33,16 @@ AsJson = Annotated[
 ]
 URL_PATTERN = re.compile(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^\s/?#\[\]:]+)(?::[^\s/?#]*)?(?:/\S*)?")
 Command = TypeVar("Command", bound=Callable[..., Any])
+# The subject of `taskyard --on-behalf-of SUBJECT`.
+_subject: str | None = None
+
+
+def act_for(subject: str | None) -> None:
+    """Let the clients of this process act on behalf of a subject."""
+    global _subject
+    if subject is not None and not re.fullmatch(r"[\x21-\x7e]+", subject):
+        raise typer.BadParameter(_("--on-behalf-of: this is not the name of a subject"))
+    _subject = subject
 
 
 def server_url() -> str:
@@ -75,6 +85,7 @@ def connect(
     return Client(
         url,
         tokens=tokens,
+        on_behalf_of=_subject,
         language=answers_in or language(),
         retry_for=KEEP_TRYING_SECONDS if keep_trying else RETRY_SECONDS,
         on_retry=_RetryNotice() if keep_trying else None,
@@ -100,7 +111,13 @@ def command(function: Command) -> Command:
     def run(*args: Any, **kwargs: Any) -> Any:
         from httpx import InvalidURL
 
-        from taskyard.client import ApiError, AuthenticationError, ConnectionFailed, NotFound
+        from taskyard.client import (
+            ApiError,
+            AuthenticationError,
+            ConnectionFailed,
+            NotFound,
+            TransferFailed,
+        )
 
         as_json = bool(kwargs.get("as_json"))
         try:
@@ -120,6 +137,12 @@ def command(function: Command) -> Command:
                 _print_json_error({"code": "unreachable", "detail": str(error)})
             else:
                 notice(_("The server cannot be reached: %(error)s") % {"error": error})
+            raise typer.Exit(UNREACHABLE) from None
+        except TransferFailed as error:
+            if as_json:
+                _print_json_error({"code": "transfer_failed", "detail": str(error)})
+            else:
+                notice(_("The file was changed on its way: %(error)s") % {"error": error})
             raise typer.Exit(UNREACHABLE) from None
         except ApiError as error:
             _exit_with_error(error, REFUSED if error.status < 500 else UNREACHABLE, as_json)
@@ -143,6 +166,18 @@ def name_missing_task(task_id: int) -> Iterator[None]:
         yield
     except NotFound as error:
         error.detail = _no_task(task_id)
+        raise
+
+
+@contextmanager
+def name_missing_file(file_id: int) -> Iterator[None]:
+    """Let a NotFound error name the file."""
+    from taskyard.client import NotFound
+
+    try:
+        yield
+    except NotFound as error:
+        error.detail = _("There is no file %(id)s, or it is not yours.") % {"id": file_id}
         raise
 
 

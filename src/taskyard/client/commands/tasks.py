@@ -1,4 +1,4 @@
-"""The commands submit, list, show, watch, logs, cancel, retry and types."""
+"""The commands submit, list, show, watch, logs, cancel, retry, share and types."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskyard.client.commands import fields, output
+from taskyard.client.commands import attachments, fields, output, secret_fields
 from taskyard.client.commands.session import (
     TASK_FAILED,
     AsJson,
@@ -24,6 +24,7 @@ from taskyard.client.commands.terminal import (
     json_text,
     to_one_line,
 )
+from taskyard.client.commands.transfers import download_all
 from taskyard.client.commands.watching import iter_updates, print_outcome, wait_until_done
 from taskyard.client.i18n import gettext as _
 
@@ -99,7 +100,7 @@ def submit(
         list[str] | None,
         typer.Argument(
             metavar="FIELD...",
-            help=_("name=text, name:=json, name=@file or name:=@file"),
+            help=_("name=text, name:=json, name=@file or name:=@file; an input file is uploaded"),
         ),
     ] = None,
     source: Annotated[
@@ -128,24 +129,39 @@ def submit(
         str,
         typer.Option(metavar="KEY", help=_("a second submit with the same key creates no task")),
     ] = "",
+    output_dir: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR", help=_("like --wait; download what the task has saved to this folder")
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Submit a task and print its id."""
-    input_data = fields.parse_fields(words or [], source or None)
+    wait = wait or bool(output_dir)
     with connect(keep_trying=wait or watch) as client:
-        _validate_input(client, task_type, input_data)
-        task = client.submit(
-            task_type,
-            input_data,
-            run_at=run_at or None,
-            delay=delay,
-            priority=priority or None,
-            max_attempts=max_attempts,
-            timeout=timeout,
-            tags=tag or (),
-            idempotency_key=idempotency_key or None,
+        schema = _input_schema(client, task_type)
+        files = attachments.file_fields(schema)
+        secrets = secret_fields.secret_names(schema)
+        data = fields.parse_fields(words or [], source or None, files, secrets)
+        if secrets:
+            secret_fields.ask_for_missing(schema, data)
+        _validate_input(schema, files, data)
+        with attachments.uploaded(client, files, data) as input_data:
+            task = client.submit(
+                task_type,
+                input_data,
+                run_at=run_at or None,
+                delay=delay,
+                priority=priority or None,
+                max_attempts=max_attempts,
+                timeout=timeout,
+                tags=tag or (),
+                idempotency_key=idempotency_key or None,
+            )
+        _print_submitted(
+            client, task, wait=wait, watch=watch, output_dir=output_dir, as_json=as_json
         )
-        _print_submitted(client, task, wait=wait, watch=watch, as_json=as_json)
 
 
 @command
@@ -232,6 +248,9 @@ def show(task_id: TaskId, raw: Raw = False, as_json: AsJson = False) -> None:
             output.print_json(task.raw)
             return
         output.print_task(task)
+        if task.files:
+            echo("")
+            output.print_table(output.file_columns(), map(output.file_row, task.files))
         attempts = [*client.attempts(task_id)]
     if attempts:
         echo("")
@@ -316,22 +335,74 @@ def cancel(task_ids: TaskIds, wait: Wait = False, as_json: AsJson = False) -> No
                 echo(f"{task.id}  {_('asked to stop')}")
 
 
-def _validate_input(client: "Client", name: str, data: dict[str, Any]) -> None:
+@command
+def share(
+    task_id: TaskId,
+    expires_in: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, help=_("how long the link works"))
+    ] = 86_400,
+    files: Annotated[
+        bool,
+        typer.Option("--files", help=_("show also what the task saves"), show_default=False),
+    ] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help=_("print HTML that shows the task on your site"), show_default=False
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a link that shows a task without a login."""
+    with connect() as client, name_missing_task(task_id):
+        link = client.share(task_id, expires_in=expires_in, files=files)
+    if as_json:
+        output.print_json(link.raw)
+        return
+    # A project may have no pages or no static files; the token reads the API in any case.
+    echo((link.html if html else link.url) or link.token)
+    if is_terminal(sys.stderr):
+        notice(_("It works until %(time)s") % {"time": output.local_time(link.expires_at)})
+
+
+def _input_schema(client: "Client", name: str) -> dict[str, Any]:
+    """The schema of a task type; without any rule if the server does not know the type."""
+    schemas = (each.input_schema for each in client.types() if each.name == name)
+    return next(schemas, {})
+
+
+def _validate_input(
+    schema: dict[str, Any], files: dict[str, attachments.FileField], data: dict[str, Any]
+) -> None:
     """Raise InvalidRequest for an invalid input. The server reports an unknown task type."""
     from taskyard.client.commands import checks
 
-    for task_type in client.types():
-        if task_type.name == name and (error := checks.validate(task_type.input_schema, data)):
-            raise error
+    error = attachments.check(files, data)
+    if error is None and schema:
+        error = checks.validate(schema, attachments.with_ids(files, data, {}))
+    if error is not None:
+        raise error
 
 
 def _print_submitted(
-    client: "Client", task: "Task", *, wait: bool, watch: bool, as_json: bool
+    client: "Client",
+    task: "Task",
+    *,
+    wait: bool,
+    watch: bool,
+    as_json: bool,
+    output_dir: str = "",
 ) -> None:
     if wait or watch:
         if is_terminal(sys.stderr):
             notice(_("Task %(id)s is accepted") % {"id": task.id})
-        print_outcome(wait_until_done(client, task, bar=watch), as_json=as_json)
+        task = wait_until_done(client, task, bar=watch)
+        if output_dir:
+            outputs = [file for file in task.files if file.role == "output"]
+            for _file, path in download_all(outputs, output_dir):
+                if is_terminal(sys.stderr):
+                    notice(_("Saved: %(path)s") % {"path": path})
+        print_outcome(task, as_json=as_json)
     elif as_json:
         output.print_json(task.raw)
     else:

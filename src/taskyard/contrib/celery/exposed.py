@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from taskyard.catalog import task_type as catalog
+from taskyard.catalog.files import InputFile, files_in
 from taskyard.catalog.run import Fail, Retry, Run, TimedOut
 from taskyard.catalog.task_type import Priority, TaskType
 
@@ -105,12 +106,13 @@ def expose(
     max_attempts: int | None = None,
     timeout: float | None = None,
     result_limit: int = 1024 * 1024,
+    keep_input: bool = True,
 ) -> None:
     """Register a Celery task as the task type ``name``.
 
     The input has the parameters of the task, with the types of its annotations and of ``types``.
     ``max_attempts`` is the task's ``max_retries`` + 1 unless it is given, ``timeout`` its soft or
-    else its hard time limit.
+    else its hard time limit. Without ``keep_input`` the input is deleted at the end.
     Raises TypeError for a task that cannot be called so, ValueError for an invalid option.
     """
     if not isinstance(task, Task):
@@ -131,6 +133,7 @@ def expose(
             timeout=timeout or soft_limit or hard_limit,
             timed_out=SoftTimeout if soft_limit else TimedOut,
             result_limit=result_limit,
+            keep_input=keep_input,
         )
     )
 
@@ -212,7 +215,11 @@ def _attempt(task: Any, run: Run, arguments: dict[str, Any]) -> Any:
     """Run the task once in Celery's tracer; its result, or the exception that ends the attempt."""
     if run.checkpoint is not None:  # the arguments of the last retry
         signature = catalog.registry.get(run.task_type).signature
+        submitted = {used.file.id: used.file for used in files_in(arguments)}
         arguments = signature.parse_json(json.dumps(run.checkpoint))
+        for used in files_in(arguments):
+            if used.file.id in submitted:
+                used.file.source = submitted[used.file.id].source
     backend = ProgressBackend(task.app, run)
     again = RetrySignature()
     with _adapted(task, backend, again):
@@ -274,7 +281,8 @@ def _request(task: Any, run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
         "timelimit": [task.time_limit, task.soft_time_limit],
         "ignore_result": True,
         "argsrepr": "()",
-        "kwargsrepr": repr(arguments)[:1000],
+        # Celery's records have it.
+        "kwargsrepr": "{…}" if _has_secrets(run) else repr(arguments)[:1000],
     }
 
 
@@ -282,11 +290,27 @@ def _keep_arguments(task: Any, run: Run, again: RetrySignature, arguments: dict[
     """Keep the arguments that the task gave to its retry, if any, for the next attempt."""
     if again.args is None and again.kwargs is None:
         return
+    if _has_secrets(run):
+        message = (
+            "A task with secrets is retried with the same arguments: a checkpoint is in clear."
+        )
+        raise Fail("retry_invalid", message)
     try:
         bound = inspect.signature(task.run).bind(*(again.args or ()), **(again.kwargs or {}))
-        run.checkpoint = to_jsonable_python(bound.arguments)
+        run.checkpoint = to_jsonable_python(bound.arguments, fallback=_file_id)
     except (TypeError, ValueError) as error:
         raise Fail("retry_invalid", f"The retry's arguments cannot be kept: {error}") from error
+
+
+def _has_secrets(run: Run) -> bool:
+    return run.task_type in catalog.registry.with_secrets
+
+
+def _file_id(value: Any) -> int:
+    """What is kept of a file. Raises TypeError for another value that is not JSON."""
+    if not isinstance(value, InputFile):
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return value.id
 
 
 def _seconds(task: Any, run: Run, again: RetrySignature) -> float:

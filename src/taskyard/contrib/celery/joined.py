@@ -12,12 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.concurrency import prefork
 
 from taskyard.catalog.task_type import NAME
+from taskyard.contrib.celery import wake_ups
 
 RESTART_SECONDS = 2.0
 # The exit code of a worker that cannot run in this way, and has said why in one line.
@@ -36,17 +38,26 @@ class JoinedWorker(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        worker.taskyard = self  # so that WakeUpReceiver finds it
 
     def start(self, worker: Any) -> None:
+        self._wake_ups, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         self._command = [
             # The project's worker has warned already.
             *(sys.executable, "-W", "ignore:You're running the worker with superuser"),
             *("-m", "taskyard.contrib.celery.joined_worker"),
-            *(str(os.getpid()), str(self.concurrency or _processes_of(worker))),
-            *(str(worker.loglevel), *(self.queues or ())),
+            *(str(os.getpid()), str(self._wake_ups)),
+            *(str(self.concurrency or _processes_of(worker)), str(worker.loglevel)),
+            *(self.queues or ()),
         ]
         self._process = self._started()
         threading.Thread(target=self._keep_alive, name="taskyard", daemon=True).start()
+
+    def wake(self) -> None:
+        """Let Taskyard's worker look for work."""
+        with suppress(OSError):  # the pipe is full, so it will look anyway
+            os.write(self._waker, b"\n")
 
     def close(self, worker: Any) -> None:
         """Begin the drain at once, while the project's own tasks end."""
@@ -66,7 +77,12 @@ class JoinedWorker(bootsteps.StartStopStep):
 
     def _started(self) -> subprocess.Popen[bytes]:
         # A session of its own, so that Ctrl-C at a terminal does not reach it before ``close``.
-        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._wake_ups,),
+            start_new_session=True,
+        )
 
     def _keep_alive(self) -> None:
         while (process := self._process) is not None:
@@ -106,3 +122,5 @@ def join(
         raise ValueError("join: the workers of this app have joined already")
     options = {"queues": queues, "concurrency": concurrency}
     app.steps["worker"].add(type("JoinedWorker", (JoinedWorker,), options))
+    app.steps["consumer"].add(wake_ups.WakeUpReceiver)
+    wake_ups.send_through(app)

@@ -8,10 +8,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from django.core.checks import CheckMessage
 
+from taskyard.catalog.schema import types_in
+from taskyard.catalog.secrets import Secret
 from taskyard.catalog.task_type import NAME
 from taskyard.contrib.django_tasks import declarations
 from taskyard.contrib.django_tasks.framework import (
@@ -87,6 +89,7 @@ class TaskyardBackend(BaseTaskBackend):
     def validate_task(self, task: Task) -> None:
         """Raise InvalidTask if Taskyard cannot run the task."""
         super().validate_task(task)
+        _refuse_secrets(task.func)
         if not NAME.fullmatch(task.queue_name):
             raise InvalidTask(
                 f"Queue {task.queue_name!r}: lower-case letters, digits, - and _, at most 50."
@@ -135,6 +138,20 @@ class TaskyardBackend(BaseTaskBackend):
 
         yield from super().check(**kwargs)
         yield from checks.check(self)
+
+
+@lru_cache(maxsize=1000)
+def _refuse_secrets(function: Callable[..., Any]) -> None:
+    """Raise InvalidTask if a parameter is a secret: arguments of Django tasks are kept in clear."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except Exception:  # names that are not there yet, or only for type checkers
+        hints = inspect.get_annotations(function)
+    if any(Secret in types_in(hint) for hint in hints.values()):
+        raise InvalidTask(
+            f"{function.__qualname__} takes a Secret, but the arguments of Django tasks are kept "
+            "in clear: declare it with taskyard.task_type, and submit it with taskyard.jobs."
+        )
 
 
 @lru_cache(maxsize=1000)

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
@@ -29,6 +30,8 @@ def check(backend: "TaskyardBackend") -> Iterator[CheckMessage]:
         return
     yield from _check_options(backend)
     yield from _check_queues(backend)
+    if urls := getattr(settings, "ROOT_URLCONF", None):
+        import_module(urls)  # what they import may declare tasks; Django's checks have no order
     for name in declarations.late():
         yield Warning(
             f"Workers do not import {name} at their start, so its tasks may wait for an idle one.",

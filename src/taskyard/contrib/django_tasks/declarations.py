@@ -164,7 +164,7 @@ def _import(name: str) -> ModuleType | None:
         return import_module(name)
     except Exception as error:
         failures[name] = repr(error)
-        logger.warning("tasks not imported: %s", failures[name], extra={"at": name})
+        logger.warning("tasks not imported: %s", f"{name}: {failures[name]}", extra={"at": name})
         return None
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from taskyard.catalog.encoding import encode_json
@@ -52,13 +53,34 @@ def submit(
     )
     owner_id, key = getattr(task, "owner_id", None), getattr(task, "key", None)
     if key is None:
-        return _result(lifecycle.submit(owner_id, new), task, backend.alias), True
+        new_id, enqueued_at, _ready = lifecycle.submit_row(owner_id, new)
+        return _new_result(task, new_id, enqueued_at, new.input_data, backend.alias), True
     fingerprint = idempotency.fingerprint(new.task_type, new.input_data)
     (task_id,), existed = idempotency.submit_once(owner_id, KEYS + key, fingerprint, [new])
     row = Row.objects.filter(id=task_id).first()
     if row is None:
         raise TaskResultDoesNotExist(str(task_id))
     return _result(row, task, backend.alias), not existed
+
+
+def _new_result(
+    task: Task, task_id: int, enqueued_at: datetime, arguments: dict[str, Any], alias: str
+) -> TaskResult:
+    """What ``_result`` makes of a new row, without a model of it."""
+    return TaskResult(
+        task=task,
+        id=str(task_id),
+        status=TaskResultStatus.READY,
+        enqueued_at=enqueued_at,
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=arguments["args"],
+        kwargs=arguments["kwargs"],
+        backend=alias,
+        errors=[],
+        worker_ids=[],
+    )
 
 
 def find(result_id: str) -> Row:

@@ -17,6 +17,7 @@ from django.db.models.expressions import RawSQL
 from taskyard.core.engine import postgresql, sqlite
 from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
 from taskyard.core.models import Task
+from taskyard.core.proofs import Proof
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, NewTask, UserId
 
@@ -37,12 +38,12 @@ class Engine(Protocol):
     # The condition of a column that has one of the ids in the parameter ``ids``.
     ID_IN: str
 
-    def submit(self, params: dict[str, Any]) -> list[SubmittedRow]:
+    def submit(self, params: dict[str, Any], proof: Proof | None = None) -> list[SubmittedRow]:
         """Take the quota places and insert the tasks; no row if the quota does not allow all.
 
-        ``params``: ``owner`` (id), ``credential`` (or None), ``rows`` (of ``rows_of_new``),
-        ``count`` of the rows, ``size`` of each in bytes, ``limit`` of active tasks for owners
-        without an own one, and what ``allowance.bounds`` returns.
+        The ``proof``, if there is one, must hold too. ``params``: ``owner`` (id), ``rows`` (of
+        ``rows_of_new``), ``count`` of the rows, ``size`` of each in bytes, ``limit`` of active
+        tasks for owners without an own one, and what ``allowance.bounds`` returns.
         """
 
     def insert(self, new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
@@ -102,8 +103,9 @@ class Engine(Protocol):
         """A time as the JSON rows carry it."""
 
 
+@cache
 def engine() -> Engine:
-    """The engine of the database in use."""
+    """The engine of the database in use: always the default one, whose vendor never changes."""
     # Not a conditional expression, which mypy does not check against the protocol.
     if connection.vendor == "postgresql":
         return postgresql
@@ -123,15 +125,19 @@ def prove_writable() -> None:
         cursor.execute(WRITE_NOTHING)
 
 
-def delete_tasks(task_ids: list[int]) -> None:
+def delete_tasks(task_ids: list[int], *, with_files: list[int]) -> None:
     """Delete tasks that this transaction has locked, and all that belongs to them, by set.
 
-    Rows of a host project follow their ``on_delete``. Raises ProtectedError, RestrictedError.
+    ``with_files`` are those of them that have files. Rows of a host project follow their
+    ``on_delete``. Raises ProtectedError, RestrictedError.
     """
     current = engine()
     _release_host_rows(task_ids)
     with connection.cursor() as cursor:
-        for statement in _delete_statements():
+        if with_files:
+            for statement in _delete_statements(of_files=True):
+                cursor.execute(statement.format(in_ids=current.ID_IN), [current.ids(with_files)])
+        for statement in _delete_statements(of_files=False):
             cursor.execute(statement.format(in_ids=current.ID_IN), [current.ids(task_ids)])
 
 
@@ -161,15 +167,20 @@ def _relations(*, ours: bool) -> list[Any]:
 
 
 @cache
-def _delete_statements() -> list[str]:
-    """Delete or detach our rows that refer to tasks; then the tasks."""
+def _delete_statements(*, of_files: bool) -> list[str]:
+    """Delete or detach our rows that refer to tasks: those of files; or the others, and the tasks.
+
+    Most tasks have no files.
+    """
     tables = [
         (relation.related_model._meta.db_table, relation.field.column, relation.on_delete)
         for relation in _relations(ours=True)
+        if (relation.related_model._meta.app_label == "taskyard_files") == of_files
     ]
-    return [
+    statements = [
         f"UPDATE {table} SET {column} = NULL WHERE {column} {{in_ids}}"  # noqa: S608
         if on_delete is SET_NULL
         else f"DELETE FROM {table} WHERE {column} {{in_ids}}"  # noqa: S608
         for table, column, on_delete in tables
-    ] + ["DELETE FROM taskyard_task WHERE id {in_ids}"]
+    ]
+    return statements if of_files else [*statements, "DELETE FROM taskyard_task WHERE id {in_ids}"]

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, BooleanField, Func, Q
 from django.db.models.expressions import RawSQL
@@ -28,6 +27,7 @@ from taskyard.core.engine.rows import (
     text_of,
     time_of,
 )
+from taskyard.core.proofs import Proof
 from taskyard.core.states import Status
 from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask, UserId
 
@@ -84,16 +84,10 @@ WITH place AS (
       AND active + %(count)s <= COALESCE(active_limit, {limit})
       AND bytes + %(count)s * %(size)s <= {budget}
       AND GREATEST(rate_at, date_part('epoch', now())) + %(count)s * {interval}::float8
-          <= date_part('epoch', now()) + {burst}::float8{verified}
+          <= date_part('epoch', now()) + {burst}::float8{proven}
     RETURNING user_id
 )
 {insert}"""
-
-# The owner is active and has this password.
-VERIFIED = """
-      AND EXISTS (
-          SELECT FROM {users} WHERE id = %(owner)s AND is_active AND %(credential)s::text
-              = left(encode(sha256(convert_to(password, 'UTF8')), 'hex'), 32))"""
 
 # Claim the next tasks that fit: those before the first task whose type's batch is full.
 CLAIM = """
@@ -120,16 +114,16 @@ WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
     timeout_seconds, (date_part('epoch', started_at) * 1000000)::bigint,
     (date_part('epoch', claimed_at) * 1000000)::bigint,
-    (date_part('epoch', now()) * 1000000)::bigint, cancel_requested_at IS NOT NULL,
+    (date_part('epoch', now()) * 1000000)::bigint, cancel_requested_at IS NOT NULL, has_files,
     priority, owner_id, (SELECT count(*) FROM picked)
 """
 
 
 def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
     """Read the columns of ``CLAIM``."""
-    *stored, started, began, now, cancel_requested, priority, owner_id, looked_at = columns
+    *stored, started, began, now, cancelled, has_files, priority, owner_id, looked_at = columns
     task = ClaimedTask._make(
-        (*stored, time_of(started), time_of(began), time_of(now), cancel_requested)
+        (*stored, time_of(started), time_of(began), time_of(now), cancelled, has_files)
     )
     return ClaimedRow(task, priority, owner_id, looked_at)
 
@@ -231,13 +225,16 @@ SELECT 1
 """
 
 
-def submit(params: dict[str, Any]) -> list[SubmittedRow]:
+def submit(params: dict[str, Any], proof: Proof | None = None) -> list[SubmittedRow]:
     """Take the places and insert the tasks."""
     # Always bigint: PostgreSQL keeps a plan for each combination of parameter types.
     wide = {name: Int8(params[name]) for name in ("count", "size")}
     bounds = (params[name] for name in ("limit", "budget", "interval", "burst"))
-    statement = _submit(*bounds, is_verified=params["credential"] is not None)
-    return _fetch(statement, params | wide | {"owner": owners.to_column(params["owner"])})
+    given: dict[str, Any] = {"owner": owners.to_column(params["owner"])}
+    if proof is None:
+        return _fetch(_submit(*bounds), params | wide | given)
+    given["proof"] = proof.value
+    return _fetch(_submit(*bounds, condition=proof.condition), params | wide | given)
 
 
 def insert(new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
@@ -363,12 +360,12 @@ def moment(when: datetime) -> str:
 
 
 @lru_cache(maxsize=16)
-def _submit(limit: int, budget: int, interval: float, burst: float, *, is_verified: bool) -> str:
+def _submit(limit: int, budget: int, interval: float, burst: float, *, condition: str = "") -> str:
     """The statement for these settings; as parameters, they would cost time with every task."""
     bounds = {"limit": limit, "budget": budget, "interval": interval, "burst": burst}
-    verified = VERIFIED.format(users=get_user_model()._meta.db_table) if is_verified else ""
+    proven = f"\n      AND {condition}" if condition else ""
     insert = _INSERT.format(owner="place.user_id", places="place, ", due=DUE, **DEFAULTS)
-    return SUBMIT.format(verified=verified, insert=insert.lstrip(), **bounds)
+    return SUBMIT.format(proven=proven, insert=insert.lstrip(), **bounds)
 
 
 def _fetch(statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

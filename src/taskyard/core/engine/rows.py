@@ -78,6 +78,8 @@ def rows_of_new(new: Iterable[NewTask], moment: Callable[[datetime], str]) -> st
         row = {name: value for name, value in task._asdict().items() if value != DEFAULTS.get(name)}
         if task.run_at is not None:
             row["run_at"] = moment(task.run_at)
+        if task.files:
+            del row["files"]
         rows.append(row)
     return text_of(rows)
 

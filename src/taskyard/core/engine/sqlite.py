@@ -6,11 +6,10 @@ The database's clock is this machine's clock.
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
@@ -26,6 +25,7 @@ from taskyard.core.engine.rows import (
     rows_of,
 )
 from taskyard.core.models import Clock
+from taskyard.core.proofs import Proof
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.types import DEFAULTS, AttemptResult, ClaimedTask, NewTask, UserId
 
@@ -37,13 +37,6 @@ WHERE user_id = %(owner)s
   AND active + %(count)s <= COALESCE(active_limit, %(limit)s)
   AND bytes + %(count)s * %(size)s <= %(budget)s
   AND max(rate_at, %(clock)s) + %(count)s * %(interval)s <= %(clock)s + %(burst)s
-"""
-
-# The owner is active and has this password.
-VERIFIED = """
-  AND EXISTS (
-      SELECT 1 FROM {users} WHERE id = %(owner)s AND is_active
-        AND %(credential)s = substr(sha256(password), 1, 32))
 """
 
 # Insert new tasks, in their order.
@@ -101,15 +94,19 @@ UPDATE taskyard_task SET
     changed = CASE WHEN resumes AND status = 'in_progress' THEN changed ELSE %(change)s END
 WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, claimed_at, cancel_requested_at, priority, owner_id
+    timeout_seconds, started_at, claimed_at, cancel_requested_at, has_files, priority, owner_id
 """
 
 
 def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> ClaimedRow:
     """Read the columns of ``CLAIM``."""
-    *stored, started, began, cancel_requested_at, priority, owner_id = columns
+    *stored, started, began, cancel_requested_at, has_files, priority, owner_id = columns
     task = ClaimedTask._make(
-        (*stored, _aware(started), _aware(began), now, cancel_requested_at is not None)
+        (
+            *stored,
+            *(_aware(started), _aware(began), now),
+            *(cancel_requested_at is not None, bool(has_files)),
+        )
     )
     return ClaimedRow(task, priority, owner_id, looked_at)
 
@@ -190,10 +187,13 @@ WHERE user_id = owed.owner
 """
 
 
-def submit(params: dict[str, Any]) -> list[SubmittedRow]:
+def submit(params: dict[str, Any], proof: Proof | None = None) -> list[SubmittedRow]:
     """Take the places and insert the tasks."""
     params = {**params, "owner": owners.to_column(params["owner"]), "clock": time.time()}
-    take_places = TAKE_PLACES if params["credential"] is None else _take_places_verified()
+    take_places = TAKE_PLACES
+    if proof is not None:
+        params["proof"] = proof.value
+        take_places = f"{TAKE_PLACES}  AND {proof.condition}"
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(take_places, params)
         return _insert(params) if cursor.rowcount else []
@@ -201,7 +201,8 @@ def submit(params: dict[str, Any]) -> list[SubmittedRow]:
 
 def insert(new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
     """Insert system tasks."""
-    with transaction.atomic():
+    # No savepoint in a transaction of the caller: if the insert fails, a number is left out.
+    with nullcontext() if connection.in_atomic_block else transaction.atomic():
         return _insert({"owner": None, "rows": rows, "size": size})
 
 
@@ -251,11 +252,6 @@ def finish_unclaimed(results: Sequence[AttemptResult]) -> dict[int, UserId | Non
 def release(ended: Sequence[tuple[UserId | None, Status]]) -> None:
     """Release the places of tasks that other statements have ended."""
     _release([(owners.to_column(owner_id), status, 0) for owner_id, status in ended])
-
-
-@cache
-def _take_places_verified() -> str:
-    return TAKE_PLACES + VERIFIED.format(users=get_user_model()._meta.db_table)
 
 
 def _write(statement: str, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from taskyard.core import encryption
 from taskyard.core.installation import installation_id
 from taskyard.core.models import (
     Attempt,
@@ -24,7 +25,16 @@ from taskyard.core.models import (
     Quota,
     Task,
 )
-from taskyard.core.transfer.lines import FORMAT, KEYS, RAW, VERSION, Position, UserLine
+from taskyard.core.transfer.files import FilesOf, OutgoingFiles
+from taskyard.core.transfer.lines import (
+    FORMAT,
+    KEYS,
+    RAW,
+    VERSION,
+    VERSION_WITH_FILES,
+    Position,
+    UserLine,
+)
 
 # Rows that the database sends at a time.
 CHUNK = 200
@@ -33,28 +43,49 @@ Rows = Iterable[dict[str, Any]]
 
 
 def export(
-    out: IO[bytes], *, after: Position | None = None, header: bool = True, secrets: bool = False
+    out: IO[bytes],
+    *,
+    after: Position | None = None,
+    header: bool = True,
+    secrets: bool = False,
+    files: OutgoingFiles | None = None,
 ) -> Counter[str]:
     """Write the record, or what comes after a place; the number of lines of each kind.
 
-    ``secrets`` includes the hashes of passwords. All lines show the database at one moment: a
-    REPEATABLE READ transaction on PostgreSQL, a read transaction on SQLite. Writers do not wait.
+    ``secrets`` includes the hashes of passwords, and the secrets of inputs, encrypted as they are
+    stored; otherwise these are dots. Without ``files`` they are left out. All lines show the
+    database at one moment: a REPEATABLE READ transaction on PostgreSQL, a read transaction on
+    SQLite. Writers do not wait.
     """
     source = installation_id()
     written: Counter[str] = Counter()
     kinds = list(KEYS)
     with _snapshot():
         if header:
-            first = {"format": FORMAT, "version": VERSION, "source": source, "secrets": secrets}
+            version = VERSION if files is None else VERSION_WITH_FILES
+            first = {"format": FORMAT, "version": version, "source": source, "secrets": secrets}
+            if files is not None:
+                first["files"] = True
             _write(out, "header", {**first, "exported_at": datetime.now(UTC)})
         for kind in kinds[kinds.index(after.kind) if after else 0 :]:
             key = after.key if after and after.kind == kind else None
-            rows = _users(key, secrets=secrets) if kind == "user" else _SECTIONS[kind](key)
-            for row in rows:
+            for row in _rows(kind, key, secrets=secrets, files=files):
                 _write(out, kind, row)
                 written[kind] += 1
     _write(out, "end", {})
     return written
+
+
+def _rows(kind: str, key: str | int | None, *, secrets: bool, files: OutgoingFiles | None) -> Rows:
+    if kind == "user":
+        return _users(key, secrets=secrets)
+    beyond_id = int(key or 0) if kind in ("file", "task") else 0
+    if kind == "file":
+        return [] if files is None else files.rows(beyond_id)
+    if kind == "task":
+        of_tasks = None if files is None else files.of_tasks(beyond_id)
+        return _tasks(key, of_tasks, secrets=secrets)
+    return _SECTIONS[kind](key)
 
 
 def _write(out: IO[bytes], kind: str, row: dict[str, Any]) -> None:
@@ -88,13 +119,13 @@ def _snapshot() -> Iterator[None]:
         connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = disabled
 
 
-def _stream(rows: QuerySet[Any], *order: str, **columns: Any) -> Rows:
+def stream(rows: QuerySet[Any], *order: str, **columns: Any) -> Rows:
     """The rows in this order, without holding them all; each as a dict of the named columns."""
     found = rows.order_by(*order).values_list(*columns.values())
     return (dict(zip(columns, values, strict=True)) for values in found.iterator(chunk_size=CHUNK))
 
 
-def _beyond(name: str, key: str | int | None) -> dict[str, Any]:
+def beyond(name: str, key: str | int | None) -> dict[str, Any]:
     return {} if key is None else {f"{name}__gt": key}
 
 
@@ -108,7 +139,7 @@ def _json(text: str | None) -> orjson.Fragment | None:
     return None if text is None else orjson.Fragment(text.replace("\n", " "))
 
 
-def _user_name(relation: str) -> F:
+def user_name(relation: str) -> F:
     return F(f"{relation}__{get_user_model().USERNAME_FIELD}")
 
 
@@ -119,30 +150,41 @@ def _users(key: str | int | None, *, secrets: bool) -> Rows:
     fields = UserLine.model_fields.keys() & {field.name for field in model._meta.concrete_fields}
     fields -= {name, "username"} if secrets else {name, "username", "password"}
     columns = {field: field for field in UserLine.model_fields if field in fields}
-    users = model._default_manager.filter(**_beyond(name, key))
-    return _stream(users, name, username=F(name), **columns)
+    users = model._default_manager.filter(**beyond(name, key))
+    return stream(users, name, username=F(name), **columns)
 
 
 def _quotas(key: str | int | None) -> Rows:
     name = f"user__{get_user_model().USERNAME_FIELD}"
-    quotas = Quota.objects.filter(active_limit__isnull=False, **_beyond(name, key))
-    return _stream(quotas, name, username=F(name), active_limit="active_limit")
+    quotas = Quota.objects.filter(active_limit__isnull=False, **beyond(name, key))
+    return stream(quotas, name, username=F(name), active_limit="active_limit")
 
 
 def _queues(key: str | int | None) -> Rows:
-    queues = PausedQueue.objects.filter(**_beyond("name", key))
-    by = _user_name("paused_by")
-    return _stream(queues, "name", name="name", paused_at="paused_at", paused_by=by)
+    queues = PausedQueue.objects.filter(**beyond("name", key))
+    by = user_name("paused_by")
+    return stream(queues, "name", name="name", paused_at="paused_at", paused_by=by)
 
 
-def _tasks(key: str | int | None) -> Rows:
-    attempts = _of_each_task(
-        Attempt, "fence", key, "number", "started_at", "ended_at", "error_code", "error_message"
+def _tasks(key: str | int | None, files_of: FilesOf | None, *, secrets: bool) -> Rows:
+    attempts = of_each_task(
+        Attempt.objects,
+        "fence",
+        key,
+        "number",
+        "started_at",
+        "ended_at",
+        "error_code",
+        "error_message",
     )
-    tracebacks = _of_each_task(AttemptTraceback, "fence", key, "exception_type", "location", "text")
-    log = _of_each_task(LogLine, "id", key, "attempt", "at", "level", "message", "dropped")
-    tasks = Task.objects.filter(**_beyond("id", key))
-    for row in _stream(tasks, "id", **_task_columns()):
+    tracebacks = of_each_task(
+        AttemptTraceback.objects, "fence", key, "exception_type", "location", "text"
+    )
+    log = of_each_task(LogLine.objects, "id", key, "attempt", "at", "level", "message", "dropped")
+    tasks = Task.objects.filter(**beyond("id", key))
+    for row in stream(tasks, "id", **_task_columns()):
+        if not secrets:
+            row["input_data"] = encryption.shown_text(row["task_type"], row["input_data"])
         for name in RAW:
             row[name] = _json(row[name])
         row["error"] = _error(row)
@@ -157,7 +199,8 @@ def _tasks(key: str | int | None) -> Rows:
         said = log(row["id"])
         for part in said:
             del part["id"]
-        yield {**row, "traceback": last, "attempts": past, "log": said}
+        files = {} if files_of is None else files_of(row["id"])
+        yield {**row, "traceback": last, "attempts": past, "log": said, **files}
 
 
 def _task_columns() -> dict[str, Any]:
@@ -169,10 +212,10 @@ def _task_columns() -> dict[str, Any]:
     )
     return {
         "id": "id",
-        "owner": _user_name("owner"),
+        "owner": user_name("owner"),
         **{name: _text(name) if name in RAW else name for name in plain},
         "retry_of": "retry_of_id",
-        "cancel_requested_by": _user_name("cancel_requested_by"),
+        "cancel_requested_by": user_name("cancel_requested_by"),
     }
 
 
@@ -182,12 +225,12 @@ def _error(row: dict[str, Any]) -> dict[str, str] | None:
     return {"code": code, "message": message} if code or message else None
 
 
-def _of_each_task(
-    model: Any, order: str, key: str | int | None, *names: str
+def of_each_task(
+    found: Any, order: str, key: str | int | None, *names: str
 ) -> Callable[[int], list[dict[str, Any]]]:
     """A function that returns the rows of a task; it must be called in the order of tasks."""
     columns = {name: name for name in ("task_id", order, *names)}
-    rows = _stream(model.objects.filter(**_beyond("task_id", key)), "task_id", order, **columns)
+    rows = stream(found.filter(**beyond("task_id", key)), "task_id", order, **columns)
     groups = groupby(rows, key=itemgetter("task_id"))
     group = next(groups, None)
 
@@ -205,9 +248,10 @@ def _of_each_task(
 
 
 def _audit(key: str | int | None) -> Rows:
-    columns = {name: name for name in ("id", "at", "by_name", "action", "target", "details")}
-    entries = AuditEntry.objects.filter(**_beyond("id", key))
-    for row in _stream(entries, "id", **columns, by=_user_name("by")):
+    names = ("id", "at", "by_name", "action", "target", "address", "details")
+    columns = {name: name for name in names}
+    entries = AuditEntry.objects.filter(**beyond("id", key))
+    for row in stream(entries, "id", **columns, by=user_name("by")):
         # PostgreSQL's jsonb does not keep the order of keys.
         details = orjson.dumps(row["details"], option=orjson.OPT_SORT_KEYS)
         yield {**row, "details": orjson.Fragment(details)}
@@ -216,6 +260,5 @@ def _audit(key: str | int | None) -> Rows:
 _SECTIONS: dict[str, Callable[[str | int | None], Rows]] = {
     "quota": _quotas,
     "queue": _queues,
-    "task": _tasks,
     "audit": _audit,
 }

@@ -31,11 +31,13 @@ from taskyard.core.models import (
 )
 from taskyard.core.states import TERMINAL, Status
 from taskyard.core.transfer import lines
+from taskyard.core.transfer.files import IncomingFiles
 from taskyard.core.transfer.lines import (
     AuditLine,
     BadLine,
     End,
     Error,
+    FileLine,
     Header,
     Line,
     QueueLine,
@@ -61,18 +63,22 @@ class Imported:
         self.there: Counter[str] = Counter()
         # Tasks that ran in the other installation and had no attempt left.
         self.lost = 0
+        # Files that tasks name and that are not in the export.
+        self.missing_files = 0
         # The number of the last line that is imported.
         self.lines = 0
 
 
-def import_lines(source: Iterable[bytes], *, new_ids: bool = False) -> Imported:
+def import_lines(
+    source: Iterable[bytes], *, new_ids: bool = False, files: IncomingFiles | None = None
+) -> Imported:
     """Import the lines of a file. Raises BadLine; the batches before it stay imported.
 
-    Tasks and audit entries keep their ids; with ``new_ids`` each gets a new one.
+    Tasks, files and audit entries keep their ids; with ``new_ids`` each gets a new one.
     """
     counts = Imported()
     try:
-        _write_batches(_batches(source), counts, new_ids=new_ids)
+        _write_batches(_batches(source), counts, new_ids=new_ids, files=files)
     except BadLine as error:
         error.imported = counts.lines
         raise
@@ -80,12 +86,16 @@ def import_lines(source: Iterable[bytes], *, new_ids: bool = False) -> Imported:
 
 
 def _write_batches(
-    batches: Iterator[list[tuple[int, Line]]], counts: Imported, *, new_ids: bool
+    batches: Iterator[list[tuple[int, Line]]],
+    counts: Imported,
+    *,
+    new_ids: bool,
+    files: IncomingFiles | None,
 ) -> None:
     header = next(batches, [(1, None)])[0][1]
     if not isinstance(header, Header):
         raise BadLine(1, "no_header", "the first line is not the header of an export")
-    writer = _Writer(header, counts, new_ids=new_ids)
+    writer = _Writer(header, counts, new_ids=new_ids, files=files)
     last, ended = 1, False
     for batch in batches:
         for last, line in batch:
@@ -100,11 +110,15 @@ def _write_batches(
 
 
 def _batches(source: Iterable[bytes]) -> Iterator[list[tuple[int, Line]]]:
-    """The lines with their numbers, in batches; the header is one by itself."""
+    """The lines with their numbers, in batches; the header is one by itself, as are files."""
     batch: list[tuple[int, Line]] = []
     size = 0
     for number, raw in enumerate(source, 1):
-        batch.append((number, lines.parse(number, raw)))
+        line = lines.parse(number, raw)
+        if batch and isinstance(line, FileLine) != isinstance(batch[-1][1], FileLine):
+            yield batch
+            batch, size = [], 0
+        batch.append((number, line))
         size += len(raw)
         if number == 1 or len(batch) >= BATCH_LINES or size >= BATCH_BYTES:
             yield batch
@@ -116,10 +130,13 @@ def _batches(source: Iterable[bytes]) -> Iterator[list[tuple[int, Line]]]:
 class _Writer:
     """Writes batches of lines."""
 
-    def __init__(self, header: Header, counts: Imported, *, new_ids: bool) -> None:
+    def __init__(
+        self, header: Header, counts: Imported, *, new_ids: bool, files: IncomingFiles | None
+    ) -> None:
         self._source = header.source
         self._counts = counts
         self._new_ids = new_ids
+        self._files = files
         self._find_or_create = lru_cache(USERS_REMEMBERED)(_find_or_create_user)
         self._kinds: dict[type[Line], Any] = {
             UserLine: self._users,
@@ -130,11 +147,14 @@ class _Writer:
         }
 
     def write(self, batch: Numbered) -> None:
-        """Write a batch in one transaction. Raises BadLine."""
+        """Write a batch in one transaction, or files one by one. Raises BadLine."""
+        if batch and isinstance(batch[0][1], FileLine):
+            self._place_files(batch)
+            return
         if not self._new_ids:
             for model, kind in ((Task, TaskLine), (AuditEntry, AuditLine)):
                 ids = [line.id for _, line in batch if isinstance(line, kind)]
-                _advance_sequence(model, max(ids, default=0))
+                advance_sequence(model, max(ids, default=0))
         try:
             with transaction.atomic():
                 for kind, group in groupby(batch, key=lambda numbered: type(numbered[1])):
@@ -179,10 +199,33 @@ class _Writer:
             _, new = PausedQueue.objects.get_or_create(name=line.name, defaults=fields)
             self._count("queue", new=new)
 
+    def _place_files(self, batch: Numbered) -> None:
+        files = self._incoming(batch[0][0])
+        ids = [line.id for _, line in batch]
+        known = self._known_ids("file", ids)
+        here = files.keep([*known.values(), *(() if self._new_ids else ids)])
+        for number, line in batch:
+            owner_id = None if line.owner is None else self._user_id(number, line.owner)
+            # One that an earlier import has brought may have been deleted, because no task used it.
+            there = known.get(line.id) in here
+            if not there:
+                placed = files.place(number, line, owner_id, new_id=self._new_ids)
+                there = placed.there
+                if self._new_ids:
+                    self._forget("file", line.id)
+                    self._remember("file", [line.id], [placed.id], known)
+            self._count("file", new=not there)
+
+    def _incoming(self, number: int) -> IncomingFiles:
+        if self._files is None:
+            message = "the export has files: name their folder with --files"
+            raise BadLine(number, "files_needed", message)
+        return self._files
+
     def _audit(self, batch: Numbered) -> None:
         rows = AuditEntry.objects.filter(id__in=[line.id for _, line in batch])
         same = {row[0]: row[1:] for row in rows.values_list("id", "at", "action", "target")}
-        known = self._known_ids("audit", batch)
+        known = self._known_ids("audit", [line.id for _, line in batch])
         new: list[tuple[int, AuditLine]] = []
         for number, line in batch:
             if self._is_new(number, line, known, same, (line.at, line.action, line.target)):
@@ -191,7 +234,9 @@ class _Writer:
             AuditEntry(
                 id=None if self._new_ids else line.id,
                 by_id=None if line.by is None else self._user_id(number, line.by),
-                **line.model_dump(include={"at", "by_name", "action", "target", "details"}),
+                **line.model_dump(
+                    include={"at", "by_name", "action", "target", "address", "details"}
+                ),
             )
             for number, line in new
         ]
@@ -202,7 +247,8 @@ class _Writer:
         same = {
             row[0]: row[1:] for row in rows.values_list("id", "created_at", "task_type", "owner_id")
         }
-        known = self._known_ids("task", batch)
+        retried = [line.retry_of for _, line in batch if line.retry_of]
+        known = self._known_ids("task", [line.id for _, line in batch] + retried)
         new: dict[int, tuple[int, TaskLine]] = {}
         for number, line in batch:
             owner_id = None if line.owner is None else self._user_id(number, line.owner)
@@ -214,10 +260,8 @@ class _Writer:
                 new[line.id] = (number, line)
         self._insert_tasks(list(new.values()), known)
 
-    def _known_ids(self, kind: str, batch: Numbered) -> dict[int, int]:
+    def _known_ids(self, kind: str, wanted: Sequence[int]) -> dict[int, int]:
         """The ids here of what was imported with new ids, by their ids there."""
-        wanted = [line.id for _, line in batch]
-        wanted += [line.retry_of for _, line in batch if getattr(line, "retry_of", None)]
         found = ImportedId.objects.filter(source=self._source, kind=kind, source_id__in=wanted)
         return dict(found.values_list("source_id", "local_id"))
 
@@ -268,9 +312,16 @@ class _Writer:
             for source_id, local_id in pairs.items()
         )
 
+    def _forget(self, kind: str, source_id: int) -> None:
+        """Forget the id here of a row that is gone and comes again."""
+        ImportedId.objects.filter(source=self._source, kind=kind, source_id=source_id).delete()
+
     def _insert_tasks(self, new: Numbered, known: dict[int, int]) -> None:
         if not new:
             return
+        file_ids = self._file_ids(new)
+        if self._new_ids and file_ids:
+            new = [self._renumbered(number, line, file_ids) for number, line in new]
         now = datetime.now(UTC)
         change = engine().change() if any(not line.has_ended for _, line in new) else 0
         states = [_state(line, now) for _, line in new]
@@ -298,6 +349,21 @@ class _Writer:
         pairs = list(zip((line for _, line in new), tasks, strict=True))
         _insert_history(pairs, now)
         _count_in_quotas(tasks)
+        if with_files := [(line, task) for line, task in pairs if line.inputs or line.outputs]:
+            joined = self._incoming(new[0][0]).join(with_files, file_ids)
+            self._counts.missing_files += joined
+
+    def _file_ids(self, batch: Numbered) -> dict[int, int]:
+        """The ids here of the files of tasks, by their ids there."""
+        wanted = {file_id for _, line in batch for file_id in (*line.inputs, *line.outputs)}
+        if not self._new_ids:
+            return {file_id: file_id for file_id in wanted}
+        return self._known_ids("file", sorted(wanted))
+
+    def _renumbered(self, number: int, line: TaskLine, ids: dict[int, int]) -> tuple[int, TaskLine]:
+        if not (line.inputs or line.outputs):
+            return number, line
+        return number, self._incoming(number).renumbered(number, line, ids)
 
     def _retry_of(self, number: int, line: TaskLine, known: dict[int, int]) -> int | None:
         """The id here of the task that this one retried. Raises BadLine."""
@@ -352,10 +418,12 @@ def _fields(line: TaskLine) -> dict[str, Any]:
         *("run_at", "started_at", "claimed_at", "finished_at", "cancel_requested_at", "attempt"),
         *("max_attempts", "resumes", "slept"),
     }
-    size = ROW_BYTES + len(line.input_data.encode()) + len((line.result or "").encode())
+    texts = (line.input_data or "", line.result or "")
+    size = ROW_BYTES + sum(len(text.encode()) for text in texts)
     return {
         **line.model_dump(include=same),
         **{name: _raw(getattr(line, name)) for name in lines.RAW},
+        "input_data": _raw(line.input_data or "null"),
         # The claims of the other installation are gone; an attempt of a past one has its place.
         "fence": len(line.attempts) + 1 if line.attempt else 0,
         "size": size,
@@ -463,7 +531,7 @@ def _count_in_quotas(tasks: Iterable[Task]) -> None:
     totals.count_system_tasks(system.items())
 
 
-def _advance_sequence(model: type[Model], largest: int) -> None:
+def advance_sequence(model: type[Model], largest: int) -> None:
     """Let the database give no id up to ``largest`` to a later row. SQLite does so by itself."""
     if connection.vendor != "postgresql":
         return

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from taskyard.core.intake import Moment
 from taskyard.core.states import TERMINAL
 
-FORMAT, VERSION = "taskyard-export", 1
+FORMAT = "taskyard-export"
+# Only an export with files needs version 2.
+VERSION, VERSION_WITH_FILES = 1, 2
 # Members of a task whose text is kept.
 RAW = frozenset({"input_data", "result", "progress", "checkpoint"})
 
@@ -49,10 +51,11 @@ class Header(_Part):
 
     kind: Literal["header"]
     format: Literal["taskyard-export"]
-    version: Literal[1]
+    version: Literal[1, 2]
     source: Annotated[str, Field(min_length=1, max_length=300)]
     exported_at: Moment
     secrets: bool = False
+    files: bool = False
 
 
 class UserLine(_Part):
@@ -86,6 +89,19 @@ class QueueLine(_Part):
     name: Annotated[str, Field(min_length=1, max_length=50)]
     paused_at: Moment
     paused_by: Name | None = None
+
+
+class FileLine(_Part):
+    """A file. Its bytes lie beside the export under their SHA-256."""
+
+    kind: Literal["file"]
+    id: Id
+    owner: Name | None
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    content_type: Annotated[str, Field(max_length=127)] = ""
+    size: Annotated[int, Field(ge=0, lt=2**53)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    created_at: Moment
 
 
 class Error(_Part):
@@ -131,7 +147,7 @@ class TaskLine(_Part):
     owner: Name | None
     task_type: Annotated[str, Field(min_length=1, max_length=200)]
     queue: Annotated[str, Field(min_length=1, max_length=50)]
-    input_data: JsonObject
+    input_data: JsonObject | None
     status: Literal["pending", "in_progress", "completed", "error", "cancelled"]
     result: AnyJson | None = None
     error: Error | None = None
@@ -156,6 +172,8 @@ class TaskLine(_Part):
     traceback: TracebackPart | None = None
     attempts: list[AttemptPart] = Field(default_factory=list)
     log: list[LogPart] = Field(default_factory=list)
+    inputs: list[Id] = Field(default_factory=list)
+    outputs: list[Id] = Field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
@@ -168,7 +186,7 @@ class TaskLine(_Part):
 
 
 class AuditLine(_Part):
-    """An action of a member of staff."""
+    """An entry of the audit log."""
 
     kind: Literal["audit"]
     id: Id
@@ -177,6 +195,7 @@ class AuditLine(_Part):
     by_name: Annotated[str, Field(max_length=254)] = ""
     action: Annotated[str, Field(max_length=50)]
     target: Annotated[str, Field(max_length=200)] = ""
+    address: Annotated[str, Field(max_length=64)] = ""
     details: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -186,12 +205,19 @@ class End(_Part):
     kind: Literal["end"]
 
 
-Line = Header | UserLine | QuotaLine | QueueLine | TaskLine | AuditLine | End
+Line = Header | UserLine | QuotaLine | QueueLine | FileLine | TaskLine | AuditLine | End
 _MODELS: dict[str, type[Line]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(Line)
 }
 # In the order of a file, with the member that orders the lines of a kind.
-KEYS = {"user": "username", "quota": "username", "queue": "name", "task": "id", "audit": "id"}
+KEYS = {
+    "user": "username",
+    "quota": "username",
+    "queue": "name",
+    "file": "id",
+    "task": "id",
+    "audit": "id",
+}
 
 
 class Position(NamedTuple):
@@ -227,8 +253,9 @@ def parse(number: int, raw: bytes) -> Line:
     kind = members.get("kind")
     if kind not in _MODELS:
         raise BadLine(number, "unknown_kind", f"{kind!r} is none of {', '.join(_MODELS)}")
-    if kind == "header" and members.get("version", VERSION) != VERSION:
-        message = f"version {members['version']!r} is not known here, only {VERSION}"
+    known = (VERSION, VERSION_WITH_FILES)
+    if kind == "header" and members.get("version", VERSION) not in known:
+        message = f"version {members['version']!r} is not known here, only 1 and 2"
         raise BadLine(number, "unknown_version", message)
     try:
         line = _MODELS[kind].model_validate(members)

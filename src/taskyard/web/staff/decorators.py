@@ -4,11 +4,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
+from taskyard.core.roles import Role, role_of
 from taskyard.core.types import LARGEST_ID
 from taskyard.web.view_helpers import signed_in
 
@@ -16,35 +17,34 @@ Params = ParamSpec("Params")
 View = Callable[Concatenate[HttpRequest, Params], HttpResponseBase]
 
 
-# The texts of the audit log by action.
-ACTIONS = {
-    "pause_queue": _("paused the queue"),
-    "resume_queue": _("resumed the queue"),
-    "cancel_tasks": _("asked to cancel tasks"),
-    "retry_tasks": _("asked to retry tasks"),
-    "delete_task": _("deleted the task"),
-    "change_limit": _("changed the limit of"),
-    "suspend_user": _("suspended"),
-    "restore_user": _("restored"),
-}
+def staff_only(*methods: str, role: Role = Role.OPERATOR) -> Callable[[View[Params]], View[Params]]:
+    """Decorate a view for staff of this role: viewers and operators, or operators only.
 
-
-def staff_only(*methods: str) -> Callable[[View[Params]], View[Params]]:
-    """Decorate a view for staff. Other signed-in users get 404."""
+    Other signed-in users get 404, and a viewer gets 403 from a view for operators.
+    """
 
     def decorate(view: View[Params]) -> View[Params]:
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Params.args, **kwargs: Params.kwargs) -> Any:
-            if not getattr(request.user, "is_staff", False):
+            actual = role_of(request.user)
+            if actual is Role.OWNER:
                 raise Http404
+            if actual is Role.VIEWER and role is Role.OPERATOR:
+                raise PermissionDenied
             return view(request, *args, **kwargs)
 
-        return require_http_methods(methods)(signed_in(cast("View[Params]", wrapper)))
+        decorated: Any = require_http_methods(methods)(signed_in(cast("View[Params]", wrapper)))
+        decorated.staff_role, decorated.staff_methods = role, methods
+        return cast("View[Params]", decorated)
 
     return decorate
 
 
-staff_view = staff_only("GET", "HEAD")
+# A page for all staff, a page for operators (also a download), a page with a form on it that
+# posts to the same address, and an action.
+staff_view = staff_only("GET", "HEAD", role=Role.VIEWER)
+operator_view = staff_only("GET", "HEAD")
+operator_form = staff_only("GET", "HEAD", "POST")
 staff_action = staff_only("POST")
 
 

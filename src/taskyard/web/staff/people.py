@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from taskyard.web import project
 
@@ -29,14 +29,26 @@ def by_id(text: str) -> Any:
 
 
 def beginning_with(name: str) -> Any:
-    """A query of the users whose names begin so, without regard to case."""
+    """A query of the people whose names begin so, without regard to case."""
     if not name:
-        return _manager().all()
+        return persons()
     if project.has_accounts():
         from taskyard.accounts.usernames import name_key
 
-        return _manager().filter(username_key__startswith=name_key(name))
+        return persons().filter(username_key__startswith=name_key(name))
     return _manager().filter(**{f"{NAME}__istartswith": name})
+
+
+def persons() -> Any:
+    """A query of the users that are people: without service accounts and their subjects."""
+    if not project.has_accounts():
+        return _manager().all()
+    from taskyard.accounts.models import ServiceAccount, Subject
+
+    return _manager().exclude(
+        Exists(Subject.objects.filter(pk=OuterRef("pk")))
+        | Exists(ServiceAccount.objects.filter(pk=OuterRef("pk")))
+    )
 
 
 def in_order(users: QuerySet[Any], *, start: str) -> QuerySet[Any]:

@@ -5,8 +5,10 @@ from typing import Any
 
 from django import forms
 from django.db.models import F, Q
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from taskyard.core import roles
 from taskyard.core.models import Task
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.core.search import Criteria
@@ -41,6 +43,22 @@ class SearchForm(forms.Form):
     def criteria(self) -> dict[str, Any]:
         """The fields that are filled in, of a valid form."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+
+
+class BlindSearchForm(SearchForm):
+    """The form of a viewer who does not see errors: one cannot try out what a message says."""
+
+    exception = forms.RegexField(
+        r"\A[^\W\d][\w.]*\Z", label=_("Exception"), required=False, max_length=200
+    )
+
+    field_order = tuple(SearchForm.base_fields)
+
+
+def form_for(user: Any, query: QueryDict) -> SearchForm:
+    """The form with what a member of staff asks; unbound without a question."""
+    form = SearchForm if roles.sees_data(user) else BlindSearchForm
+    return form(query or None)
 
 
 def filter_tasks(criteria: dict[str, Any]) -> TaskQuerySet:

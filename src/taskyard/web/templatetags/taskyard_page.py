@@ -16,8 +16,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from taskyard.catalog.files import FORMAT
 from taskyard.catalog.task_type import UnknownTaskType, registry
-from taskyard.core import messages
+from taskyard.core import messages, roles
 from taskyard.core.models import Task
 from taskyard.web import project, summaries
 from taskyard.web.duration_text import format_duration, unit_names
@@ -62,6 +63,19 @@ def outcome_line(task: Task) -> str:
 
 
 @register.filter
+def result_file(task: Task) -> int | None:
+    """The id of the file that is the result; None if the result is no file."""
+    if not project.has_files():
+        return None
+    try:
+        schema = registry.get(task.task_type).result_schema
+    except UnknownTaskType:
+        return None
+    is_file = schema.get("format") == FORMAT and isinstance(task.result, int)
+    return task.result if is_file else None
+
+
+@register.filter
 def without_status(filters: Filters) -> str:
     """The query string of the filters without a status."""
     return filters.query_string(status=[])
@@ -94,6 +108,15 @@ def person(context: Context) -> Any:
         user = getattr(request, "user", None)
         return user if user is not None and user.is_authenticated else None
     return UnknownUser() if settings.SESSION_COOKIE_NAME in request.COOKIES else None
+
+
+@register.simple_tag(takes_context=True)
+def sees_staff_pages(context: Context) -> bool:
+    """Whether the page has links to those of staff; without a query if it must not have one."""
+    user = person(context)
+    if not context.get("may_ask_database", True):
+        return bool(getattr(user, "is_staff", False))
+    return user is not None and roles.sees_links(user)
 
 
 @register.simple_tag(takes_context=True)

@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
-from taskyard.core import idempotency, lifecycle, messages
+from taskyard.core import encryption, idempotency, lifecycle, messages
 from taskyard.core.errors import Rejected
 from taskyard.core.models import Task
 from taskyard.core.states import Priority
@@ -21,6 +21,9 @@ from taskyard.core.strict_json import dumps
 from taskyard.web import project, widgets
 from taskyard.web.draft import Draft, as_curl, as_python
 from taskyard.web.view_helpers import render, signed_in, user_of
+
+if TYPE_CHECKING:  # a project may have no files
+    from taskyard.web.file_choice import OwnFiles
 
 # Formatting a longer request takes too long.
 MAX_EXAMPLE_LENGTH = 16 * 1024
@@ -46,6 +49,8 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
         return _render_form(request, _initial_draft(request, task_type))
     draft = Draft.from_post(task_type, request.POST)
     action = request.POST.get("do", "submit")
+    if errors := _keep_uploads(request, draft):
+        return _render_form(request, draft, errors=errors, status=400)
     try:
         if action.startswith(("add ", "remove ", "lines ", "rows ")):
             draft.change_rows(action)
@@ -64,13 +69,27 @@ def new_task(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("taskyard_web:task", task_id)
 
 
+def _keep_uploads(request: HttpRequest, draft: Draft) -> dict[str, list[str]]:
+    """Keep the files that the form itself has sent, as browsers without scripts do.
+
+    Returns the errors by field name.
+    """
+    if not request.FILES or not project.has_files():
+        return {}
+    from taskyard.web import form_uploads
+
+    return form_uploads.keep(user_of(request).pk, draft, request.FILES)
+
+
 def _submit_once(request: HttpRequest, draft: Draft) -> int:
     """Submit the task. If the browser sends the form twice, it still creates one task."""
     user_id, new = user_of(request).pk, draft.new_task()
     key = request.POST.get("key", "")
     if not KEY.fullmatch(key):
         return lifecycle.submit(user_id, new).pk
-    fingerprint = idempotency.fingerprint("page", draft.body())
+    fingerprint = idempotency.fingerprint(
+        "page", draft.body(), has_secrets=encryption.are_in([new])
+    )
     full_key = f"page:{key}:{fingerprint}"
     (task_id,), _ = idempotency.submit_once(user_id, full_key, fingerprint, [new])
     return task_id
@@ -117,12 +136,14 @@ def _render_form(
     status: int = 200,
 ) -> HttpResponse:
     errors = errors or {}
+    own_files = _own_files(request, draft)
     context: dict[str, Any] = {
         "page": "new-task",
         "type": describe_type(draft.task_type),
         "draft": draft,
         "key": request.POST.get("key") or secrets.token_hex(16),
-        "rows": widgets.build_widgets(draft, errors),
+        "rows": widgets.build_widgets(draft, errors, own_files),
+        "takes_files": own_files is not None,
         "errors": errors,
         "typed": draft.typed,
         "run_at_type": widgets.run_at_type(draft),
@@ -141,12 +162,24 @@ def _render_form(
     return render(request, "taskyard/web/submit/form.html", context, status=status)
 
 
+def _own_files(request: HttpRequest, draft: Draft) -> "OwnFiles | None":
+    """The user's files for the form; None if it takes none."""
+    fields = draft.file_fields()
+    if (not fields and not draft.task_type.takes_files) or not project.has_files():
+        return None
+    from taskyard.web import file_choice
+
+    texts = [draft.typed.get(field.name, "") for field in fields]
+    return file_choice.of_form(user_of(request).pk, texts)
+
+
 def _request_examples(request: HttpRequest, body: dict[str, Any]) -> dict[str, Any]:
     path = _create_path()
     if path is None:
         return {}
     if len(dumps(body)) > MAX_EXAMPLE_LENGTH:
         return {"too_long": True}
+    body = {**body, "input_data": encryption.shown(body["task_type"], body["input_data"])}
     url, bearer = request.build_absolute_uri(path), project.has_accounts()
     return {
         "curl": as_curl(url, body, bearer=bearer),

@@ -19,7 +19,7 @@ from taskyard.core.types import LARGEST_ID, UserId
 from taskyard.live import changes
 from taskyard.live.asgi import owner_headers
 from taskyard.live.streams import is_sse_check, sse_view
-from taskyard.web import notes, summaries, task_list, timeline
+from taskyard.web import notes, project, summaries, task_list, timeline
 from taskyard.web.streams import PageStreams
 from taskyard.web.task_list import Filters
 from taskyard.web.view_helpers import next_url, render, signed_in, user_of
@@ -99,12 +99,13 @@ def change(request: HttpRequest) -> HttpResponse:
 @require_safe
 def task(request: HttpRequest, task_id: int) -> HttpResponse:
     since = changes.now()
-    task = _get_own_task(request, task_id)
+    task = own_task(request, task_id)
     context = {
         **_task_context(task),
         "page": "tasks",
         "since": since,
         "lines": task.log_lines.order_by("id"),
+        **_files_context(task),
     }
     return render(request, "taskyard/web/tasks/task.html", context)
 
@@ -113,8 +114,10 @@ def task(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_safe
 def part(request: HttpRequest, task_id: int) -> HttpResponse:
     """The changing parts of a task's page, and the log lines after the one in ``after``."""
-    task = _get_own_task(request, task_id)
+    task = own_task(request, task_id)
     context = _task_context(task)
+    if task.status in TERMINAL:  # a task shows new files when it ends
+        context |= _files_context(task)
     line_ids = task_list.parse_ids(request.GET.get("after", "0")) or [0]
     context["lines"] = task.log_lines.filter(id__gt=line_ids[0]).order_by("id")
     return render(request, "taskyard/web/tasks/part.html", context)
@@ -123,7 +126,7 @@ def part(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_POST
 def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
-    task = _get_own_task(request, task_id)
+    task = own_task(request, task_id)
     with _errors_shown(request):
         lifecycle.cancel(task.pk, by_id=user_of(request).pk)
     return redirect("taskyard_web:task", task_id)
@@ -132,7 +135,7 @@ def cancel(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_POST
 def retry(request: HttpRequest, task_id: int) -> HttpResponse:
-    task = _get_own_task(request, task_id)
+    task = own_task(request, task_id)
     with _errors_shown(request):
         intake.known_type(task.task_type)
         task_id = lifecycle.retry(task).pk
@@ -142,7 +145,7 @@ def retry(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 @require_POST
 def delete(request: HttpRequest, task_id: int) -> HttpResponse:
-    task = _get_own_task(request, task_id)
+    task = own_task(request, task_id)
     target: tuple[Any, ...] = ("taskyard_web:task", task_id)
     with _errors_shown(request):
         deletion.delete(task)
@@ -164,7 +167,7 @@ def events(request: HttpRequest) -> HttpResponse:
     return HttpResponse(headers=owner_headers(user_of(request).pk))
 
 
-def _get_own_task(request: HttpRequest, task_id: int) -> Task:
+def own_task(request: HttpRequest, task_id: int) -> Task:
     """The user's task. Raises Http404 if it does not exist or belongs to another user."""
     own_tasks = Task.objects.owned_by(user_of(request).pk).defer("checkpoint")
     task = own_tasks.filter(pk=task_id).first() if task_id <= LARGEST_ID else None
@@ -180,8 +183,22 @@ def _task_context(task: Task) -> dict[str, Any]:
         "spans": spans,
         "strip": timeline.build_strip(spans),
         "is_active": task.status not in TERMINAL,
-        "can_retry": task.status in (Status.ERROR, Status.CANCELLED),
+        "can_retry": task.status in (Status.ERROR, Status.CANCELLED)
+        and task.input_data is not None,
         "failure": messages.of_failure(task.error_message),
+        "has_files": project.has_files(),
+    }
+
+
+def _files_context(task: Task) -> dict[str, Any]:
+    """The files of a task; none if the project has no files."""
+    if not project.has_files() or not task.has_files:
+        return {}
+    from taskyard.web import previews
+
+    files = previews.of_task(task)
+    return {
+        f"{role}s": [each for each in files if each.role == role] for role in ("input", "output")
     }
 
 

@@ -108,6 +108,11 @@ def second_time_lucky(context: Any) -> list[Any]:
 
 
 @task(takes_context=True)
+def prints_invoice(context: Any, number: int) -> int:
+    return int(context.run.save_file(f"{number}.txt", b"an invoice").id)
+
+
+@task(takes_context=True)
 def sleeps(context: Any) -> str:
     context.run.progress(1, total=2)
     context.run.sleep(60)

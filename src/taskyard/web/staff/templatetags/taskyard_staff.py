@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 
+from taskyard.core.roles import Role, role_of
 from taskyard.web.duration_text import format_duration
 from taskyard.web.templatetags import taskyard_page
 
@@ -50,6 +52,13 @@ def rate(per_minute: float) -> str:
 def number(value: float) -> str:
     """A number for an SVG attribute: never localized, since a comma is invalid there."""
     return f"{value:g}"
+
+
+@register.simple_tag(takes_context=True)
+def operates(context: Context) -> bool:
+    """Whether the user may change what the page shows."""
+    request = taskyard_page.page_request(context)
+    return request is not None and role_of(request.user) is Role.OPERATOR
 
 
 register.simple_tag(taskyard_page.clock)

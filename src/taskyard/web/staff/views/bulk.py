@@ -14,7 +14,7 @@ from taskyard.core import bulk as core_bulk
 from taskyard.core.querysets import TaskQuerySet
 from taskyard.web import notes
 from taskyard.web.staff import search
-from taskyard.web.staff.decorators import staff_only
+from taskyard.web.staff.decorators import operator_form
 from taskyard.web.view_helpers import render, user_of
 
 # The confirmation counts up to this many tasks; the action itself has no such limit.
@@ -22,15 +22,13 @@ MOST_COUNTED = 100_000
 # Time limit of one request. If tasks are left, the page asks for confirmation again.
 SECONDS = 2.5
 
-staff_confirmation = staff_only("GET", "HEAD", "POST")
 
-
-@staff_confirmation
+@operator_form
 def cancel(request: HttpRequest) -> HttpResponse:
     return _bulk(request, "cancel")
 
 
-@staff_confirmation
+@operator_form
 def retry(request: HttpRequest) -> HttpResponse:
     return _bulk(request, "retry")
 
@@ -66,8 +64,10 @@ def _run(
     counted = _count(tasks)
     if counted["count"]:
         # Record the action first: it takes many transactions, and the process may be killed.
-        target = ", ".join(f"{name}={value}" for name, value in criteria.items())
-        audit.record(by_id, f"{verb}_tasks", target, search=criteria, **counted)
+        noted = criteria | {"exception": criteria.get("exception", "").partition(":")[0]}
+        noted = {name: noted[name] for name in criteria}  # without what a message says
+        target = ", ".join(f"{name}={value}" for name, value in noted.items())
+        audit.record(by_id, f"{verb}_tasks", target, search=noted, **counted)
     if verb == "cancel":
         done = core_bulk.cancel(tasks, by_id=by_id, seconds=SECONDS)
         text = _("Cancelled, or asked to stop: %(done)s.")

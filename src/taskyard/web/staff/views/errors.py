@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from taskyard.core import roles
 from taskyard.core.models import Task
 from taskyard.web.staff import history_stats
 from taskyard.web.staff.decorators import staff_view
-from taskyard.web.view_helpers import render
+from taskyard.web.view_helpers import render, user_of
 
 WINDOWS = {
     "1h": (_("the last hour"), timedelta(hours=1)),
@@ -56,7 +57,8 @@ def errors(request: HttpRequest) -> HttpResponse:
     _label, length = WINDOWS[chosen]
     failures = history_stats.failures_with_exceptions(since=timezone.now() - length)
     groups = sorted(_groups(failures), key=lambda group: (-group.count, group.task_type))
-    _load_messages(groups[:MOST_GROUPS])
+    if roles.sees_data(user_of(request)):
+        _load_messages(groups[:MOST_GROUPS])
     context = {
         "page": "staff-errors",
         "windows": [(key, name, key == chosen) for key, (name, _length) in WINDOWS.items()],

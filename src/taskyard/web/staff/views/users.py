@@ -7,11 +7,12 @@ from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from taskyard.core import quotas
+from taskyard.core import quotas, roles
 from taskyard.core.conf import conf
 from taskyard.core.models import Quota
+from taskyard.core.types import UserId
 from taskyard.web import notes, project
-from taskyard.web.staff import people
+from taskyard.web.staff import audit_texts, people
 from taskyard.web.staff.decorators import page_start, staff_action, staff_view
 from taskyard.web.view_helpers import next_url, render, user_of
 
@@ -43,14 +44,26 @@ def users(request: HttpRequest) -> HttpResponse:
         matching = people.in_order(matching, start=start)
     page = list(matching[: PAGE_SIZE + 1])
     quota_of = Quota.objects.in_bulk([user.pk for user in page])
+    file_bytes = _file_bytes([user.pk for user in page])
+    role_of = roles.roles_of(page)
     is_last = len(page) <= PAGE_SIZE or order == "active"
     context = {
         "page": "staff-users",
         "name": name,
         "order": order,
-        "rows": [_row(user, quota_of.get(user.pk)) for user in page[:PAGE_SIZE]],
+        "rows": [
+            _row(user, quota_of.get(user.pk))
+            | {
+                "file_bytes": file_bytes.get(user.pk),
+                "role": role_of[user.pk],
+                "roles": _roles_to_give(request, user, role_of[user.pk]),
+            }
+            for user in page[:PAGE_SIZE]
+        ],
         "older": None if is_last else people.place_of(page[PAGE_SIZE - 1]),
         "has_accounts": project.has_accounts(),
+        "invites": project.has_accounts() and conf().REGISTRATION == "invite",
+        "has_files": project.has_files(),
         "common_limit": conf().ACTIVE_LIMIT,
         "largest_limit": LARGEST_LIMIT,
     }
@@ -82,3 +95,22 @@ def _row(user: Any, quota: Quota | None) -> dict[str, Any]:
         "quota": quota,
         "limit": conf().ACTIVE_LIMIT if common else quota.active_limit,
     }
+
+
+def _roles_to_give(request: HttpRequest, user: Any, current: roles.Role) -> list[tuple[str, Any]]:
+    """The roles with their names that the user may be given; none if users are not ours."""
+    if not project.has_accounts():
+        return []
+    from taskyard.accounts.roles import assignable
+
+    by: Any = user_of(request)
+    return [(str(role), audit_texts.ROLES[role]) for role in assignable(user, current, by=by)]
+
+
+def _file_bytes(user_ids: list[UserId]) -> dict[UserId, int]:
+    """The bytes of these users' files; empty if the project has no files."""
+    if not project.has_files():
+        return {}
+    from taskyard.files import stats
+
+    return stats.bytes_of(user_ids)

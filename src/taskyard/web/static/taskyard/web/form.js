@@ -34,9 +34,20 @@ async function changeRows(button) {
   if (!response.ok) throw new Error(response.status);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fields = page.getElementById("fields");
+  const uploading = [...form.querySelectorAll("file-picker")].filter((picker) => picker.isBusy);
   document.getElementById("fields").replaceWith(document.adoptNode(fields));
+  uploading.forEach((picker) => keepPicker(picker, fields, button.value));
   (fields.querySelector("[autofocus]") ?? fields.querySelector(`button[value="${CSS.escape(button.value)}"]`))?.focus();
   form.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+// Uploads go on in the new fields, except in a list from which a row was removed: the others have new
+// numbers.
+function keepPicker(picker, fields, action) {
+  const [verb, list] = action.split(" ");
+  const place = fields.querySelector(`#${CSS.escape(picker.id)}`);
+  if (place && !(verb === "remove" && picker.dataset.name.startsWith(`${list}/`))) place.replaceWith(picker);
+  else picker.cancel();
 }
 
 let busy = false;

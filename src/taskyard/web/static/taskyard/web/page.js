@@ -48,5 +48,38 @@ if (selection) {
   update();
 }
 
+// Copy a text of the page, if the browser lets scripts do that.
+const copy = document.querySelector("[data-copy]");
+if (copy && navigator.clipboard) {
+  copy.hidden = false;
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
+    copy.textContent = copy.dataset.copied;
+  });
+}
+
+// Fetch what a <details> shows when it is opened for the first time.
+document.addEventListener("toggle", async ({ target }) => {
+  if (!target.open || !target.dataset.src || "loaded" in target.dataset) return;
+  target.dataset.loaded = "";
+  const options = { headers: { "HX-Request": "true" }, redirect: "manual" };
+  const response = await fetch(target.dataset.src, options).catch(() => null);
+  // Otherwise the link stays.
+  if (!response?.headers.get("Content-Type")?.startsWith("text/html")) return;
+  target.querySelector("a").outerHTML = await response.text();
+}, true);
+
 // Hide the buttons that scripts make unnecessary.
 document.querySelectorAll("[data-without-scripts]").forEach((button) => (button.hidden = true));
+
+// Move the code of a link into its field. The server never sees what is behind the #. Other links
+// to places of the page are shorter.
+const code = document.querySelector("input[data-from-link]");
+const takeCode = () => {
+  if (!code || location.hash.length < 32) return;
+  code.value = location.hash.slice(1);
+  code.closest(".field").hidden = true;
+  history.replaceState(null, "", location.pathname + location.search);
+};
+window.addEventListener("hashchange", takeCode);
+takeCode();
