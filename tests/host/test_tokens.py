@@ -151,7 +151,8 @@ def test_the_document_describes_ours_alone_at_its_place(url: str) -> None:
     assert all(path.startswith(f"{JOBS}/") for path in document["paths"])
     create = document["paths"][f"{JOBS}/tasks/create/"]["post"]
     assert (create["tags"], create["security"]) == (["tasks"], [{"tokenAuth": []}])
-    assert {tag["name"] for tag in document["tags"]} == {"limits", "queues", "task-types", "tasks"}
+    tags = {tag["name"] for tag in document["tags"]}
+    assert tags == {"limits", "queues", "shared", "task-types", "tasks"}
 
 
 @pytest.mark.parametrize("server", [WSGI, PLAIN_ASGI])
