@@ -51,7 +51,10 @@ def broker() -> Iterator[str]:
 
 
 class PostgreSQL:
-    """A server of our own in `directory`, as durable as any; a standby of ``primary``, if given."""
+    """A server of our own in `directory`; a standby of ``primary``, if given.
+
+    What it has committed outlives a crash of the server, but not one of the machine.
+    """
 
     def __init__(
         self, directory: Path, *, max_connections: int = 200, primary: str | None = None
@@ -94,7 +97,7 @@ class PostgreSQL:
                 [
                     *(self._programs / "postgres", "-D", self._data, "-p", str(self._port)),
                     *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
-                    *("-c", f"max_connections={self._max_connections}"),
+                    *("-c", f"max_connections={self._max_connections}", "-c", "fsync=off"),
                 ],
                 stdout=log,
                 stderr=log,
