@@ -24,7 +24,7 @@ endef
 help:
 	@echo "make up            run Taskyard: database, broker, web and worker (Ctrl-C stops it)"
 	@echo "make check         lint, types and the fast tests, in two minutes"
-	@echo "make test          the suite on SQLite and on PostgreSQL, in ten minutes (TESTS=tests/core: a part)"
+	@echo "make test          the suite on SQLite and on PostgreSQL, in fifteen minutes (TESTS=tests/core: a part)"
 	@echo "make test-all      the suite with its slow tests; make test-slow: those alone"
 	@echo "make test-versions the tests of a host project on the newest Python and Django"
 	@echo "make hostile       the hostile programme alone, a line for each row (CASES=50000: the long one)"

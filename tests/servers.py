@@ -53,16 +53,22 @@ def broker() -> Iterator[str]:
 class PostgreSQL:
     """A server of our own in `directory`; a standby of ``primary``, if given.
 
-    What it has committed outlives a crash of the server, but not one of the machine.
+    Without ``fsync``, what it has committed outlives a crash of the server, but not one of the
+    machine. Thousands of tests wait for its commits.
     """
 
     def __init__(
-        self, directory: Path, *, max_connections: int = 200, primary: str | None = None
+        self,
+        directory: Path,
+        *,
+        max_connections: int = 200,
+        primary: str | None = None,
+        fsync: bool = True,
     ) -> None:
         self._directory = directory
         self._data = directory / "data"
         self._port = free_port()
-        self._max_connections = max_connections
+        self._options = (f"max_connections={max_connections}", f"fsync={'on' if fsync else 'off'}")
         self._process: subprocess.Popen[bytes] | None = None
         self._programs = postgresql_programs(directory)
         self._other: dict[str, object] = {"cwd": directory}
@@ -97,7 +103,7 @@ class PostgreSQL:
                 [
                     *(self._programs / "postgres", "-D", self._data, "-p", str(self._port)),
                     *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
-                    *("-c", f"max_connections={self._max_connections}", "-c", "fsync=off"),
+                    *(word for option in self._options for word in ("-c", option)),
                 ],
                 stdout=log,
                 stderr=log,
@@ -116,11 +122,13 @@ class PostgreSQL:
 
 @contextmanager
 def own_postgresql(
-    *, max_connections: int = 200, primary: str | None = None
+    *, max_connections: int = 200, primary: str | None = None, fsync: bool = True
 ) -> Iterator[PostgreSQL]:
     """A running server for this test alone; a standby of ``primary``, if given."""
     with tempfile.TemporaryDirectory(prefix="taskyard-postgresql-") as name:
-        server = PostgreSQL(Path(name), max_connections=max_connections, primary=primary)
+        server = PostgreSQL(
+            Path(name), max_connections=max_connections, primary=primary, fsync=fsync
+        )
         try:
             server.start()
             yield server
@@ -134,7 +142,7 @@ def postgresql() -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    with own_postgresql() as server:
+    with own_postgresql(fsync=False) as server:
         yield server.url
 
 
