@@ -106,7 +106,7 @@ class TaskType:
         self.signature.check(input_data)
         return cast("dict[str, Any]", input_data)
 
-    @property
+    @cached_property
     def takes_files(self) -> bool:
         """Whether an input can name files."""
         return self.signature.takes_files
@@ -115,7 +115,7 @@ class TaskType:
         """The files that a checked input names, with their paths in it."""
         return self.signature.files(input_data)
 
-    @property
+    @cached_property
     def secrets(self) -> SecretPlaces | None:
         """Where inputs have secrets; None if they have none."""
         return self.signature.secrets

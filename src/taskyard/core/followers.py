@@ -36,7 +36,9 @@ def follow_files(follower: FileFollower) -> None:
 
 def with_files(results: Sequence[AttemptResult]) -> list[AttemptResult]:
     """Those of the attempts that may have saved files; none if the app is not installed."""
-    return [] if _files is None else [result for result in results if result.may_have_files]
+    if _files is None:
+        return []
+    return [result for result in results if result.saved_files or result.task.has_files]
 
 
 def files() -> FileFollower:

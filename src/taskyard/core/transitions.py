@@ -31,11 +31,12 @@ def finish(results: Sequence[AttemptResult]) -> set[int]:
     """
     active = [result for result in results if result.status in ACTIVE]
     failed = [result for result in results if result.traceback]
-    more = active or failed or followers.with_files(results) or _without_input(results)
+    with_files = followers.with_files(results)
+    more = active or failed or with_files or _without_input(results)
     # Most attempts end with one statement, which needs no transaction block.
     with transaction.atomic() if more else nullcontext():
         owner_ids = engine().finish(results)
-        _attempts_ended(results, owner_ids)
+        _attempts_ended(results, owner_ids, with_files)
         if active:
             _cancel_if_requested(
                 [result.task.id for result in active if result.task.id in owner_ids]
@@ -56,7 +57,7 @@ def finish_unclaimed(results: Sequence[AttemptResult]) -> None:
     owner_ids = engine().finish_unclaimed(results)
     if len(owner_ids) != len(results):
         raise RuntimeError("a locked task has changed")
-    _attempts_ended(results, owner_ids)
+    _attempts_ended(results, owner_ids, followers.with_files(results))
 
 
 def lose_attempts(tasks: Sequence[Task], decision: RescueDecision) -> None:
@@ -116,15 +117,19 @@ def end_tasks(
     _announce((owner_id, task_id, status) for task_id, owner_id in owner_ids.items())
 
 
-def _attempts_ended(results: Sequence[AttemptResult], owner_ids: dict[int, UserId | None]) -> None:
+def _attempts_ended(
+    results: Sequence[AttemptResult],
+    owner_ids: dict[int, UserId | None],
+    with_files: Sequence[AttemptResult],
+) -> None:
     """Keep the history of attempts that were written: those in ``owner_ids``."""
     written = [result for result in results if result.task.id in owner_ids]
     history.record_attempts(
         result for result in written if result.error_code and result.status in ACTIVE
     )
     history.record_tracebacks(written)
-    if with_files := followers.with_files(written):
-        followers.files().ended(with_files)
+    if of_files := [result for result in with_files if result.task.id in owner_ids]:
+        followers.files().ended(of_files)
     if task_ids := _without_input(written):
         forget_inputs(task_ids)
     _announce((owner_ids[result.task.id], result.task.id, result.status) for result in written)

@@ -190,8 +190,3 @@ class AttemptResult(NamedTuple):
     resumes: bool = False
     traceback: Traceback | None = None
     saved_files: bool = False
-
-    @property
-    def may_have_files(self) -> bool:
-        """Whether the attempt, or an earlier one, may have saved files."""
-        return self.saved_files or self.task.has_files
