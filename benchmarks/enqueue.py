@@ -1,7 +1,7 @@
 """Measure submits from a project's own code, in one transaction beside submits of others.
 
-`python -m benchmarks.enqueue`; TEST_DB=postgresql for PostgreSQL. The project is that of
-tests/host_project, with Django's own engine. One process submits 10,000 system tasks in one
+`python -m benchmarks.enqueue`. The project is that of tests/host_project, with Django's own engine,
+on PostgreSQL: on SQLite, which has one writer at a time, the others wait for the transaction. One process submits 10,000 system tasks in one
 transaction; meanwhile another submits 1,000, of which every second has an owner. For comparison
 Django's ORM inserts the same rows, one by one and together.
 """
@@ -110,9 +110,8 @@ def project(settings: str = "tests.host_project.settings") -> Iterator[None]:
             "TASKYARD_HOME": home,
             "REDIS_URL": stack.enter_context(servers.broker()),
         }
-        if os.environ.get("TEST_DB") == "postgresql":
-            server = stack.enter_context(servers.postgresql())
-            os.environ["DATABASE_URL"] = stack.enter_context(servers.database(server))
+        server = stack.enter_context(servers.own_postgresql())
+        os.environ["DATABASE_URL"] = stack.enter_context(servers.database(server.url))
         django.setup()
         from django.core.management import call_command
         from django.db import connections
