@@ -1,9 +1,11 @@
 """Measure submits from a project's own code, in one transaction beside submits of others.
 
 `python -m benchmarks.enqueue`. The project is that of tests/host_project, with Django's own engine,
-on PostgreSQL: on SQLite, which has one writer at a time, the others wait for the transaction. One process submits 10,000 system tasks in one
-transaction; meanwhile another submits 1,000, of which every second has an owner. For comparison
-Django's ORM inserts the same rows, one by one and together.
+on PostgreSQL: on SQLite, which has one writer at a time, the others wait for the transaction.
+
+One process submits 10,000 system tasks in one transaction; meanwhile another submits 1,000, of
+which every second has an owner. For comparison Django's ORM inserts the same rows, one by one and
+together.
 """
 
 import multiprocessing

@@ -1,7 +1,8 @@
 """Measure `enqueue` of a Django task beside django-tasks-db, and Celery's `delay`, in turns.
 
-`python -m benchmarks.enqueue_peers [--turns 7] [--count 3000]`, on PostgreSQL. All take the same arguments in the same project, in one process. Celery sends each message to Redis
-at once; the two backends insert a row, first all in one transaction, then each in one of its own.
+`python -m benchmarks.enqueue_peers [--turns 7] [--count 3000]`, on PostgreSQL. All take the same
+arguments in the same project, in one process. Celery sends each message to Redis at once; the two
+backends insert a row, first all in one transaction, then each in one of its own.
 """
 
 import argparse
