@@ -1,5 +1,6 @@
 """Task types that only benchmarks use: TASKYARD_TASK_TYPES=benchmarks.task_types."""
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,3 +26,9 @@ def tallied_sum(
 def nap(run: Run, due: float) -> None:
     """Sleep once, until a moment given in seconds of the epoch."""
     run.sleep_until(datetime.fromtimestamp(due, UTC))
+
+
+@task_type("busy")
+def busy(seconds: float) -> None:
+    """Hold a process for some seconds, without the use of its processor."""
+    time.sleep(seconds)

@@ -86,6 +86,9 @@ class Conf(BaseModel):
     """The queues that a worker serves; by default all."""
     ACTIVE_LIMIT: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     """Active tasks per user."""
+    PRIORITY: Literal["own", "global"] = "own"
+    """What the priority of a task sorts: `own`, the tasks of its owner alone; `global`, all tasks
+    of the queue, so that every user can jump it."""
     SUBMIT_RATE: Rate = "1000000/hour"
     """Tasks that a user may submit; 429 beyond."""
     BYTES_PER_USER: Bytes = ByteSize(10 * 2**30)

@@ -31,6 +31,8 @@ from taskyard.catalog.schema import (
 )
 from taskyard.catalog.task_type import TaskType, UnknownTaskType, registry
 from taskyard.core import encryption
+from taskyard.core.conf import conf
+from taskyard.core.fair_order import band_of
 from taskyard.core.states import Priority
 from taskyard.core.strict_json import dumps
 from taskyard.core.types import NewTask
@@ -131,6 +133,9 @@ def parse_task(data: Any) -> NewTask:
         run_at=request.run_at,
         delay_microseconds=round(request.delay * 1_000_000) if request.delay else None,
     )
+    of_type = Priority[task_type.priority.upper()]
+    if band := band_of(new.priority if conf().PRIORITY == "global" else of_type):
+        new = new._replace(band=band)
     if task_type.takes_files:
         new = new._replace(files=_files(task_type, input_data))
     if task_type.secrets is not None:

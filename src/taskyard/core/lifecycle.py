@@ -10,28 +10,29 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Least, Now
 
-from taskyard.core import allowance, busy, followers, notifications, transitions
+from taskyard.core import allowance, busy, fair_queue, followers, notifications, transitions
 from taskyard.core.conf import conf
-from taskyard.core.engine import LockedRow, SubmittedRow, engine
-from taskyard.core.engine.rows import rows_of_new, time_of
+from taskyard.core.engine import SubmittedRow, engine
+from taskyard.core.engine.rows import LockedRow, rows_of_new, time_of
 from taskyard.core.errors import (
     InputNotKept,
     NotCancellable,
     NotRetryable,
     Unproven,
 )
+from taskyard.core.fair_order import band_of
 from taskyard.core.intake import files_of
 from taskyard.core.models import Quota, Task
 from taskyard.core.proofs import Proof
 from taskyard.core.querysets import TaskQuerySet
-from taskyard.core.states import TERMINAL, Status
+from taskyard.core.states import TERMINAL, Priority, Status
 from taskyard.core.types import (
     AttemptResult,
     AttemptState,
@@ -113,6 +114,9 @@ def _accept(
 def _insert(
     owner_id: UserId | None, new: Sequence[NewTask], proof: Proof | None
 ) -> list[SubmittedRow]:
+    if owner_id is None and any(task.priority != Priority.NORMAL for task in new):
+        # System tasks are the project's own: their priority counts between all owners.
+        new = [task._replace(band=band_of(task.priority)) for task in new]
     rows = rows_of_new(new, engine().moment)
     size = allowance.size_of_each(rows, len(new))
     if owner_id is None:
@@ -153,18 +157,19 @@ def _accept_within_quota(
 def claim(
     queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
 ) -> tuple[list[ClaimedTask], bool]:
-    """Claim the next ready tasks for a process, in priority order; and whether more wait.
+    """Claim the next ready tasks for a process, in fair order; and whether more wait.
 
     ``batch_sizes`` has, for each task type that the process knows, how many tasks it takes
     together: the claim goes on along the queue while the type of the next task allows that many.
     A worker without a lease claims nothing.
     """
-    rows = engine().claim(queue, batch_sizes, worker_id=worker_id, process=process)
-    rows.sort(key=lambda row: (-row.priority, row.task.id))
+    ask = partial(engine().claim, queue, batch_sizes, worker_id=worker_id, process=process)
+    claimed = fair_queue.take(queue, max(batch_sizes.values()) + 1, ask)
+    rows = claimed.rows
     notifications.on_commit(
         changes=[(row.owner_id, row.task.id, Status.IN_PROGRESS) for row in rows]
     )
-    return [row.task for row in rows], bool(rows) and rows[0].looked_at > len(rows)
+    return [row.task for row in rows], claimed.looked_at > len(rows)
 
 
 class LockedTasks(list[ClaimedTask]):
@@ -225,8 +230,10 @@ def lock_ready(queue: str, batch_sizes: dict[str, int]) -> Iterator[LockedTasks]
     """
     with ExitStack() as stack:
         stack.enter_context(transaction.atomic())
-        rows = engine().lock(queue, batch_sizes)
-        yield LockedTasks(_runnable(rows, batch_sizes), seen=len(rows), transaction=stack)
+        ask = partial(engine().lock, queue, batch_sizes)
+        locked = fair_queue.take(queue, max(batch_sizes.values()) + 1, ask)
+        runnable = _runnable(locked.rows, batch_sizes)
+        yield LockedTasks(runnable, seen=locked.looked_at, transaction=stack)
 
 
 def _runnable(rows: Sequence[LockedRow], batch_sizes: dict[str, int]) -> Iterator[ClaimedTask]:
@@ -393,6 +400,7 @@ def retry(task: Task) -> Task:
                 timeout_seconds=task.timeout_seconds,
                 tags=tuple(task.tags),
                 retry_of_id=task.id,
+                band=task.band,
                 files=files_of(task.task_type, task.input_data) if task.has_files else (),
             ),
         )

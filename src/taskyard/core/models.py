@@ -60,6 +60,8 @@ class Quota(models.Model):
     deleted_cancelled = models.BigIntegerField(default=0, db_default=0, editable=False)
     # The sum of the ``size`` of the user's tasks.
     bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # How many seconds the user gets for each one of a user with the weight 1.
+    weight = models.FloatField(_("weight"), default=1, db_default=1)
     # The theoretical arrival time of the generic cell rate algorithm, which limits submits, in
     # seconds since 1970 by the database's clock.
     rate_at = models.FloatField(default=0, db_default=0, editable=False)
@@ -73,6 +75,7 @@ class Quota(models.Model):
                 condition=Q(completed__gte=0, error__gte=0, cancelled__gte=0),
                 name="quota_ended_not_negative",
             ),
+            models.CheckConstraint(condition=Q(weight__gt=0), name="quota_weight_positive"),
         ]
 
     def __str__(self) -> str:
@@ -146,6 +149,8 @@ class Task(models.Model):
     attempt = models.IntegerField(_("attempt"), default=0)
     max_attempts = models.IntegerField(_("attempts at most"), default=3)
     fence = models.IntegerField(default=0)
+    # Tasks of a higher band come first, also before those of other owners.
+    band = models.SmallIntegerField(default=0, db_default=0)
     ready = models.BooleanField(default=True)
     wake_at = models.DateTimeField(null=True)
     resumes = models.BooleanField(default=False)
@@ -171,7 +176,9 @@ class Task(models.Model):
             models.Index(fields=["owner", "id"], name="task_owner"),
             models.Index(fields=["owner", "id"], name="task_active", condition=Q(finished_at=None)),
             models.Index(
-                fields=["queue", "-priority", "id"], name="task_ready", condition=Q(ready=True)
+                fields=["queue", "-band", "owner", "-priority", "id"],
+                name="task_ready",
+                condition=Q(ready=True),
             ),
             models.Index(fields=["wake_at"], name="task_wake", condition=Q(wake_at__isnull=False)),
             models.Index(fields=["worker"], name="task_held", condition=Q(worker__isnull=False)),
@@ -314,6 +321,33 @@ class PausedQueue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Share(models.Model):
+    """The seconds that an owner has used in a queue, by weight, while others waited there too.
+
+    The system tasks have no owner. ``core/fair_queue.py`` writes the rows.
+    """
+
+    queue = models.CharField(max_length=50)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+    )
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["queue", "owner"], name="share_once_an_owner"),
+            models.UniqueConstraint(
+                fields=["queue"], name="share_once_the_system", condition=Q(owner=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.queue} {self.owner_id}: {self.seconds}"
 
 
 class AuditEntry(models.Model):

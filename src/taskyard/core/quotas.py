@@ -1,4 +1,4 @@
-"""How many active tasks a user may have: read the quota, and change it for one user."""
+"""How many active tasks a user may have, and its weight: read the quota, and change it."""
 
 from django.db import transaction
 
@@ -23,17 +23,23 @@ def change_limit(owner_id: UserId, limit: int | None, *, by_id: UserId | None) -
 
     Tasks that are active already stay.
     """
+    _change(owner_id, "active_limit", limit, action="change_limit", by_id=by_id)
+
+
+def change_weight(owner_id: UserId, weight: float, *, by_id: UserId | None) -> None:
+    """Set how many seconds a user gets for each one of a user with the weight 1; above 0."""
+    _change(owner_id, "weight", weight, action="change_weight", by_id=by_id)
+
+
+def _change(
+    owner_id: UserId, field: str, value: float | None, *, action: str, by_id: UserId | None
+) -> None:
     lifecycle.open_quota(owner_id)
     with transaction.atomic():
         quota = Quota.objects.select_for_update(of=("self",)).get(user_id=owner_id)
-        if quota.active_limit == limit:
+        before = getattr(quota, field)
+        if before == value:
             return
-        audit.record(
-            by_id,
-            "change_limit",
-            audit.name_of(owner_id),
-            before=quota.active_limit,
-            after=limit,
-        )
-        quota.active_limit = limit
-        quota.save(update_fields=["active_limit"])
+        audit.record(by_id, action, audit.name_of(owner_id), before=before, after=value)
+        setattr(quota, field, value)
+        quota.save(update_fields=[field])

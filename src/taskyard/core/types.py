@@ -20,7 +20,8 @@ class NewTask(NamedTuple):
     """A task to submit; ``timeout_seconds`` limits each attempt, ``run_at`` is aware.
 
     With ``delay_microseconds`` the database computes ``run_at`` by its own clock. ``files`` are the
-    files that the input names, each with its path in the request.
+    files that the input names, each with its path in the request. Tasks of a higher ``band`` come
+    before those of all other owners; ``priority`` sorts those of one owner.
     """
 
     task_type: str
@@ -34,6 +35,7 @@ class NewTask(NamedTuple):
     retry_of_id: int | None = None
     delay_microseconds: int | None = None
     files: tuple[UsedFile, ...] = ()
+    band: int = 0
 
     def under(self, place: tuple[str | int, ...]) -> "NewTask":
         """The task as a part of a larger request."""

@@ -7,6 +7,7 @@ its successor claims this task before it runs it.
 from collections.abc import Sequence
 
 from taskyard.catalog.task_type import TaskType, registry
+from taskyard.core import fair_queue
 
 QUICK_SECONDS = 0.005
 # How long the tasks of one transaction may run in total; other processes wait for its locks.
@@ -28,6 +29,7 @@ class FastTypes:
             return
         elif may_be_quick(registry.get(task_type)):
             self._quick.add(task_type)
+        fair_queue.expect(task_type, seconds)
 
     def exclude(self, task_type: str) -> None:
         """Always claim tasks of this type, because its handler uses the database."""

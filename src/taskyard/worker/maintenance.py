@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from taskyard.core import audit, cleanup, deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.conf import conf
+from taskyard.core.fair_queue import Accountant
 from taskyard.core.models import Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,14 @@ def rescue(worker_id: int) -> None:
     """Take tasks from dead workers. Workers find the tasks that become ready by polling."""
     if leases.leads(worker_id):
         lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
+
+
+def count_used(worker_id: int, accountant: Accountant) -> None:
+    """Count what owners have used of each queue that a worker serves."""
+    if leases.leads(worker_id):
+        served = Worker.objects.alive().values_list("queues", flat=True)
+        for queue in {queue for names in served for queue in names}:
+            accountant.count(queue)
 
 
 def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.BATCH_SIZE) -> int | None:

@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from taskyard.core import leases, lifecycle
 from taskyard.core.conf import conf
+from taskyard.core.fair_queue import Accountant
 from taskyard.core.models import Task
 from taskyard.core.types import LossReason
 from taskyard.core.wakeup import has_undelivered, notify
@@ -50,6 +51,7 @@ class Watchdog(threading.Thread):
         self._stalled: dict[int, float] = {}
         self._reaped: set[int] = set()
         self._claimed_for: set[int] = set()
+        self._accountant = Accountant()
         self._reaped_at = 0.0
         self._beaten_at = time.monotonic()
         self._checked_at = self._looked_at = 0.0
@@ -157,6 +159,7 @@ class Watchdog(threading.Thread):
             queues |= self._rescue_dropped(alive=set(self._processes()))
             self.reaches_broker = idle_listener.end(served_queues())
             maintenance.rescue(identity.worker_id)
+            maintenance.count_used(identity.worker_id, self._accountant)
             self._exit_if_not_consuming()
         return queues
 

@@ -71,6 +71,25 @@ def test_a_limit_is_changed_and_holds(
     assert "– → 1" in page.get("/staff/audit/").content.decode()
 
 
+def test_a_weight_is_changed_with_the_limit(page: Client, owner: User) -> None:
+    path = f"/staff/users/{owner.pk}/limit/"
+    page.post(path, {"limit": "", "weight": "2.5"})
+    page.post(path, {"limit": ""})
+    assert Quota.objects.get(user=owner).weight == 2.5
+    assert lines() == [("boss", "change_weight", "owner")]
+    assert "1.0 → 2.5" in page.get("/staff/audit/").content.decode()
+    assert 'name="weight" min="0.01" max="100" step="any" value="2.5"' in (
+        page.get("/staff/users/").content.decode()
+    )
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "x", "nan", "inf", "101", "0.001"])
+def test_a_weight_that_is_none_is_refused(page: Client, owner: User, weight: str) -> None:
+    page.post(f"/staff/users/{owner.pk}/limit/", {"limit": "3", "weight": weight})
+    assert "owner: " in page.get("/staff/users/").content.decode()
+    assert not Quota.objects.exclude(weight=1, active_limit=None).exists()
+
+
 @pytest.mark.parametrize("limit", ["-1", "x", "2147483648", "1.5", "9" * 40])
 def test_a_limit_that_is_none_is_refused(page: Client, owner: User, limit: str) -> None:
     answer = page.post(f"/staff/users/{owner.pk}/limit/", {"limit": limit}, follow=True)

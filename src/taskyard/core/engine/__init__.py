@@ -15,17 +15,19 @@ from django.db.models.deletion import Collector
 from django.db.models.expressions import RawSQL
 
 from taskyard.core.engine import postgresql, sqlite
-from taskyard.core.engine.rows import ClaimedRow, LockedRow, SubmittedRow
+from taskyard.core.engine.rows import ChosenOwners, Claimed, Locked, SubmittedRow, Waiter
 from taskyard.core.models import Task
 from taskyard.core.proofs import Proof
 from taskyard.core.states import Status
 from taskyard.core.types import AttemptResult, NewTask, UserId
 
 __all__ = [
-    "ClaimedRow",
+    "ChosenOwners",
+    "Claimed",
     "Engine",
-    "LockedRow",
+    "Locked",
     "SubmittedRow",
+    "Waiter",
     "delete_tasks",
     "engine",
     "prove_writable",
@@ -50,12 +52,24 @@ class Engine(Protocol):
         """Insert system tasks: also as ``rows`` (of ``rows_of_new``), ``size`` of each in bytes."""
 
     def claim(
-        self, queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
-    ) -> list[ClaimedRow]:
-        """Claim the next ready tasks of a queue for a process, in no particular order."""
+        self,
+        queue: str,
+        batch_sizes: dict[str, int],
+        chosen: ChosenOwners | None,
+        *,
+        worker_id: int,
+        process: int,
+    ) -> Claimed:
+        """Claim the next ready tasks of a queue for a process.
 
-    def lock(self, queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
-        """Lock the next ready tasks of a queue, highest priority first, for this transaction."""
+        If no owners are ``chosen``, nothing is claimed if several wait for more than can be taken.
+        """
+
+    def lock(self, queue: str, batch_sizes: dict[str, int], chosen: ChosenOwners | None) -> Locked:
+        """Lock the next ready tasks of a queue for this transaction; like ``claim``."""
+
+    def waiting(self, queue: str, band: int, most: int) -> list[Waiter]:
+        """The owners with ready tasks in a band of a queue, at most so many and the system."""
 
     def finish(self, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
         """Write how claimed attempts ended, and release the places of the tasks that ended.

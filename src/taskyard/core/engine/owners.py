@@ -6,11 +6,11 @@ hexadecimal digits. Statements name the column's type only in JSON rows.
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
 
-from taskyard.core.engine.rows import ClaimedRow
+from taskyard.core.engine.rows import ClaimedRow, LockedRow, Waiter
 from taskyard.core.models import Task
 from taskyard.core.types import UserId
 
@@ -25,7 +25,10 @@ def to_column(owner_id: UserId) -> Any:
     return _field().get_db_prep_value(owner_id, connection)
 
 
-def of_claimed(rows: list[ClaimedRow]) -> list[ClaimedRow]:
+Row = TypeVar("Row", ClaimedRow, LockedRow, Waiter)
+
+
+def of_rows(rows: list[Row]) -> list[Row]:
     """The rows, each with the owner's id instead of the column's value."""
     if not _converters():
         return rows

@@ -19,9 +19,13 @@ from psycopg.types.numeric import Int8
 
 from taskyard.core.engine import owners
 from taskyard.core.engine.rows import (
+    ChosenOwners,
+    Claimed,
     ClaimedRow,
+    Locked,
     LockedRow,
     SubmittedRow,
+    Waiter,
     next_in,
     rows_of,
     text_of,
@@ -44,17 +48,17 @@ _INSERT = """
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at, changed, size)
+    slept, created_at, changed, size, band)
 SELECT {owner}, r.task_type, r.queue, r.input_data::text, 'pending', '', '',
     COALESCE(r.tags, '[]'), COALESCE(r.priority, {priority}),
     r.timeout_seconds, r.retry_of_id, {due},
     CASE WHEN {due} > now() THEN {due} END, COALESCE({due} <= now(), true),
     0, COALESCE(r.max_attempts, {max_attempts}), 0, false, 0, now(),
-    pg_current_xact_id()::text::bigint, %(size)s
+    pg_current_xact_id()::text::bigint, %(size)s, COALESCE(r.band, 0)
 FROM {places}ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     task_type text, queue text, input_data json, tags jsonb, priority smallint,
     timeout_seconds float8, retry_of_id bigint, run_at timestamptz, max_attempts integer,
-    delay_microseconds bigint
+    delay_microseconds bigint, band smallint
 )) WITH ORDINALITY AS r
 ORDER BY r.ordinality
 RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
@@ -68,10 +72,10 @@ INSERT_ONE = """
 INSERT INTO taskyard_task (
     task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, ready, attempt, max_attempts, fence, resumes, slept, created_at,
-    changed, size)
+    changed, size, band)
 VALUES (%(task_type)s, %(queue)s, %(input_data)s, 'pending', '', '', %(tags)s::jsonb, %(priority)s,
     %(timeout_seconds)s, %(retry_of_id)s, true, 0, %(max_attempts)s, 0, false, 0, now(),
-    pg_current_xact_id()::text::bigint, %(size)s)
+    pg_current_xact_id()::text::bigint, %(size)s, %(band)s)
 RETURNING id, (date_part('epoch', created_at) * 1000000)::bigint, ready
 """
 
@@ -89,70 +93,165 @@ WITH place AS (
 )
 {insert}"""
 
-# Claim the next tasks that fit: those before the first task whose type's batch is full.
-CLAIM = """
-WITH picked AS (
-    SELECT id, task_type, priority FROM taskyard_task
-    WHERE ready AND queue = %(queue)s AND %(batch_sizes)s::jsonb ? task_type
-      AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
-      AND EXISTS (SELECT FROM taskyard_worker WHERE id = %(worker)s AND lease_until > now())
-    ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), numbered AS (
-    SELECT id, row_number() OVER w AS n, (%(batch_sizes)s::jsonb ->> task_type)::integer AS cap
-    FROM picked WINDOW w AS (ORDER BY priority DESC, id)
+# Pick the next ready tasks of a queue, owner by owner. If others wait too, and not all that is
+# ready can be taken, these are not ``decided``: the caller has to say whose turn it is.
+_PICK_ANY = """
+picked AS (
+    SELECT next.*, row_number() OVER () AS n FROM (
+        SELECT id, task_type, band, owner_id FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND %(batch_sizes)s::jsonb ? task_type{and_leased}
+          AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
+        ORDER BY band DESC, owner_id, priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) AS next
+), decided AS (
+    SELECT count(*) < least(
+        %(limit)s, 1 + min((%(batch_sizes)s::jsonb ->> task_type)::integer)
+    ) OR (
+        SELECT (first.band, first.owner_id) IS NOT DISTINCT FROM (last.band, last.owner_id)
+        FROM picked AS first, (
+            SELECT band, owner_id FROM taskyard_task WHERE ready AND queue = %(queue)s
+            ORDER BY band, owner_id DESC LIMIT 1
+        ) AS last
+        WHERE first.n = 1
+    ) AS decided
+    FROM picked
+)"""
+
+# Pick the next ready tasks of the owners whose turn it is, in their order.
+_PICK = """
+picked AS (
+    SELECT next.*, row_number() OVER () AS n FROM (
+        SELECT next.* FROM unnest(%(owners)s::{owner_type}[]) WITH ORDINALITY AS chosen (of, place)
+        CROSS JOIN LATERAL ({next}) AS next
+        LIMIT %(limit)s
+    ) AS next
+), decided AS (SELECT true AS decided)"""
+_NEXT = """
+            SELECT {columns} FROM taskyard_task
+            WHERE ready AND queue = %(queue)s AND band = %(band)s AND {whose}
+              AND %(batch_sizes)s::jsonb ? task_type{and_leased}
+              AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
+            ORDER BY priority DESC, id LIMIT %(each)s FOR UPDATE SKIP LOCKED"""
+_AND_LEASED = """
+          AND EXISTS (SELECT FROM taskyard_worker WHERE id = %(worker)s AND lease_until > now())"""
+
+# Claim the tasks that fit of those that were picked: those before the first task whose type's batch
+# is full. There is always a row, which says what was looked at.
+_CLAIM = """
+WITH {picked}, numbered AS (
+    SELECT id, n, (%(batch_sizes)s::jsonb ->> task_type)::integer AS cap FROM picked
 ), fitting AS (
     SELECT id, n <= min(cap) OVER (ORDER BY n) AS fits FROM numbered
+), claimed AS (
+    UPDATE taskyard_task SET
+        status = 'in_progress', ready = false, worker_id = %(worker)s, process = %(process)s,
+        fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = false,
+        claimed_at = CASE WHEN resumes AND status = 'in_progress' THEN claimed_at ELSE now() END,
+        started_at = COALESCE(started_at, now()),
+        changed = CASE WHEN resumes AND status = 'in_progress' THEN changed
+            ELSE pg_current_xact_id()::text::bigint END
+    WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits)) AND (SELECT decided FROM decided)
+    RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
+        timeout_seconds, (date_part('epoch', started_at) * 1000000)::bigint AS started,
+        (date_part('epoch', claimed_at) * 1000000)::bigint AS began,
+        (date_part('epoch', now()) * 1000000)::bigint AS now,
+        cancel_requested_at IS NOT NULL AS cancelled, has_files, owner_id
 )
-UPDATE taskyard_task SET
-    status = 'in_progress', ready = false, worker_id = %(worker)s, process = %(process)s,
-    fence = fence + 1, attempt = attempt + CASE WHEN resumes THEN 0 ELSE 1 END, resumes = false,
-    claimed_at = CASE WHEN resumes AND status = 'in_progress' THEN claimed_at ELSE now() END,
-    started_at = COALESCE(started_at, now()),
-    changed = CASE WHEN resumes AND status = 'in_progress' THEN changed
-        ELSE pg_current_xact_id()::text::bigint END
-WHERE id = ANY(ARRAY(SELECT id FROM fitting WHERE fits))
-RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, (date_part('epoch', started_at) * 1000000)::bigint,
-    (date_part('epoch', claimed_at) * 1000000)::bigint,
-    (date_part('epoch', now()) * 1000000)::bigint, cancel_requested_at IS NOT NULL, has_files,
-    priority, owner_id, (SELECT count(*) FROM picked)
+SELECT looked.*, claimed.* FROM (
+    SELECT count(*), CASE WHEN NOT (SELECT decided FROM decided) THEN max(band) END FROM picked
+) AS looked LEFT JOIN claimed ON true
+LEFT JOIN picked USING (id) ORDER BY picked.n
 """
+
+
+def _claimed(rows: list[tuple[Any, ...]]) -> Claimed:
+    """Read the columns of ``_CLAIM``."""
+    looked_at, undecided = rows[0][:2]
+    claimed = [] if rows[0][2] is None else [_claimed_row(row[2:]) for row in rows]
+    return Claimed(owners.of_rows(claimed), looked_at, undecided)
 
 
 def _claimed_row(columns: tuple[Any, ...]) -> ClaimedRow:
-    """Read the columns of ``CLAIM``."""
-    *stored, started, began, now, cancelled, has_files, priority, owner_id, looked_at = columns
+    *stored, started, began, now, cancelled, has_files, owner_id = columns
     task = ClaimedTask._make(
         (*stored, time_of(started), time_of(began), time_of(now), cancelled, has_files)
     )
-    return ClaimedRow(task, priority, owner_id, looked_at)
+    return ClaimedRow(task, owner_id)
 
 
-# Lock the next tasks of the fast path.
-LOCK = """
-SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, timeout_seconds, max_attempts = 1 OR resumes,
-    (date_part('epoch', now()) * 1000000)::bigint
+# Lock the next ready tasks of a queue for the fast path, owner by owner. The last columns are the
+# band and the owner of the last entry of the index.
+_LOCK_ANY = """
+SELECT {columns},
+    (
+        SELECT band FROM taskyard_task WHERE ready AND queue = %(queue)s ORDER BY band LIMIT 1
+    ) AS last_band,
+    (
+        SELECT owner_id FROM taskyard_task WHERE ready AND queue = %(queue)s
+        ORDER BY band, owner_id DESC LIMIT 1
+    ) AS last_owner_id
 FROM taskyard_task
 WHERE ready AND queue = %(queue)s AND %(batch_sizes)s::jsonb ? task_type
   AND NOT EXISTS (SELECT FROM taskyard_pausedqueue WHERE name = %(queue)s)
-ORDER BY priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+ORDER BY band DESC, owner_id, priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
+
+# Lock those of the owners whose turn it is, in their order.
+_LOCK = """
+SELECT next.* FROM unnest(%(owners)s::{owner_type}[]) WITH ORDINALITY AS chosen (of, place)
+CROSS JOIN LATERAL ({next}) AS next
+LIMIT %(limit)s
+"""
+_LOCKED_COLUMNS = """id, task_type, fence + 1,
+    attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts, input_data, timeout_seconds,
+    max_attempts = 1 OR resumes, (date_part('epoch', now()) * 1000000)::bigint, band, owner_id"""
 
 
 def _locked_rows(rows: list[tuple[Any, ...]]) -> list[LockedRow]:
-    """Read the columns of ``LOCK``; the last is the time, the same in each row."""
-    now = time_of(rows[0][-1] if rows else 0)
+    """Read ``_LOCKED_COLUMNS``; the time is the same in each row."""
+    now = time_of(rows[0][8])
     return [
         LockedRow(
             ClaimedTask(
                 task_id, task_type, fence, attempt, most, data, None, 0, timeout, now, now, now
             ),
-            must_be_claimed,
+            must,
+            owner_id,
         )
-        for task_id, task_type, fence, attempt, most, data, timeout, must_be_claimed, _ in rows
+        for task_id, task_type, fence, attempt, most, data, timeout, must, _, _, owner_id in rows
     ]
 
+
+# The owners with ready tasks in a band of a queue: the index is read once for each owner.
+WAITING = """
+WITH RECURSIVE waiting AS (
+    (
+        SELECT owner_id FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NOT NULL
+        ORDER BY owner_id LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT owner_id FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id > waiting.owner_id
+        ORDER BY owner_id LIMIT 1
+    ) FROM waiting WHERE owner_id IS NOT NULL
+)
+(
+    SELECT waiting.owner_id, share.seconds, COALESCE(quota.weight, 1) FROM waiting
+    LEFT JOIN taskyard_quota AS quota ON quota.user_id = waiting.owner_id
+    LEFT JOIN taskyard_share AS share
+        ON share.queue = %(queue)s AND share.owner_id = waiting.owner_id
+    WHERE waiting.owner_id IS NOT NULL LIMIT %(most)s
+)
+UNION ALL
+(
+    SELECT NULL,
+        (SELECT seconds FROM taskyard_share WHERE queue = %(queue)s AND owner_id IS NULL), 1
+    FROM taskyard_task
+    WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NULL LIMIT 1
+)
+"""
 
 # Release the places of the tasks in ``done`` that ended; lock the quotas in the order of ids.
 _RELEASE = """
@@ -247,16 +346,76 @@ def insert(new: Sequence[NewTask], rows: str, size: int) -> list[SubmittedRow]:
 
 
 def claim(
-    queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
-) -> list[ClaimedRow]:
+    queue: str,
+    batch_sizes: dict[str, int],
+    chosen: ChosenOwners | None,
+    *,
+    worker_id: int,
+    process: int,
+) -> Claimed:
     """Claim the next ready tasks for a process; skip those that are locked."""
     params = {**next_in(queue, batch_sizes), "worker": worker_id, "process": process}
-    return owners.of_claimed(list(map(_claimed_row, _fetch(CLAIM, params))))
+    return _claimed(_fetch(_claim_statement(_kind(chosen)), params | _of_chosen(chosen)))
 
 
-def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
+def lock(queue: str, batch_sizes: dict[str, int], chosen: ChosenOwners | None) -> Locked:
     """Lock the next ready tasks; skip those that are locked."""
-    return _locked_rows(_fetch(LOCK, next_in(queue, batch_sizes)))
+    params = next_in(queue, batch_sizes)
+    rows = _fetch(_lock_statement(_kind(chosen)), params | _of_chosen(chosen))
+    if not rows:
+        return Locked([], 0)
+    if chosen is None:
+        *_, band, owner_id, last_band, last_owner_id = rows[0]
+        most = min(params["limit"] - 1, *(batch_sizes[row[1]] for row in rows))
+        if len(rows) > most and (band, owner_id) != (last_band, last_owner_id):
+            return Locked([], len(rows), band)
+        rows = [row[:11] for row in rows]
+    return Locked(owners.of_rows(_locked_rows(rows)), len(rows))
+
+
+# Which owners a statement takes tasks of.
+_ANY, _THESE, _SYSTEM = "any", "these", "system"
+
+
+def _kind(chosen: ChosenOwners | None) -> str:
+    if chosen is None:
+        return _ANY
+    return _SYSTEM if chosen.owners[0] is None else _THESE
+
+
+@cache
+def _claim_statement(kind: str) -> str:
+    if kind == _ANY:
+        return _CLAIM.format(picked=_PICK_ANY.format(and_leased=_AND_LEASED).strip())
+    following = _next(kind, columns="id, task_type, band, owner_id", and_leased=_AND_LEASED)
+    picked = _PICK.format(owner_type=owners.column_type(), next=following)
+    return _CLAIM.format(picked=picked.strip())
+
+
+@cache
+def _lock_statement(kind: str) -> str:
+    if kind == _ANY:
+        return _LOCK_ANY.format(columns=_LOCKED_COLUMNS)
+    following = _next(kind, columns=_LOCKED_COLUMNS, and_leased="")
+    return _LOCK.format(owner_type=owners.column_type(), next=following)
+
+
+def _next(kind: str, **parts: str) -> str:
+    whose = "owner_id IS NULL" if kind == _SYSTEM else "owner_id = chosen.of"
+    return _NEXT.format(whose=whose, **parts)
+
+
+def _of_chosen(chosen: ChosenOwners | None) -> dict[str, Any]:
+    if chosen is None:
+        return {}
+    of = [None if owner is None else owners.to_column(owner) for owner in chosen.owners]
+    return {"owners": of, "band": chosen.band, "each": chosen.each}
+
+
+def waiting(queue: str, band: int, most: int) -> list[Waiter]:
+    """The owners with ready tasks in a band of a queue."""
+    rows = _fetch(WAITING, {"queue": queue, "band": band, "most": most})
+    return owners.of_rows([Waiter(*row) for row in rows])
 
 
 def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:

@@ -1,7 +1,7 @@
 """The rows that the statements of the engines take, as one JSON parameter, and return."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,13 +20,22 @@ LEAST_RESULT_BYTES = 256
 SubmittedRow = tuple[int, int, bool]
 
 
+class ChosenOwners(NamedTuple):
+    """The owners, of one band, whose tasks are next in a queue, and how many of ``each`` to take.
+
+    The owner None, who is alone, stands for the system tasks.
+    """
+
+    band: int
+    owners: Sequence[UserId | None]
+    each: int
+
+
 class ClaimedRow(NamedTuple):
-    """A task that was claimed; ``looked_at`` counts the ready tasks that the claim looked at."""
+    """A task that was claimed, and its owner."""
 
     task: ClaimedTask
-    priority: int
     owner_id: UserId | None
-    looked_at: int
 
 
 class LockedRow(NamedTuple):
@@ -37,6 +46,35 @@ class LockedRow(NamedTuple):
 
     task: ClaimedTask
     must_be_claimed: bool
+    owner_id: UserId | None
+
+
+class Claimed(NamedTuple):
+    """The tasks that were taken, in their order, and how many ready tasks were looked at.
+
+    If the caller has to say whose turn it is, nothing was taken, and ``undecided`` is the band of
+    the next tasks.
+    """
+
+    rows: list[ClaimedRow]
+    looked_at: int
+    undecided: int | None = None
+
+
+class Locked(NamedTuple):
+    """The same for tasks that were locked."""
+
+    rows: list[LockedRow]
+    looked_at: int
+    undecided: int | None = None
+
+
+class Waiter(NamedTuple):
+    """An owner with ready tasks: the seconds that were counted (None: none yet), and the weight."""
+
+    owner_id: UserId | None
+    seconds: float | None
+    weight: float
 
 
 def time_of(microseconds: int) -> datetime:

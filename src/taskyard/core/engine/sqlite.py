@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, transaction
 from django.db.models import BooleanField, Q
@@ -18,9 +19,13 @@ from taskyard.core.engine import owners
 from taskyard.core.engine.rows import (
     EPOCH,
     LEAST_RESULT_BYTES,
+    ChosenOwners,
+    Claimed,
     ClaimedRow,
+    Locked,
     LockedRow,
     SubmittedRow,
+    Waiter,
     next_in,
     rows_of,
 )
@@ -44,14 +49,14 @@ INSERT = """
 INSERT INTO taskyard_task (
     owner_id, task_type, queue, input_data, status, error_code, error_message, tags, priority,
     timeout_seconds, retry_of_id, run_at, wake_at, ready, attempt, max_attempts, fence, resumes,
-    slept, created_at, changed, size)
+    slept, created_at, changed, size, band)
 SELECT %(owner)s, value ->> 'task_type', value ->> 'queue', value -> 'input_data', 'pending', '',
     '', COALESCE(value -> 'tags', '[]'), COALESCE(value ->> 'priority', {priority}),
     value ->> 'timeout_seconds',
     value ->> 'retry_of_id', due, CASE WHEN due > %(now)s THEN due END,
     due IS NULL OR due <= %(now)s,
     0, COALESCE(value ->> 'max_attempts', {max_attempts}), 0, 0, 0, %(now)s, %(change)s,
-    %(size)s
+    %(size)s, COALESCE(value ->> 'band', 0)
 FROM (
     SELECT key, value, CASE WHEN value ->> 'delay_microseconds' IS NULL THEN value ->> 'run_at'
         ELSE substr(django_format_dtdelta(
@@ -67,24 +72,44 @@ INSERT INTO taskyard_clock (id, ticks) VALUES (1, 1)
 ON CONFLICT (id) DO UPDATE SET ticks = ticks + 1 RETURNING ticks
 """
 
-# Find the next tasks, and which fit: those before the first whose type's batch is full.
-PICK = """
+# Find the next tasks, owner by owner, and which fit: those before the first whose type's batch is
+# full. The last column of the first row says whether these are of the only owner who waits.
+PICK_ANY = """
 WITH picked AS (
-    SELECT id, task_type, priority FROM taskyard_task
+    SELECT id, task_type, band, owner_id, priority FROM taskyard_task
     WHERE ready AND queue = %(queue)s
       AND %(batch_sizes)s ->> ('$."' || task_type || '"') IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
-      AND EXISTS (SELECT 1 FROM taskyard_worker WHERE id = %(worker)s AND lease_until > %(now)s)
-    ORDER BY priority DESC, id LIMIT %(limit)s
+      AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s){and_leased}
+    ORDER BY band DESC, owner_id, priority DESC, id LIMIT %(limit)s
 ), numbered AS (
-    SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS n,
+    SELECT id, band, owner_id,
+        row_number() OVER (ORDER BY band DESC, owner_id, priority DESC, id) AS n,
         %(batch_sizes)s ->> ('$."' || task_type || '"') AS cap
     FROM picked
 )
-SELECT id, n <= min(cap) OVER (ORDER BY n) FROM numbered
+SELECT id, n <= min(cap) OVER (ORDER BY n), band, CASE WHEN n = 1 THEN (
+    SELECT last.band = numbered.band AND last.owner_id IS numbered.owner_id FROM (
+        SELECT band, owner_id FROM taskyard_task WHERE ready AND queue = %(queue)s
+        ORDER BY band, owner_id DESC LIMIT 1
+    ) AS last) END
+FROM numbered ORDER BY n
 """
 
-# Claim the tasks that ``PICK`` found to fit.
+# Find the next tasks of an owner whose turn it is.
+PICK = """
+WITH picked AS (
+    SELECT id, task_type, priority FROM taskyard_task
+    WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS %(of)s
+      AND %(batch_sizes)s ->> ('$."' || task_type || '"') IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s){and_leased}
+    ORDER BY priority DESC, id LIMIT %(each)s
+)
+SELECT id, %(batch_sizes)s ->> ('$."' || task_type || '"') FROM picked ORDER BY priority DESC, id
+"""
+AND_LEASED = """
+      AND EXISTS (SELECT 1 FROM taskyard_worker WHERE id = %(worker)s AND lease_until > %(now)s)"""
+
+# Claim the tasks that were found to fit.
 CLAIM = """
 UPDATE taskyard_task SET
     status = 'in_progress', ready = 0, worker_id = %(worker)s, process = %(process)s,
@@ -94,13 +119,13 @@ UPDATE taskyard_task SET
     changed = CASE WHEN resumes AND status = 'in_progress' THEN changed ELSE %(change)s END
 WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 RETURNING id, task_type, fence, attempt, max_attempts, input_data, checkpoint, slept,
-    timeout_seconds, started_at, claimed_at, cancel_requested_at, has_files, priority, owner_id
+    timeout_seconds, started_at, claimed_at, cancel_requested_at, has_files, owner_id
 """
 
 
-def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> ClaimedRow:
+def _claimed_row(columns: tuple[Any, ...], *, now: datetime) -> ClaimedRow:
     """Read the columns of ``CLAIM``."""
-    *stored, started, began, cancel_requested_at, has_files, priority, owner_id = columns
+    *stored, started, began, cancel_requested_at, has_files, owner_id = columns
     task = ClaimedTask._make(
         (
             *stored,
@@ -108,32 +133,49 @@ def _claimed_row(columns: tuple[Any, ...], *, now: datetime, looked_at: int) -> 
             *(cancel_requested_at is not None, bool(has_files)),
         )
     )
-    return ClaimedRow(task, priority, owner_id, looked_at)
+    return ClaimedRow(task, owner_id)
 
 
-# Find the next tasks of the fast path.
+# Read the tasks of the fast path that were found.
 LOCK = """
 SELECT id, task_type, fence + 1, attempt + CASE WHEN resumes THEN 0 ELSE 1 END, max_attempts,
-    input_data, timeout_seconds, max_attempts = 1 OR resumes
-FROM taskyard_task
-WHERE ready AND queue = %(queue)s AND %(batch_sizes)s ->> ('$."' || task_type || '"') IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM taskyard_pausedqueue WHERE name = %(queue)s)
-ORDER BY priority DESC, id LIMIT %(limit)s
+    input_data, timeout_seconds, max_attempts = 1 OR resumes, owner_id
+FROM taskyard_task WHERE id IN (SELECT value FROM json_each(%(chosen)s))
 """
 
 
-def _locked_rows(rows: list[tuple[Any, ...]], now: datetime) -> list[LockedRow]:
+def _locked_row(columns: tuple[Any, ...], *, now: datetime) -> LockedRow:
     """Read the columns of ``LOCK``."""
-    return [
-        LockedRow(
-            ClaimedTask(
-                task_id, task_type, fence, attempt, most, data, None, 0, timeout, now, now, now
-            ),
-            must_be_claimed,
-        )
-        for task_id, task_type, fence, attempt, most, data, timeout, must_be_claimed in rows
-    ]
+    *stored, timeout, must_be_claimed, owner_id = columns
+    task = ClaimedTask._make((*stored, None, 0, timeout, now, now, now, False, False))
+    return LockedRow(task, bool(must_be_claimed), owner_id)
 
+
+# The owners with ready tasks in a band of a queue: the index is read once for each owner.
+WAITING = """
+WITH RECURSIVE waiting AS (
+    SELECT (
+        SELECT owner_id FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NOT NULL
+        ORDER BY owner_id LIMIT 1
+    ) AS owner_id
+    UNION ALL
+    SELECT (
+        SELECT owner_id FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id > waiting.owner_id
+        ORDER BY owner_id LIMIT 1
+    ) FROM waiting WHERE owner_id IS NOT NULL LIMIT %(most)s
+), owners AS (
+    SELECT owner_id FROM waiting WHERE owner_id IS NOT NULL
+    UNION ALL
+    SELECT NULL WHERE EXISTS (
+        SELECT 1 FROM taskyard_task
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NULL)
+)
+SELECT owners.owner_id, share.seconds, COALESCE(quota.weight, 1) FROM owners
+LEFT JOIN taskyard_quota AS quota ON quota.user_id = owners.owner_id
+LEFT JOIN taskyard_share AS share ON share.queue = %(queue)s AND share.owner_id IS owners.owner_id
+"""
 
 # Write how attempts ended, if they are ``current``.
 _WRITE = """
@@ -215,28 +257,84 @@ def _insert(params: dict[str, Any]) -> list[SubmittedRow]:
 
 
 def claim(
-    queue: str, batch_sizes: dict[str, int], *, worker_id: int, process: int
-) -> list[ClaimedRow]:
+    queue: str,
+    batch_sizes: dict[str, int],
+    chosen: ChosenOwners | None,
+    *,
+    worker_id: int,
+    process: int,
+) -> Claimed:
     """Claim the next ready tasks for a process."""
     params = {**next_in(queue, batch_sizes), "worker": worker_id, "process": process}
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(PICK, {**params, "now": moment(datetime.now(UTC))})
-        picked = cursor.fetchall()
-        if not picked:
-            return []
-        chosen = str([task_id for task_id, fits in picked if fits])
+        now = moment(datetime.now(UTC))
+        picked = _pick(params | {"now": now}, chosen, leased=True)
+        if not picked.fitting:
+            return Claimed([], len(picked.ids), picked.undecided)
         stamp = _stamp()
-        cursor.execute(CLAIM, {**params, **stamp, "chosen": chosen})
+        cursor.execute(CLAIM, {**params, **stamp, "chosen": str(picked.fitting)})
         rows = cursor.fetchall()
-    now = _aware(stamp["now"])
-    return owners.of_claimed([_claimed_row(row, now=now, looked_at=len(picked)) for row in rows])
+    claimed = [_claimed_row(row, now=_aware(stamp["now"])) for row in rows]
+    return Claimed(owners.of_rows(picked.in_order(claimed)), len(picked.ids))
 
 
-def lock(queue: str, batch_sizes: dict[str, int]) -> list[LockedRow]:
+def lock(queue: str, batch_sizes: dict[str, int], chosen: ChosenOwners | None) -> Locked:
     """Find the next ready tasks; no other process writes in this transaction."""
+    picked = _pick(next_in(queue, batch_sizes), chosen, leased=False)
+    if picked.undecided is not None or not picked.ids:
+        return Locked([], len(picked.ids), picked.undecided)
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, next_in(queue, batch_sizes))
-        return _locked_rows(cursor.fetchall(), datetime.now(UTC))
+        cursor.execute(LOCK, {"chosen": str(picked.ids)})
+        now = datetime.now(UTC)
+        rows = [_locked_row(row, now=now) for row in cursor.fetchall()]
+    return Locked(owners.of_rows(picked.in_order(rows)), len(rows))
+
+
+TakenRow = TypeVar("TakenRow", ClaimedRow, LockedRow)
+
+
+class _Picked(NamedTuple):
+    """The ids of the next tasks in their order, and of those that fit."""
+
+    ids: list[int]
+    fitting: list[int]
+    undecided: int | None = None
+
+    def in_order(self, rows: list[TakenRow]) -> list[TakenRow]:
+        place = {task_id: number for number, task_id in enumerate(self.ids)}
+        return sorted(rows, key=lambda row: place[row.task.id])
+
+
+def _pick(params: dict[str, Any], chosen: ChosenOwners | None, *, leased: bool) -> _Picked:
+    and_leased = AND_LEASED if leased else ""
+    with connection.cursor() as cursor:
+        if chosen is None:
+            cursor.execute(PICK_ANY.format(and_leased=and_leased), params)
+            rows = cursor.fetchall()
+            ids = [row[0] for row in rows]
+            is_all = len(rows) < params["limit"] and all(row[1] for row in rows)
+            if not (is_all or rows[0][3]):
+                return _Picked(ids, [], undecided=rows[0][2])
+            return _Picked(ids, [row[0] for row in rows if row[1]])
+        found: list[tuple[int, int]] = []
+        for owner in chosen.owners:
+            left = params["limit"] - len(found)
+            of = {"of": owner and owners.to_column(owner), "band": chosen.band}
+            each = {"each": min(chosen.each, left)}
+            cursor.execute(PICK.format(and_leased=and_leased), {**params, **of, **each})
+            found += cursor.fetchall()
+            if len(found) == params["limit"]:
+                break
+    fits = list(accumulate((cap for _, cap in found), min))
+    fitting = [task_id for n, (task_id, _) in enumerate(found, 1) if n <= fits[n - 1]]
+    return _Picked([task_id for task_id, _ in found], fitting)
+
+
+def waiting(queue: str, band: int, most: int) -> list[Waiter]:
+    """The owners with ready tasks in a band of a queue."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, {"queue": queue, "band": band, "most": most})
+        return owners.of_rows([Waiter(*row) for row in cursor.fetchall()])
 
 
 def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:

@@ -15,6 +15,7 @@ ACTIONS = {
     "delete_task": _("deleted the task"),
     "delete_file": _("deleted the file"),
     "change_limit": _("changed the limit of"),
+    "change_weight": _("changed the weight of"),
     "create_service_account": _("made the service account"),
     "suspend_user": _("suspended"),
     "restore_user": _("restored"),

@@ -1,4 +1,4 @@
-"""Users: their tasks and limits; change a limit."""
+"""Users: their tasks, limits and weights; change these."""
 
 from typing import Any
 
@@ -18,12 +18,14 @@ from taskyard.web.view_helpers import next_url, render, user_of
 
 PAGE_SIZE = 50
 LARGEST_LIMIT = 2**31 - 1
+LEAST_WEIGHT, LARGEST_WEIGHT = 0.01, 100
 
 
 class LimitForm(forms.Form):
-    """The limit of active tasks; empty for the common limit."""
+    """The limit of active tasks, empty for the common one; the weight, empty to leave it."""
 
     limit = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_LIMIT)
+    weight = forms.FloatField(required=False, min_value=LEAST_WEIGHT, max_value=LARGEST_WEIGHT)
 
 
 @staff_view
@@ -66,6 +68,7 @@ def users(request: HttpRequest) -> HttpResponse:
         "has_files": project.has_files(),
         "common_limit": conf().ACTIVE_LIMIT,
         "largest_limit": LARGEST_LIMIT,
+        "weights": {"least": LEAST_WEIGHT, "largest": LARGEST_WEIGHT},
     }
     return render(request, "taskyard/web/staff/users.html", context)
 
@@ -77,10 +80,14 @@ def limit(request: HttpRequest, user_id: str) -> HttpResponse:
         raise Http404
     form = LimitForm(request.POST)
     if not form.is_valid():
-        text = form["limit"].errors.as_text().removeprefix("* ")
+        (texts, *_others) = form.errors.values()
+        text = texts.as_text().removeprefix("* ")
         notes.error(request, f"{user.get_username()}: {text}")
         return HttpResponseRedirect(next_url(request, default="taskyard_web:staff-users"))
-    quotas.change_limit(user.pk, form.cleaned_data["limit"], by_id=user_of(request).pk)
+    by_id = user_of(request).pk
+    quotas.change_limit(user.pk, form.cleaned_data["limit"], by_id=by_id)
+    if weight := form.cleaned_data["weight"]:
+        quotas.change_weight(user.pk, weight, by_id=by_id)
     text = _("The limit of %(user)s has been changed.") % {"user": user.get_username()}
     notes.success(request, text)
     return HttpResponseRedirect(next_url(request, default="taskyard_web:staff-users"))
