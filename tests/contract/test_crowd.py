@@ -13,7 +13,6 @@ pytestmark = pytest.mark.servers
 @pytest.fixture
 def live(new_live: Any) -> Live:
     started: Live = new_live(
-        TASKYARD_TASK_TYPES="benchmarks.task_types",
         TASKYARD_ACTIVE_LIMIT="100",
         TASKYARD_CONCURRENCY="2",
     )

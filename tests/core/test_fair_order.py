@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from taskyard.core.fair_order import Order, UsedTime
+from taskyard.core.fair_order import Order, floor_of
 
 
 def order(waiting: Iterable[Any], **given: dict[Any, float]) -> Order:
@@ -59,21 +59,14 @@ def test_the_system_tasks_are_taken_alone() -> None:
     assert [with_system.take(9) for _ in range(4)] == [["a"], [None], ["b"], []]
 
 
-def test_who_waits_for_nothing_collects_no_credit() -> None:
-    used_time = UsedTime({})
-    used_time.count({}, waiting="ab", weights={})
-    for _ in range(10):
-        used_time.count({"a": 1.0, "light": 0.01}, waiting="a", weights={})
-    assert used_time.used["a"] - used_time.used["light"] < 1.1
+def test_the_floor_is_the_least_of_those_who_were_served() -> None:
+    used = {"a": 9.0, "b": 7.0, "never served": 0.0}
+    assert floor_of(used, "ab", before=None) == 7.0
+    assert floor_of(used, ["b", "gone"], before=3.0) == 7.0
 
 
-def test_who_comes_in_the_count_begins_at_the_least_of_those_who_wait() -> None:
-    used_time = UsedTime({"a": 9.0, "b": 7.0, "gone": 1.0})
-    used_time.count({"a": 1.0}, waiting="abc", weights={})
-    assert used_time.used == {"a": 10.0, "b": 7.0, "c": 7.0}
-
-
-def test_used_seconds_count_by_weight() -> None:
-    used_time = UsedTime({})
-    used_time.count({"a": 8.0, "b": 4.0}, waiting="ab", weights={"a": 2.0})
-    assert used_time.used == {"a": 4.0, "b": 4.0}
+def test_the_floor_never_goes_back_and_stays_without_a_service() -> None:
+    assert floor_of({"a": 9.0, "b": 4.0}, "ab", before=5.0) == 5.0
+    assert floor_of({"a": 9.0}, "", before=5.0) == 5.0
+    assert floor_of({"a": 9.0, "b": 4.0}, "", before=None) == 4.0
+    assert floor_of({}, "", before=None) == 0.0

@@ -1,8 +1,9 @@
 """The order of the owners of a queue: each gets the same seconds of the processes, or by weight.
 
 The next task is that of the owner who has used least. This is start-time fair queueing (Goyal, Vin
-and Cheng, "Start-time Fair Queueing", SIGCOMM 1996) with seconds that were measured: ``UsedTime``
-counts what each owner has used, ``Order`` says whose turn it is.
+and Cheng, "Start-time Fair Queueing", SIGCOMM 1996) with seconds that were measured. ``floor_of``
+is its virtual time: where an owner begins who comes, or who waited without being served. So no
+owner keeps credit, and idle processes that an owner has used are no debt.
 """
 
 import heapq
@@ -22,43 +23,25 @@ def band_of(priority: int) -> int:
     return max(-LARGEST_BAND, min(priority - Priority.NORMAL, LARGEST_BAND))
 
 
-class UsedTime:
-    """The seconds that each owner of a queue has used, by weight.
+def floor_of(
+    used: Mapping[Owner, float], served: Iterable[Owner], *, before: float | None
+) -> float:
+    """The virtual time of a queue: the least used by an owner who waits and was served lately.
 
-    An owner who comes, or comes again, begins where the one is who has used least. So no owner
-    keeps credit from before, and idle processes that an owner used are no debt.
+    It never goes back. ``used`` are the seconds of all owners who wait; if none of them was served,
+    it stays as ``before``, or is the least of all.
     """
-
-    def __init__(self, used: Mapping[Owner, float]) -> None:
-        self.used = dict(used)
-
-    def count(
-        self,
-        used: Mapping[Owner, float],
-        *,
-        waiting: Iterable[Owner],
-        weights: Mapping[Owner, float],
-    ) -> None:
-        """Add the seconds that owners have used since the last call; forget who is gone.
-
-        ``waiting`` are the owners that have ready tasks. The one of them who has used least is the
-        floor for all others.
-        """
-        wait = set(waiting)
-        before = self.used
-        floor = min((before[owner] for owner in wait if owner in before), default=0.0)
-        self.used = {
-            owner: max(before.get(owner, floor), floor)
-            + used.get(owner, 0.0) / weights.get(owner, 1.0)
-            for owner in wait | used.keys()
-        }
+    lately = [used[owner] for owner in served if owner in used]
+    if not lately:
+        return min(used.values(), default=0.0) if before is None else before
+    return min(lately) if before is None else max(before, min(lately))
 
 
 class Order:
     """The owners who wait in a queue, the next one first, as a process knows it for a moment.
 
-    ``counted`` is ``UsedTime.used``; who is not in it begins at the least of those who wait.
-    ``running`` are the seconds that the running tasks of owners are expected to go on.
+    ``counted`` are the seconds that owners have used; who is not in it begins at the least of those
+    who wait. ``running`` are the seconds of the tasks that run.
     """
 
     def __init__(
@@ -71,7 +54,7 @@ class Order:
     ) -> None:
         owners = list(waiting)
         floor = min((counted[owner] for owner in owners if owner in counted), default=0.0)
-        self._weights = weights
+        self.weights = weights
         self._numbers = count()
         self._used: dict[Owner, float] = {}
         self._heap = [
@@ -105,5 +88,5 @@ class Order:
 
     def put_back(self, owner: Owner, seconds: float) -> None:
         """The owner waits on; tasks that will run for so long were claimed: the turn is later."""
-        used = self._used[owner] + seconds / self._weights.get(owner, 1.0)
+        used = self._used[owner] + seconds / self.weights.get(owner, 1.0)
         heapq.heappush(self._heap, (used, next(self._numbers), owner))

@@ -1,23 +1,27 @@
 """The fair order of queues: whose tasks a process claims next, and the count of what owners used.
 
 A claim without a choice is one statement: if one owner waits alone, or if all that is ready is
-taken. Otherwise the process asks who waits, and for LOOK_SECONDS it claims the tasks of those whose
-turn it is. ``Accountant.count`` is called once a second, in one worker at a time.
+taken. Otherwise the process asks which owners wait, and for LOOK_SECONDS it claims the tasks of
+those whose turn it is. What these tasks have run it adds to ``Share`` before it looks again. So
+nothing of this happens in a queue that is not shared. ``Accountant.settle`` is called once a
+second, in one worker at a time.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
-from django.db.models import Sum
-from django.db.models.functions import Greatest, Now
+from django.db import transaction
+from django.db.models.functions import Now
 
 from taskyard.core.engine import ChosenOwners, Claimed, Locked, Waiter, engine
-from taskyard.core.fair_order import Order, Owner, UsedTime
+from taskyard.core.fair_order import Order, Owner, floor_of
 from taskyard.core.models import Share, Task
 from taskyard.core.querysets import Seconds
+from taskyard.core.types import ClaimedTask
 
 # How long a process relies on what it has seen of a queue.
 LOOK_SECONDS = 0.2
@@ -29,8 +33,9 @@ QUANTUM_SECONDS = 0.1
 FEW_OWNERS = 8
 # How long a task of a type is expected to run of which this process has run none.
 UNKNOWN_SECONDS = 1.0
-# Tasks that are claimed and ended in one write have begun and ended at the same moment.
 LEAST_SECONDS = 0.001
+# An owner was served lately if a process has noted that within so many seconds.
+SERVED_SECONDS = 10.0
 # Of what was expected, so much is what the last task took.
 NEWEST_SHARE = 0.2
 
@@ -40,6 +45,12 @@ _looks: dict[str, "_Look"] = {}
 _pace: dict[str, float] = {}
 # By queue: how many owners the next claim looks at.
 _breadth: dict[str, int] = {}
+# By queue: the last owner of a look that did not see all.
+_last_seen: dict[str, Owner] = {}
+# By task: the queue and the owner of the tasks that were taken last from a shared queue.
+_taken: dict[int, tuple[str, Owner]] = {}
+# By queue and owner: the seconds that were run and are not noted yet.
+_used: dict[tuple[str, Owner], float] = defaultdict(float)
 
 Taken = TypeVar("Taken", Claimed, Locked)
 
@@ -55,68 +66,129 @@ def expected(task_type: str) -> float:
     return max(_expected.get(task_type, UNKNOWN_SECONDS), LEAST_SECONDS)
 
 
+def ran(task: ClaimedTask, seconds: float) -> None:
+    """This process has run a task for so long."""
+    if _taken and (of := _taken.pop(task.id, None)) is not None:
+        _used[of] += seconds
+
+
 class _Look:
     """What a process has seen of a queue, and whose turn it is."""
 
     def __init__(self, queue: str, band: int) -> None:
         self.band = band
         self.until = time.monotonic() + LOOK_SECONDS
-        waiting = engine().waiting(queue, band, MOST_OWNERS)
-        weights = {each.owner_id: each.weight for each in waiting if each.weight != 1}
+        waiting = _next_waiting(queue, band)
         self.order = Order(
             [each.owner_id for each in waiting],
             counted={each.owner_id: each.seconds for each in waiting if each.seconds is not None},
-            running=_still_running(queue),
-            weights=weights,
+            running=_running(queue),
+            weights={each.owner_id: each.weight for each in waiting if each.weight != 1},
         )
 
 
-def _still_running(queue: str) -> dict[Owner, float]:
-    """The seconds that the running tasks of owners are expected to go on."""
-    rest: dict[Owner, float] = defaultdict(float)
+def _next_waiting(queue: str, band: int) -> list[Waiter]:
+    """The owners with ready tasks; of very many, those behind the last one of the look before."""
+    after = _last_seen.pop(queue, None)
+    waiting = engine().waiting(queue, band, MOST_OWNERS, after=after)
+    if len(waiting) < MOST_OWNERS and after is not None:
+        seen = {each.owner_id for each in waiting}
+        first = engine().waiting(queue, band, MOST_OWNERS)
+        waiting += [each for each in first if each.owner_id not in seen]
+    elif len(waiting) >= MOST_OWNERS:
+        _last_seen[queue] = next(
+            each.owner_id for each in reversed(waiting) if each.owner_id is not None
+        )
+    return waiting
+
+
+def _running(queue: str) -> dict[Owner, float]:
+    """The seconds of the tasks that run: so far, or what is expected if that is more.
+
+    Of several tasks that a process holds it runs one, so only what is expected counts.
+    """
+    seconds: dict[Owner, float] = defaultdict(float)
     running = Task.objects.filter(worker__isnull=False, queue=queue)
-    rows = running.values_list("owner_id", "task_type", Seconds(Now(), "claimed_at"))
-    for owner_id, task_type, seconds in rows[:MOST_RUNNING]:
-        rest[owner_id] += max(0.0, expected(task_type) - (seconds or 0.0))
-    return rest
+    rows = running.values_list(
+        "worker_id", "process", "owner_id", "task_type", Seconds(Now(), "claimed_at")
+    )[:MOST_RUNNING]
+    held = Counter((worker_id, process) for worker_id, process, *_ in rows)
+    for worker_id, process, owner_id, task_type, so_far in rows:
+        is_alone = held[worker_id, process] == 1
+        seconds[owner_id] += max(expected(task_type), (so_far or 0.0) if is_alone else 0.0)
+    return seconds
 
 
-def take(queue: str, most: int, ask: Callable[[ChosenOwners | None], Taken]) -> Taken:
+def take(
+    queue: str,
+    most: int,
+    ask: Callable[[ChosenOwners | None], Taken],
+    *,
+    between: Callable[[Callable[[], None]], None] = lambda note: note(),
+) -> Taken:
     """Claim or lock the next tasks of a queue, ``most`` at a time, in fair order.
 
-    ``ask`` is the statement, for any owner or for those whose turn it is.
+    ``ask`` is the statement, for any owner or for those whose turn it is. ``between`` calls what it
+    is given without the locks of an answer that took nothing.
     """
     for _ in range(2):
         look = _looks.get(queue)
         if look is None or time.monotonic() >= look.until:
             taken = ask(None)
             if taken.undecided is None:
-                _looks.pop(queue, None)
+                _forget(queue)
                 return taken
+            between(partial(_note_used, queue))
             look = _looks[queue] = _Look(queue, taken.undecided)
         in_turn = _take_in_turn(queue, most, look, ask)
         if in_turn is not None:
             return in_turn
         _looks.pop(queue, None)
-    return ask(None)
+    taken = ask(None)
+    # If nothing was taken, the tasks that are left are not for this process, or not at the moment.
+    return taken if taken.undecided is None else taken._replace(looked_at=0)
+
+
+def _forget(queue: str) -> None:
+    """The queue is not shared: what was used of it does not count."""
+    _looks.pop(queue, None)
+    _taken.clear()
+    for of in [of for of in _used if of[0] == queue]:
+        del _used[of]
+
+
+def _note_used(queue: str) -> None:
+    """Add what this process has run of a queue to what its owners have used."""
+    of_queue = {of: seconds for of, seconds in _used.items() if of[0] == queue}
+    for of in of_queue:
+        del _used[of]
+    look = _looks.get(queue)
+    weights = look.order.weights if look else {}
+    seconds = {owner: used / weights.get(owner, 1.0) for (_, owner), used in of_queue.items()}
+    if seconds:
+        engine().add_used(queue, seconds)
 
 
 def _take_in_turn(
     queue: str, most: int, look: _Look, ask: Callable[[ChosenOwners | None], Taken]
 ) -> Taken | None:
-    """The tasks of the first owners who still have some; None if all were seen to have none."""
+    """The tasks of the first owners who still have some; None if none was seen to have any."""
     each = max(1, min(most, round(QUANTUM_SECONDS / _pace.get(queue, UNKNOWN_SECONDS))))
-    while owners := look.order.take(min(most, _breadth.get(queue, FEW_OWNERS))):
+    breadth = _breadth.get(queue, FEW_OWNERS)
+    while owners := look.order.take(breadth):
         taken = ask(ChosenOwners(look.band, owners, each))
         seconds = _seconds_of(taken)
         _put_back(look.order, owners, seconds)
         if taken.rows:
+            _taken.clear()
+            _taken.update((row.task.id, (queue, row.owner_id)) for row in taken.rows)
             _pace[queue] = sum(seconds.values()) / len(taken.rows)
             # As many owners as a batch needs, if they have as few tasks as these.
             _breadth[queue] = max(FEW_OWNERS, 2 * len(seconds))
             # Others wait, also if these were all that was looked at.
             more = max(taken.looked_at, len(taken.rows) + bool(look.order))
             return taken._replace(looked_at=more)
+        breadth *= 2
     return None
 
 
@@ -141,41 +213,45 @@ def _put_back(order: Order, owners: Sequence[Owner], seconds: Mapping[Owner, flo
 
 
 class Accountant:
-    """Counts what owners have used of a queue while others waited there too.
+    """Keeps the shares of owners while several of them wait in a queue.
 
-    One worker does this at a time. What it has counted is in the database, for all processes.
+    One worker does this at a time.
     """
 
     def __init__(self) -> None:
-        self._counted: dict[str, tuple[float, str]] = {}
+        self._floors: dict[str, float] = {}
 
-    def count(self, queue: str) -> None:
-        """Count what was used since the last call; forget it when no two owners wait any more."""
-        waiting = {each.owner_id: each for each in _waiting(queue)}
+    def settle(self, queue: str) -> None:
+        """Give owners who wait a share, none below the floor; forget them when no two wait.
+
+        The share of an owner who is above the floor stays when its tasks are done: it goes on there
+        if the owner comes again.
+        """
+        waiting = {each.owner_id: each.seconds for each in _waiting(queue)}
+        shares = Share.objects.filter(queue=queue)
         if len(waiting) < 2:
-            if self._counted.pop(queue, None) is not None or waiting:
-                Share.objects.filter(queue=queue).delete()
+            self._floors.pop(queue, None)
+            if shares.exists():
+                shares.delete()
             return
-        now, snapshot = time.monotonic(), engine().snapshot()
-        counted_at, before = self._counted.get(queue, (now, snapshot))
-        self._counted[queue] = now, snapshot
-        shares = {share.owner_id: share for share in Share.objects.filter(queue=queue)}
-        used_time = UsedTime({owner: share.seconds for owner, share in shares.items()})
-        used_time.count(
-            _used(queue, waiting, since=(before, snapshot), seconds=now - counted_at),
-            waiting=waiting,
-            weights={owner: each.weight for owner, each in waiting.items()},
+        lately = shares.filter(served_at__gt=Now() - timedelta(seconds=SERVED_SECONDS))
+        floor = floor_of(
+            {owner: seconds for owner, seconds in waiting.items() if seconds is not None},
+            lately.values_list("owner_id", flat=True),
+            before=self._floors.get(queue),
         )
-        gone = [share.pk for owner, share in shares.items() if owner not in used_time.used]
-        Share.objects.filter(pk__in=gone).delete()
-        changed = []
-        for owner_id, used in used_time.used.items():
-            share = shares.get(owner_id, Share(queue=queue, owner_id=owner_id))
-            if share.pk is None or share.seconds != used:
-                share.seconds = used
-                changed.append(share)
-        Share.objects.bulk_create([s for s in changed if s.pk is None], ignore_conflicts=True)
-        Share.objects.bulk_update([s for s in changed if s.pk is not None], ["seconds"], 500)
+        self._floors[queue] = floor
+        with transaction.atomic():
+            behind = shares.filter(seconds__lt=floor)
+            shares.filter(id__in=behind.free()).update(seconds=floor)
+            at_floor = shares.filter(seconds__lte=floor).values_list("id", "owner_id")
+            done = [share_id for share_id, owner in at_floor if owner not in waiting]
+            shares.filter(id__in=shares.filter(id__in=done).free()).delete()
+        new = [owner for owner, seconds in waiting.items() if seconds is None]
+        Share.objects.bulk_create(
+            [Share(queue=queue, owner_id=owner, seconds=floor) for owner in new],
+            ignore_conflicts=True,
+        )
 
 
 def _waiting(queue: str) -> Iterator[Waiter]:
@@ -185,28 +261,3 @@ def _waiting(queue: str) -> Iterator[Waiter]:
     while band is not None:
         yield from engine().waiting(queue, band, MOST_OWNERS)
         band = ready.filter(band__lt=band).values_list("band", flat=True).first()
-
-
-def _used(
-    queue: str, owners: Iterable[Owner], *, since: tuple[str, str], seconds: float
-) -> dict[Owner, float]:
-    """The seconds that owners have used in the last ``seconds``, in which a snapshot followed.
-
-    Of tasks that have ended, only those of ``owners`` count.
-    """
-    used: dict[Owner, float] = defaultdict(float)
-    began = Greatest("claimed_at", Now() - timedelta(seconds=seconds))
-    running = Task.objects.filter(worker__isnull=False, queue=queue)
-    parts = [running.annotate(took=Seconds(Now(), began))]
-    if since[0] != since[1]:
-        ended = Task.objects.filter(engine().ended_between(*since), queue=queue)
-        ended = ended.filter(claimed_at__isnull=False)
-        ended = ended.annotate(took=Greatest(Seconds("finished_at", began), LEAST_SECONDS))
-        # The index of ended tasks begins with the owner.
-        parts.append(ended.filter(owner_id__in=[owner for owner in owners if owner is not None]))
-        if None in owners:
-            parts.append(ended.filter(owner=None))
-    for part in parts:
-        for owner_id, took in part.order_by().values_list("owner_id").annotate(Sum("took")):
-            used[owner_id] += max(0.0, took or 0.0)
-    return used

@@ -133,14 +133,23 @@ def parse_task(data: Any) -> NewTask:
         run_at=request.run_at,
         delay_microseconds=round(request.delay * 1_000_000) if request.delay else None,
     )
-    of_type = Priority[task_type.priority.upper()]
-    if band := band_of(new.priority if conf().PRIORITY == "global" else of_type):
+    if band := band_for(task_type.name, new.priority):
         new = new._replace(band=band)
     if task_type.takes_files:
         new = new._replace(files=_files(task_type, input_data))
     if task_type.secrets is not None:
         new = new._replace(input_data=encryption.seal(task_type, input_data))
     return new
+
+
+def band_for(name: str, priority: int) -> int:
+    """The band of a user's task of this type: by the type's own priority, or by the setting."""
+    if conf().PRIORITY == "global":
+        return band_of(priority)
+    try:
+        return band_of(Priority[registry.get(name).priority.upper()])
+    except UnknownTaskType:
+        return 0
 
 
 def files_of(name: str, input_data: Any) -> tuple[UsedFile, ...]:

@@ -28,7 +28,7 @@ from taskyard.core.errors import (
     Unproven,
 )
 from taskyard.core.fair_order import band_of
-from taskyard.core.intake import files_of
+from taskyard.core.intake import band_for, files_of
 from taskyard.core.models import Quota, Task
 from taskyard.core.proofs import Proof
 from taskyard.core.querysets import TaskQuerySet
@@ -230,8 +230,14 @@ def lock_ready(queue: str, batch_sizes: dict[str, int]) -> Iterator[LockedTasks]
     """
     with ExitStack() as stack:
         stack.enter_context(transaction.atomic())
+
+        def unlocked(note: Callable[[], None]) -> None:
+            stack.close()
+            note()
+            stack.enter_context(transaction.atomic())
+
         ask = partial(engine().lock, queue, batch_sizes)
-        locked = fair_queue.take(queue, max(batch_sizes.values()) + 1, ask)
+        locked = fair_queue.take(queue, max(batch_sizes.values()) + 1, ask, between=unlocked)
         runnable = _runnable(locked.rows, batch_sizes)
         yield LockedTasks(runnable, seen=locked.looked_at, transaction=stack)
 
@@ -400,7 +406,7 @@ def retry(task: Task) -> Task:
                 timeout_seconds=task.timeout_seconds,
                 tags=tuple(task.tags),
                 retry_of_id=task.id,
-                band=task.band,
+                band=band_for(task.task_type, task.priority),
                 files=files_of(task.task_type, task.input_data) if task.has_files else (),
             ),
         )

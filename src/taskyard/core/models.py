@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from taskyard.core import encryption
 from taskyard.core.conf import conf
 from taskyard.core.fields import JsonText
-from taskyard.core.querysets import TaskQuerySet, WorkerQuerySet
+from taskyard.core.querysets import ShareQuerySet, TaskQuerySet, WorkerQuerySet
 from taskyard.core.states import ACTIVE, TERMINAL, Priority, Status
 from taskyard.core.types import UserId
 
@@ -326,17 +326,24 @@ class PausedQueue(models.Model):
 class Share(models.Model):
     """The seconds that an owner has used in a queue, by weight, while others waited there too.
 
-    The system tasks have no owner. ``core/fair_queue.py`` writes the rows.
+    The system tasks have no owner. ``core/fair_queue.py`` writes the rows, and no lock on a user
+    may hold it up.
     """
 
     queue = models.CharField(max_length=50)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,
         null=True,
         related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
     seconds = models.FloatField()
+    # When a process last noted that it has run tasks of this owner.
+    served_at = models.DateTimeField(null=True)
+
+    objects = ShareQuerySet.as_manager()
 
     class Meta:
         constraints = [

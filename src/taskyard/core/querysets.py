@@ -14,7 +14,7 @@ from taskyard.core.states import ACTIVE, FAILED
 from taskyard.core.types import UserId
 
 if TYPE_CHECKING:
-    from taskyard.core.models import Task, Worker  # noqa: F401
+    from taskyard.core.models import Share, Task, Worker  # noqa: F401
 
 
 class HasTag(Func):
@@ -135,6 +135,13 @@ def _reading_one(task: "type[Task]") -> str:
     columns = [str(f.column) for f in task._meta.concrete_fields if f.name != "checkpoint"]
     table = task._meta.db_table
     return f"SELECT {', '.join(columns)} FROM {table} WHERE owner_id = %s AND id = %s"  # noqa: S608
+
+
+class ShareQuerySet(QuerySet["Share"]):
+    def free(self) -> list[int]:
+        """The ids of those that no other transaction has locked; they are locked from now on."""
+        locked = self.select_for_update(skip_locked=True, of=("self",)).order_by("id")
+        return list(locked.values_list("id", flat=True))
 
 
 class WorkerQuerySet(QuerySet["Worker"]):

@@ -20,7 +20,7 @@ from taskyard.catalog.files import StorageError
 from taskyard.catalog.run import Cancelled, Fail, Retry, Run, Suspend, TimedOut
 from taskyard.catalog.schema import InvalidInput
 from taskyard.catalog.task_type import InvalidResult, TaskType, UnknownTaskType, registry
-from taskyard.core import encryption, lifecycle, transitions
+from taskyard.core import encryption, fair_queue, lifecycle, transitions
 from taskyard.core.database_errors import Outage, is_outage
 from taskyard.core.errors import SecretUnreadable
 from taskyard.core.models import Task
@@ -137,6 +137,7 @@ def _hard_limit(task: ClaimedTask) -> float | None:
 
 
 def _record_duration(task: ClaimedTask, seconds: float) -> None:
+    fair_queue.ran(task, seconds)
     if database.was_used:
         fast_types.exclude(task.task_type)
         database.make_as_new()

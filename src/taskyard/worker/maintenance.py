@@ -7,8 +7,11 @@ worker alive does the rest. Each step is a guarded statement, so two workers at 
 import logging
 from collections.abc import Sequence
 
+from django.db import DatabaseError
+
 from taskyard.core import audit, cleanup, deletion, idempotency, leases, lifecycle, queues
 from taskyard.core.conf import conf
+from taskyard.core.database_errors import Outage, outage_of
 from taskyard.core.fair_queue import Accountant
 from taskyard.core.models import Task, Worker
 
@@ -37,12 +40,18 @@ def rescue(worker_id: int) -> None:
         lifecycle.rescue(Task.objects.lost(Worker.objects.alive()))
 
 
-def count_used(worker_id: int, accountant: Accountant) -> None:
-    """Count what owners have used of each queue that a worker serves."""
-    if leases.leads(worker_id):
-        served = Worker.objects.alive().values_list("queues", flat=True)
-        for queue in {queue for names in served for queue in names}:
-            accountant.count(queue)
+def settle_shares(worker_id: int, accountant: Accountant) -> None:
+    """Keep the shares of owners in each queue that a worker serves. Raises for outages alone."""
+    if not leases.leads(worker_id):
+        return
+    served = Worker.objects.alive().values_list("queues", flat=True)
+    for queue in {queue for names in served for queue in names}:
+        try:
+            accountant.settle(queue)
+        except DatabaseError as error:
+            if outage_of(error) not in (None, Outage.BUSY):
+                raise
+            logger.warning("shares not settled: %s", error, extra={"queue": queue})
 
 
 def purge(worker_id: int, *, beyond_id: int, at_most: int = deletion.BATCH_SIZE) -> int | None:

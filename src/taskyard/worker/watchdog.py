@@ -159,8 +159,8 @@ class Watchdog(threading.Thread):
             queues |= self._rescue_dropped(alive=set(self._processes()))
             self.reaches_broker = idle_listener.end(served_queues())
             maintenance.rescue(identity.worker_id)
-            maintenance.count_used(identity.worker_id, self._accountant)
             self._exit_if_not_consuming()
+            maintenance.settle_shares(identity.worker_id, self._accountant)
         return queues
 
     def _look_for_work(self) -> None:

@@ -4,7 +4,7 @@ Each database has a module with the functions of ``Engine``. Rows travel as one 
 the statement for one task and for a thousand is the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
@@ -68,8 +68,16 @@ class Engine(Protocol):
     def lock(self, queue: str, batch_sizes: dict[str, int], chosen: ChosenOwners | None) -> Locked:
         """Lock the next ready tasks of a queue for this transaction; like ``claim``."""
 
-    def waiting(self, queue: str, band: int, most: int) -> list[Waiter]:
-        """The owners with ready tasks in a band of a queue, at most so many and the system."""
+    def waiting(
+        self, queue: str, band: int, most: int, *, after: UserId | None = None
+    ) -> list[Waiter]:
+        """The owners with ready tasks in a band of a queue, at most so many and the system.
+
+        With ``after``, only owners whose ids come after that one.
+        """
+
+    def add_used(self, queue: str, seconds: Mapping[UserId | None, float]) -> None:
+        """Add to what owners have used of a queue; those that have no share are left out."""
 
     def finish(self, results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
         """Write how claimed attempts ended, and release the places of the tasks that ended.

@@ -6,7 +6,7 @@ its row.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
@@ -227,7 +227,7 @@ WAITING = """
 WITH RECURSIVE waiting AS (
     (
         SELECT owner_id FROM taskyard_task
-        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NOT NULL
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND {beyond}
         ORDER BY owner_id LIMIT 1
     )
     UNION ALL
@@ -251,6 +251,20 @@ UNION ALL
     FROM taskyard_task
     WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NULL LIMIT 1
 )
+"""
+
+# Add to what owners have used: a list of objects. The rows are locked in the order of ids.
+ADD_USED = """
+WITH used AS (
+    SELECT share.id, used.seconds
+    FROM json_to_recordset(%(used)s::json) AS used (owner {owner_type}, seconds float8)
+    JOIN taskyard_share AS share ON share.queue = %(queue)s AND (
+        share.owner_id = used.owner OR (share.owner_id IS NULL AND used.owner IS NULL))
+), locked AS (
+    SELECT id FROM taskyard_share WHERE id IN (SELECT id FROM used) ORDER BY id FOR UPDATE
+)
+UPDATE taskyard_share AS share SET seconds = share.seconds + used.seconds, served_at = now()
+FROM used JOIN locked USING (id) WHERE share.id = used.id
 """
 
 # Release the places of the tasks in ``done`` that ended; lock the quotas in the order of ids.
@@ -412,10 +426,25 @@ def _of_chosen(chosen: ChosenOwners | None) -> dict[str, Any]:
     return {"owners": of, "band": chosen.band, "each": chosen.each}
 
 
-def waiting(queue: str, band: int, most: int) -> list[Waiter]:
+def waiting(queue: str, band: int, most: int, *, after: UserId | None = None) -> list[Waiter]:
     """The owners with ready tasks in a band of a queue."""
-    rows = _fetch(WAITING, {"queue": queue, "band": band, "most": most})
+    params: dict[str, Any] = {"queue": queue, "band": band, "most": most}
+    beyond = "owner_id IS NOT NULL"
+    if after is not None:
+        params["after"], beyond = owners.to_column(after), "owner_id > %(after)s"
+    rows = _fetch(WAITING.format(beyond=beyond), params)
     return owners.of_rows([Waiter(*row) for row in rows])
+
+
+def add_used(queue: str, seconds: Mapping[UserId | None, float]) -> None:
+    """Add to what owners have used of a queue."""
+    used = [
+        {"owner": owner and owners.to_column(owner), "seconds": more}
+        for owner, more in seconds.items()
+    ]
+    statement = ADD_USED.format(owner_type=owners.column_type())
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"queue": queue, "used": json.dumps(used, default=str)})
 
 
 def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:

@@ -5,7 +5,7 @@ The database's clock is this machine's clock.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -156,7 +156,7 @@ WAITING = """
 WITH RECURSIVE waiting AS (
     SELECT (
         SELECT owner_id FROM taskyard_task
-        WHERE ready AND queue = %(queue)s AND band = %(band)s AND owner_id IS NOT NULL
+        WHERE ready AND queue = %(queue)s AND band = %(band)s AND {beyond}
         ORDER BY owner_id LIMIT 1
     ) AS owner_id
     UNION ALL
@@ -330,11 +330,32 @@ def _pick(params: dict[str, Any], chosen: ChosenOwners | None, *, leased: bool) 
     return _Picked([task_id for task_id, _ in found], fitting)
 
 
-def waiting(queue: str, band: int, most: int) -> list[Waiter]:
+def waiting(queue: str, band: int, most: int, *, after: UserId | None = None) -> list[Waiter]:
     """The owners with ready tasks in a band of a queue."""
+    params: dict[str, Any] = {"queue": queue, "band": band, "most": most}
+    beyond = "owner_id IS NOT NULL"
+    if after is not None:
+        params["after"], beyond = owners.to_column(after), "owner_id > %(after)s"
     with connection.cursor() as cursor:
-        cursor.execute(WAITING, {"queue": queue, "band": band, "most": most})
+        cursor.execute(WAITING.format(beyond=beyond), params)
         return owners.of_rows([Waiter(*row) for row in cursor.fetchall()])
+
+
+ADD_USED = """
+UPDATE taskyard_share SET seconds = seconds + %s, served_at = %s WHERE queue = %s AND owner_id IS %s
+"""
+
+
+def add_used(queue: str, seconds: Mapping[UserId | None, float]) -> None:
+    """Add to what owners have used of a queue."""
+    now = moment(datetime.now(UTC))
+    rows = [
+        (more, now, queue, owner and owners.to_column(owner)) for owner, more in seconds.items()
+    ]
+    # No savepoint in the transaction of a lock.
+    alone = nullcontext() if connection.in_atomic_block else transaction.atomic()
+    with alone, connection.cursor() as cursor:
+        cursor.executemany(ADD_USED, rows)
 
 
 def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:

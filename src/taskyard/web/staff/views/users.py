@@ -88,7 +88,7 @@ def limit(request: HttpRequest, user_id: str) -> HttpResponse:
     quotas.change_limit(user.pk, form.cleaned_data["limit"], by_id=by_id)
     if weight := form.cleaned_data["weight"]:
         quotas.change_weight(user.pk, weight, by_id=by_id)
-    text = _("The limit of %(user)s has been changed.") % {"user": user.get_username()}
+    text = _("The limit and the weight of %(user)s are saved.") % {"user": user.get_username()}
     notes.success(request, text)
     return HttpResponseRedirect(next_url(request, default="taskyard_web:staff-users"))
 
