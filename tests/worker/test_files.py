@@ -6,11 +6,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from tests import file_types
@@ -23,6 +25,7 @@ from tests.worker.test_outages import truth_of
 pytestmark = pytest.mark.servers
 # `KILLS=500` asks for so many.
 KILLS = int(os.environ.get("KILLS", "30"))
+AT_ONCE = 10
 FILES = "SELECT id, task_id, name, state, key, size, sha256 FROM taskyard_files_storedfile"
 
 
@@ -66,6 +69,14 @@ class Files:
 
     def sweep(self) -> None:
         self._shell("from taskyard.files.sweep import sweep; sweep()")
+
+    def expire_unfinished(self) -> None:
+        """Let the time of the uploads be over that no process goes on with."""
+        self._shell(
+            "from django.db.models.functions import Now\n"
+            "from taskyard.files.models import StoredFile\n"
+            "StoredFile.objects.exclude(state='ready').update(expires_at=Now())"
+        )
 
     def upload(self, user: User, name: str, data: bytes) -> int:
         """Make an input as an upload makes it."""
@@ -217,6 +228,47 @@ def test_processes_killed_during_saves_leave_nothing_half(
         f"{kills} processes killed during saves",
         f"{outcomes}, {len(looked_at)} files seen, 0 half, 0 bytes left",
     )
+
+
+def test_webs_killed_during_uploads_leave_nothing_half(
+    system: System, figure: Callable[[str, str], None]
+) -> None:
+    live, user, files = system
+    accepted: dict[int, bytes] = {}
+    begun = kills = 0
+    while begun < KILLS:
+        contents = [os.urandom(random.randint(1, 4 * file_types.MIB)) for _ in range(AT_ONCE)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = [pool.submit(upload, user, content) for content in contents]
+            time.sleep(random.uniform(0.01, 0.2))
+            live.kill_web()
+        live.start_web()
+        live.wait_until_ready()
+        begun, kills = begun + AT_ONCE, kills + 1
+        for answer, content in zip(answers, contents, strict=True):
+            if (file_id := answer.result()) is not None:
+                accepted[file_id] = content
+        ready = {row.id: row for row in files.rows() if row.state == "ready"}
+        assert accepted.keys() <= ready.keys(), "what was accepted is there"
+    for file_id, content in accepted.items():
+        assert files.read(ready[file_id]) == content
+    lost = len(files.rows()) - len(ready)
+    files.expire_unfinished()
+    files.are_consistent()
+    figure(
+        f"{kills} webs killed during {begun} uploads",
+        f"{len(accepted)} accepted and whole, {lost} unfinished, 0 bytes left of them",
+    )
+
+
+def upload(user: User, content: bytes) -> int | None:
+    """The id of the file; None if the connection was lost."""
+    try:
+        answer = user.http.post("/files/?name=a.bin", content=content)
+    except httpx.TransportError:
+        return None
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["id"])
 
 
 @contextmanager
