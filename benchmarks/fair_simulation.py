@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from taskyard.core.fair_order import Order, UsedTime
+from taskyard.core.fair_order import Order, floor_of
 
 SLOTS = 8
-# As the product has it: how often seconds are counted, and how often a process looks at them.
-PASS_SECONDS = 1.0
-LOOK_SECONDS = 0.2
+# As the product has it (`taskyard.core.fair_queue`): how often shares are settled, how often a
+# process looks at them, and who was served lately.
+PASS_SECONDS, LOOK_SECONDS, SERVED_SECONDS = 1.0, 0.2, 10.0
 
 
 class Job(NamedTuple):
@@ -89,30 +89,32 @@ class Ideal(FirstCome):
 
 
 class Measured(FirstCome):
-    """The product's rules: seconds are counted each second, processes look at them now and then."""
+    """The product's rules: processes measure, and look now and then what others have measured."""
 
     def __init__(self, weights: dict[int, float]) -> None:
         super().__init__()
         self._weights = weights
         self._own: dict[int, deque[tuple[int, Job]]] = defaultdict(deque)
-        self._used_time = UsedTime({})
-        self._used: dict[int, float] = defaultdict(float)
-        self._orders = [(-LOOK_SECONDS, Order((), counted={}, running={}, weights={}))] * SLOTS
-        self._process = 0
-        self._running: dict[int, tuple[float, Job]] = {}
+        self._shares: dict[int, float] = {}
+        self._served_at: dict[int, float] = {}
+        self._floor: float | None = None
+        self._orders = [
+            (-LOOK_SECONDS, Order((), counted={}, running={}, weights={})) for _ in range(SLOTS)
+        ]
+        self._measured: list[dict[int, float]] = [defaultdict(float) for _ in range(SLOTS)]
+        self._running: dict[int, tuple[float, Job, int]] = {}
+        self._free = deque(range(SLOTS))
         self._mean, self._count = 1.0, 0
-        self._passed_at = 0.0
 
     def submit(self, number: int, job: Job) -> None:
         self._own[job.owner].append((number, job))
 
     def take(self, now: float) -> tuple[int, Job] | None:
-        # The processes ask one after the other, so each has looked at another moment.
-        self._process = (self._process + 1) % SLOTS
-        looked_at, order = self._orders[self._process]
+        process = self._free[0]
         for again in (False, True):
+            looked_at, order = self._orders[process]
             if again or now - looked_at >= LOOK_SECONDS:
-                order = self._look(now)
+                order = self._look(process, now)
             while taken := order.take(1):
                 (owner,) = taken
                 if own := self._own.get(owner):
@@ -120,34 +122,40 @@ class Measured(FirstCome):
                     if not own:
                         del self._own[owner]
                     order.put_back(owner, self._mean)
-                    self._running[number] = (now, job)
+                    self._running[number] = now, job, self._free.popleft()
                     return number, job
-            if not self._own:
-                return None
         return None
 
-    def _look(self, now: float) -> Order:
-        """What a process learns: who waits, what was counted, and who runs."""
+    def _look(self, process: int, now: float) -> Order:
+        for owner, seconds in self._measured[process].items():
+            if owner in self._shares:
+                self._shares[owner] += seconds / self._weights.get(owner, 1.0)
+                self._served_at[owner] = now
+        self._measured[process].clear()
         running: dict[int, float] = defaultdict(float)
-        for began, job in self._running.values():
-            running[job.owner] += max(0.0, self._mean - (now - began))
-        counted = self._used_time.used
+        for began, job, _ in self._running.values():
+            running[job.owner] += max(self._mean, now - began)
+        counted = {owner: self._shares[owner] for owner in self._own if owner in self._shares}
         order = Order(self._own, counted=counted, running=running, weights=self._weights)
-        self._orders[self._process] = (now, order)
+        self._orders[process] = (now, order)
         return order
 
     def end(self, number: int, job: Job, now: float) -> None:
-        began, _ = self._running.pop(number)
+        began, _, process = self._running.pop(number)
+        self._free.append(process)
+        self._measured[process][job.owner] += now - began
         self._count += 1
         self._mean += (job.seconds - self._mean) / self._count
-        self._used[job.owner] += now - max(began, self._passed_at)
 
     def tick(self, now: float) -> None:
-        for began, job in self._running.values():
-            self._used[job.owner] += now - max(began, self._passed_at)
-        self._passed_at = now
-        self._used_time.count(self._used, waiting=self._own, weights=self._weights)
-        self._used.clear()
+        waiting = {owner: self._shares[owner] for owner in self._own if owner in self._shares}
+        served = [owner for owner, at in self._served_at.items() if now - at < SERVED_SECONDS]
+        self._floor = floor_of(waiting, served, before=self._floor)
+        self._shares = {
+            owner: max(self._shares.get(owner, self._floor), self._floor)
+            for owner in self._own.keys() | self._shares.keys()
+            if owner in self._own or self._shares[owner] > self._floor
+        }
 
 
 def simulate(order: FirstCome, jobs: Iterator[Job], *, until: float) -> Outcome:

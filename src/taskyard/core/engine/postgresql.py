@@ -258,8 +258,11 @@ ADD_USED = """
 WITH used AS (
     SELECT share.id, used.seconds
     FROM json_to_recordset(%(used)s::json) AS used (owner {owner_type}, seconds float8)
-    JOIN taskyard_share AS share ON share.queue = %(queue)s AND (
-        share.owner_id = used.owner OR (share.owner_id IS NULL AND used.owner IS NULL))
+    JOIN taskyard_share AS share
+        ON share.queue = %(queue)s AND share.owner_id = used.owner
+    UNION ALL
+    SELECT id, %(of_system)s::float8 FROM taskyard_share
+    WHERE queue = %(queue)s AND owner_id IS NULL AND %(of_system)s::float8 > 0
 ), locked AS (
     SELECT id FROM taskyard_share WHERE id IN (SELECT id FROM used) ORDER BY id FOR UPDATE
 )
@@ -439,12 +442,17 @@ def waiting(queue: str, band: int, most: int, *, after: UserId | None = None) ->
 def add_used(queue: str, seconds: Mapping[UserId | None, float]) -> None:
     """Add to what owners have used of a queue."""
     used = [
-        {"owner": owner and owners.to_column(owner), "seconds": more}
+        {"owner": owners.to_column(owner), "seconds": more}
         for owner, more in seconds.items()
+        if owner is not None
     ]
-    statement = ADD_USED.format(owner_type=owners.column_type())
+    params = {
+        "queue": queue,
+        "used": json.dumps(used, default=str),
+        "of_system": seconds.get(None, 0.0),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"queue": queue, "used": json.dumps(used, default=str)})
+        cursor.execute(ADD_USED.format(owner_type=owners.column_type()), params)
 
 
 def finish(results: Sequence[AttemptResult]) -> dict[int, UserId | None]:
