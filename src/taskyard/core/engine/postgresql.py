@@ -446,7 +446,7 @@ def add_used(queue: str, seconds: Mapping[UserId | None, float]) -> None:
         for owner, more in seconds.items()
         if owner is not None
     ]
-    params = {
+    params: dict[str, Any] = {
         "queue": queue,
         "used": json.dumps(used, default=str),
         "of_system": seconds.get(None, 0.0),
